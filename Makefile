@@ -1,0 +1,36 @@
+# Four words for everything: run, test, check, bench; and clean. Each makes what it needs.
+.PHONY: run test check bench clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+run: $(READY)
+	$(BIN)/headwater demo
+
+test: check
+	$(BIN)/python -m pytest -q
+
+check: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find service tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch first and alone: it is the large one, and its build (CPU or CUDA) is the index's choice
+$(READY): pyproject.toml constraints.txt
+	@echo "Making $(VENV), once; torch is large, so this takes a few minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt \
+		$$(grep '^torch==' constraints.txt)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -c constraints.txt \
+		-e '.[embedded,evaluate,dev]'
+	touch $@

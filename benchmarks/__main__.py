@@ -1,0 +1,111 @@
+"""`python -m benchmarks`: measure, and print a table or one JSON object. Progress on stderr.
+
+Exit: 0 measured; 1 a measurement failed, or what was measured was not true; 2 usage; 130
+interrupted. Whatever ends it, what it started is stopped and what it made is deleted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TypeVar
+
+from benchmarks import cluster, freshness, learn, machine, predict
+from benchmarks.plan import Plan
+from benchmarks.results import Failed, Result, as_json, as_table
+from service.errors import HeadwaterError
+
+BENCHMARKS: dict[str, Callable[[Plan], list[Result]]] = {
+    "learn": learn.run,
+    "predict": predict.run,
+    "freshness": freshness.run,
+}
+Number = TypeVar("Number", int, float)
+_EMBEDDED_EVENTS = 100_000  # that broker keeps everything in memory
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure what is asked for; return what the process ends with."""
+    asked = _parsed(arguments)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
+            results, where = _measured(asked, Path(folder))
+    except (Failed, HeadwaterError, OSError) as error:
+        _say(f"benchmarks: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _say("benchmarks: interrupted")
+        return 130
+    print(as_json(results, where).decode() if asked.json else as_table(results, where))
+    return 0
+
+
+def _measured(asked: argparse.Namespace, folder: Path) -> tuple[list[Result], dict[str, object]]:
+    load = machine.load_average()
+    if load[0] > machine.cores() / 2:
+        _say(f"the machine is busy (load {load[0]:g}): only the ratios will say something")
+    with cluster.found(asked.bootstrap, folder, _say) as kafka:
+        events = asked.events if kafka.real else min(asked.events, _EMBEDDED_EVENTS)
+        plan = Plan(kafka, folder, _say, events, asked.rounds, asked.seconds)
+        results: list[Result] = []
+        for name in asked.names or BENCHMARKS:
+            results += BENCHMARKS[name](plan)
+    return results, machine.described(kafka.kind, load)
+
+
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure the service against baselines, in the same run.",
+    )
+    names = ", ".join(BENCHMARKS)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{names}; all if none is given")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--seconds", type=_positive(float), default=20.0, metavar="S",
+        help="length of the stream of freshness; a quarter of it for each load of predict (20)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--events", type=_positive(int), default=400 * 1024, metavar="N",
+        help="events that learn reads in each round (409600)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--rounds", type=_positive(int), default=3, metavar="R",
+        help="how often learn and predict take turns with their baselines (3)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--bootstrap", metavar="HOST:PORT",
+        help="a Kafka to measure on; else HEADWATER_TEST_KAFKA, else one started here",
+    )  # fmt: skip
+    asked = parser.parse_args(arguments)
+    if unknown := [name for name in asked.names if name not in BENCHMARKS]:
+        parser.error(f"there is no benchmark {unknown[0]!r}; there are {names}")
+    return asked
+
+
+def _positive(kind: type[Number]) -> Callable[[str], Number]:
+    def read(text: str) -> Number:
+        value = kind(text)
+        if value <= 0:
+            raise argparse.ArgumentTypeError(f"{text} is not more than 0")
+        return value
+
+    return read
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

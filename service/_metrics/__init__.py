@@ -1,0 +1,1 @@
+"""How metrics are kept, written and merged. Entered through service.metrics only."""

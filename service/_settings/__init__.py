@@ -1,0 +1,1 @@
+"""How settings are read: the rooms behind service/settings.py. Private to it."""

@@ -1,0 +1,49 @@
+"""`headwater learner`: the learning process alone, as in a container of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from service.cli.leaving import leave
+from service.cli.options import ConfigOption, SetOption, overrides
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(learner)
+
+
+def learner(
+    path: ConfigOption = None,
+    set_: SetOption = None,
+    exit_on_halt: Annotated[
+        bool, typer.Option("--exit-on-halt", help="End (exit 4 or 6) where learning would halt.")
+    ] = False,
+    accept_removed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept-removed", metavar="NAME", show_default=False,
+            help="Drop the weights of a field that the settings no longer have; may be repeated.",
+        ),
+    ] = None,
+    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+) -> None:  # fmt: skip
+    """Learn from Kafka until stopped (Ctrl-C, SIGTERM)."""
+    import threading
+
+    from service import logs, settings
+
+    logs.configure("learner")
+    found = settings.load(path, overrides(set_))
+    from service.learn import process  # after the settings: it imports torch
+
+    stop = threading.Event()
+    process.stop_on_signals(stop)
+    if parent_fd is not None:
+        from service.supervise import end_with_parent
+
+        end_with_parent(parent_fd)
+    process.main(found, process.Options(exit_on_halt, accept_removed or ()), stop)
+    leave()

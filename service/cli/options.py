@@ -1,0 +1,40 @@
+"""Options that several commands share, spelled once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Settings file; else what HEADWATER_CONFIG names, else ./headwater.yaml.",
+        show_default=False,
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Overrule one setting, as learning.learning_rate=0.1; may be repeated.",
+        show_default=False,
+    ),
+]
+
+
+def overrides(given: list[str] | None) -> dict[str, object]:
+    """Turn KEY=VALUE texts into overrides for `settings.load`."""
+    found: dict[str, object] = {}
+    for text in given or []:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
+        found[key] = value
+    return found

@@ -1,0 +1,131 @@
+"""`headwater run`: the learner and the API together, supervised."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.options import ConfigOption, SetOption, overrides
+
+if TYPE_CHECKING:
+    import socket
+
+    from service.settings import Settings
+    from service.supervise import Child
+
+EMBEDDED = "embedded"
+_SNAPSHOT_GRACE_S = 120.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(run)
+
+
+def run(
+    path: ConfigOption = None,
+    set_: SetOption = None,
+    exit_on_halt: Annotated[
+        bool, typer.Option("--exit-on-halt", help="End (exit 4 or 6) where learning would halt.")
+    ] = False,
+    allow_unauthenticated: Annotated[
+        bool,
+        typer.Option("--allow-unauthenticated", help="Listen beyond this machine without keys."),
+    ] = False,
+) -> None:
+    """Learn from Kafka and answer predictions until stopped (Ctrl-C, SIGTERM)."""
+    from service import logs, settings
+    from service.supervise import Child, Supervisor, python
+
+    logs.configure("supervisor")
+    found = settings.load(path, chosen(set_, allow_unauthenticated))
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(open_api(found))
+        given = [*(set_ or []), *_broker(found, stack)]
+        learner = [*arguments("learner", path, given), *(["--exit-on-halt"] * exit_on_halt)]
+        children = [
+            Child("learner", python(*learner), grace_s=_SNAPSHOT_GRACE_S),
+            *workers(found, listener, path, given, allow_unauthenticated),
+        ]
+        topics = ", ".join(found.kafka.topics)
+        announce(found, listener, f"learns {topics} from {found.kafka.bootstrap_servers}")
+        code = Supervisor(children).run()
+    raise typer.Exit(code)
+
+
+def chosen(set_: list[str] | None, allow_unauthenticated: bool) -> dict[str, object]:
+    """Return what the command line says over the settings file."""
+    allowed = {"api.allow_unauthenticated": "true"} if allow_unauthenticated else {}
+    return {**overrides(set_), **allowed}
+
+
+def open_api(found: Settings) -> socket.socket:
+    """Listen where the settings say, and make the runtime directory."""
+    from service import settings
+    from service.serve.listening import listen
+    from service.supervise import prepare
+
+    listener = listen(found.api)  # first: where the port is taken, the directory may be in use
+    prepare(settings.runtime_directory(found))
+    return listener
+
+
+def workers(
+    found: Settings,
+    listener: socket.socket,
+    path: Path | None,
+    set_: list[str] | None,
+    allow_unauthenticated: bool,
+) -> list[Child]:
+    """Return the API processes to run."""
+    from service.supervise import Child, python
+
+    allowed = ["api.allow_unauthenticated=true"] if allow_unauthenticated else []
+    fd = str(listener.fileno())
+    given = [*arguments("api-worker", path, [*(set_ or []), *allowed]), "--listening-fd", fd]
+    return [
+        Child(f"api-{n}", python(*given, "--index", str(n)), inherits=[int(fd)], stops=1)
+        for n in range(found.api.workers)
+    ]
+
+
+def arguments(command: str, path: Path | None, set_: list[str] | None) -> list[str]:
+    """Return a child's command line: the same settings as ours."""
+    config = [] if path is None else ["--config", str(path)]
+    return [command, *config, *(part for one in set_ or [] for part in ("--set", one))]
+
+
+def announce(found: Settings, listener: socket.socket, does: str) -> None:
+    """Say where everything is."""
+    from service import settings
+    from service.serve.listening import url_of
+
+    url = url_of(listener)
+    typer.echo(
+        f"headwater {found.name}: {does}\n"
+        f"  predictions  {url}/v1/predict (503 until there are weights)\n"
+        f"  try it       {url}/docs\n"
+        f"  metrics      {url}/metrics\n"
+        f"  state        {settings.state_directory(found)}\n"
+        f"  runtime      {settings.runtime_directory(found)}",
+        err=True,
+    )
+
+
+def _broker(found: Settings, stack: contextlib.ExitStack) -> list[str]:
+    """Start the embedded broker where the settings want it; return what children are told."""
+    if found.kafka.bootstrap_servers != EMBEDDED:
+        return []
+    from service import settings
+    from service.stream.embedded import EmbeddedBroker
+
+    broker = stack.enter_context(
+        EmbeddedBroker(
+            settings.state_directory(found) / "broker",
+            runtime_directory=settings.runtime_directory(found),
+        )
+    )
+    return [f"kafka.bootstrap_servers={broker.bootstrap_servers}"]

@@ -1,0 +1,88 @@
+"""`headwater snapshots list | inspect | verify | create`: the states on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service.cli import snapshots_create
+from service.cli.options import ConfigOption, JsonOption
+
+snapshots = typer.Typer(help="List, check and take snapshots.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command and its parts."""
+    snapshots.command()(snapshots_create.create)
+    app.add_typer(snapshots, name="snapshots")
+
+
+@snapshots.command("list")
+def list_(path: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List the snapshots, newest first."""
+    from service import settings
+
+    found = settings.load(path)
+    from service.learn.inventory import inventory
+
+    listed = inventory(found)
+    if as_json:
+        typer.echo(json.dumps({"snapshots": listed}))
+        return
+    typer.echo(
+        f"{'id':26}{'events':>12}{'bytes':>12}  {'created':22}{'valid':7}{'replayable':11}pinned"
+    )
+    for one in listed:
+        flags = [
+            {True: "yes", False: "no", None: "?"}[one[k]] for k in ("valid", "replayable", "pinned")
+        ]
+        events = one["events_learned"]
+        typer.echo(
+            f"{one['id']:26}{'-' if events is None else events:>12}{one['bytes']:>12}  "
+            f"{(one['created_at'] or '-')[:19]:22}{flags[0]:7}{flags[1]:11}{flags[2]}"
+        )
+
+
+@snapshots.command()
+def inspect(
+    id: Annotated[str, typer.Argument(help="Id of the snapshot, as `list` shows it.")],
+    path: ConfigOption = None,
+) -> None:
+    """Print one snapshot's manifest: versions, offsets, settings, results, digests."""
+    import msgspec
+
+    from service.errors import SnapshotInvalid
+
+    for entry in _reader(path).list():
+        if entry.id == id and entry.manifest is not None:
+            typer.echo(json.dumps(msgspec.to_builtins(entry.manifest), indent=2))
+            return
+    raise SnapshotInvalid(f"there is no readable snapshot {id!r}; `headwater snapshots list`")
+
+
+@snapshots.command()
+def verify(path: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Read every snapshot whole and hold it against its checksums. Exit 7 when one is damaged."""
+    from service.errors import SnapshotInvalid
+
+    failures: list[Any] = list(_reader(path).verify())
+    if as_json:
+        typer.echo(json.dumps({"ok": not failures, "failures": failures}))
+    else:
+        for one in failures:
+            typer.echo(f"{one['id']}: {one['file']}: {one['reason']}")
+        typer.echo(
+            "some snapshots are damaged" if failures else "all snapshots are whole", err=True
+        )
+    if failures:
+        raise typer.Exit(SnapshotInvalid.exit_code)
+
+
+def _reader(path: Path | None) -> Any:
+    from service import settings
+    from service.weights.snapshot_reader import SnapshotReader
+
+    return SnapshotReader(settings.state_directory(settings.load(path)) / "snapshots")

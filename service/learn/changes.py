@@ -1,0 +1,78 @@
+"""May this state go on under these settings? Compares two recipes, name by name.
+
+Learning settings may change at any restart. A field may be added; one may be removed only when
+the operator says so; what a name means may not change under the weights that learned it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+from service.errors import LayoutChanged
+from service.model.recipe import Recipe
+
+Meanings = dict[str, dict[str, Any]]
+"""By the name of a field: what its values mean to the weights."""
+_HINT = "Undo the change, or give the model another name or state directory to start anew."
+
+
+def compare(
+    old: Recipe, new: Recipe, accept_removed: Collection[str] = ()
+) -> Literal["same", "settings", "layout"]:
+    """Return what must be journaled before going on; LayoutChanged when going on is not safe."""
+    if old == new:
+        return "same"
+    problems = [
+        *_fields("feature", _features(old), _features(new), accept_removed),
+        *_fields("target", _targets(old), _targets(new), accept_removed),
+    ]
+    if old.kind != new.kind:
+        problems.append(f"model.kind: the state is of a {old.kind} model, not {new.kind}")
+    if old.kind == "mlp" == new.kind:
+        for name in ("hidden", "embedding"):
+            before, after = getattr(old.model, name), getattr(new.model, name)
+            if before != after:
+                problems.append(f"model.{name}: the state has {before}, the settings say {after}")
+    if old.learning.seed != new.learning.seed:
+        problems.append("learning.seed: it decides where every category lies")
+    if problems:
+        raise LayoutChanged(
+            "the state on disk does not fit the settings:\n  "
+            + "\n  ".join(problems)
+            + f"\n{_HINT}"
+        )
+    fields = (old.schema.features, [t.name for t in old.schema.targets])
+    others = (new.schema.features, [t.name for t in new.schema.targets])
+    return "settings" if fields == others and old.optimizer == new.optimizer else "layout"
+
+
+def _features(recipe: Recipe) -> Meanings:
+    return {n: spec.model_dump(mode="json") for n, spec in recipe.event.features.items()}
+
+
+def _targets(recipe: Recipe) -> Meanings:
+    return {
+        t.name: {"type": t.kind, "classes": t.classes, "positive": t.positive, "scaled": t.scaled}
+        for t in recipe.schema.targets
+    }
+
+
+def _fields(
+    kind: str,
+    old: Meanings,
+    new: Meanings,
+    accept_removed: Collection[str],
+) -> list[str]:
+    problems = [
+        f"{kind} {name!r} is gone: its weights would be dropped; say --accept-removed {name}"
+        for name in sorted(old.keys() - new.keys())
+        if name not in accept_removed
+    ]
+    for name in sorted(old.keys() & new.keys()):
+        for key, before in old[name].items():
+            after = new[name].get(key)
+            if before != after:
+                problems.append(f"{kind} {name!r}: {key} was {before!r}, now {after!r}")
+                break
+    return problems

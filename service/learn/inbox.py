@@ -1,0 +1,139 @@
+"""The thread that reads ahead: fetch, cut and decode while the loop learns. Owns the source.
+
+Only this thread touches the Kafka consumer; commits are left with it as a note. What it finds
+goes through one bounded queue, in order; an exception of it is raised by `get` in the loop.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+import structlog
+
+from service.errors import BrokerAway
+from service.events.decode import Decoded
+from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded, Record
+from service.stream.source import Source
+
+_log = structlog.get_logger(__name__)
+_AHEAD = 4
+_LAG_EVERY_S = 0.25
+
+
+class Ready(msgspec.Struct):
+    """A cut, decoded."""
+
+    cut: Cut
+    decoded: Decoded
+
+
+Item = Ready | DataLoss | PartitionAdded
+
+
+class Inbox:
+    """Reads ahead of the loop, at most four cuts. `close` stops the thread and the source."""
+
+    def __init__(
+        self,
+        open_source: Callable[[Callable[[], bool]], Source | None],
+        decode: Callable[[Sequence[Record]], Decoded],
+        poll_s: float = 0.05,
+    ) -> None:
+        self.source: Source | None = None
+        self._open_source = open_source
+        self.lag: dict[tuple[str, int], int] = {}
+        self.seconds: dict[str, float] = {"poll": 0.0, "decode": 0.0}
+        self._decode = decode
+        self._poll_s = poll_s
+        self._items: queue.Queue[Item | BaseException] = queue.Queue(_AHEAD)
+        self._commit: Offsets | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
+        self._thread.start()
+
+    def get(self, timeout_s: float) -> Item | None:
+        """Return the next item, None when nothing came in time. Raises what the thread raised."""
+        try:
+            item = self._items.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+    def commit(self, offsets: Offsets) -> None:
+        """Have these offsets committed soon, for lag tools; failures only count."""
+        self._commit = offsets
+
+    def close(self) -> None:
+        """Stop reading. Items not taken are forgotten: the cursors of the learner count."""
+        self._stop.set()
+        while self._thread.is_alive():
+            try:
+                self._items.get(timeout=0.02)
+            except queue.Empty:
+                continue
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            source = self._open_source(self._stop.is_set)
+            if source is not None:
+                self.source = source
+                self._read(source)
+        except BaseException as error:  # noqa: BLE001 - raised again, in the loop's thread
+            self._put(error)
+        finally:
+            if self.source is not None:
+                self._commit_noted(self.source)
+                self.source.close()
+
+    def _read(self, source: Source) -> None:
+        """Hand over cuts until told to stop, or until something is lost: that needs a decision."""
+        lost, lag_due = self._lost(source), time.monotonic()
+        while not lost and not self._stop.is_set():
+            began = time.monotonic()
+            found = source.next_cut(self._poll_s)
+            polled = time.monotonic()
+            self.seconds["poll"] += polled - began
+            self._commit_noted(source)
+            if polled >= lag_due:
+                self.lag = source.lag()
+                lag_due = polled + _LAG_EVERY_S
+            if isinstance(found, Cut):
+                decoded = self._decode(found.records)
+                self.seconds["decode"] += time.monotonic() - polled
+                self._put(Ready(found, decoded))
+            elif found is not None:
+                self._put(found)
+                lost = isinstance(found, DataLoss)
+
+    def _commit_noted(self, source: Source) -> None:
+        offsets, self._commit = self._commit, None
+        if offsets is not None:
+            source.commit(offsets)
+
+    def _lost(self, source: Source) -> bool:
+        """Hand over what is gone already; True if anything is."""
+        while not self._stop.is_set():
+            try:
+                losses = source.check()
+            except BrokerAway as error:
+                _log.warning("waiting", why=str(error))
+                continue
+            for loss in losses:
+                self._put(loss)
+            return bool(losses)
+        return True
+
+    def _put(self, item: Item | BaseException) -> None:
+        while not self._stop.is_set():
+            try:
+                self._items.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return

@@ -1,0 +1,78 @@
+"""What lies in the state directory, for `headwater snapshots list`. Reads only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.errors import BrokerAway, TopicMissing
+from service.learn.learner import flat
+from service.settings import Settings, state_directory
+from service.stream.kafka import KafkaBroker
+from service.stream.records import TP
+from service.weights.journal import Journal
+from service.weights.snapshot_reader import Listed, SnapshotReader
+
+
+def inventory(settings: Settings) -> list[dict[str, Any]]:
+    """Return the snapshots, newest first, in the shape of `snapshots list --json`.
+
+    replayable: the journal goes on from it and the topic still has the records after it; null
+    when the broker does not answer.
+    """
+    state_at = state_directory(settings)
+    listed = SnapshotReader(state_at / "snapshots").list()
+    lows = _low_watermarks(settings, listed)
+    first = Journal.reader(state_at / "journal").first_version
+    return [_shown(entry, first, lows) for entry in listed]
+
+
+def _shown(entry: Listed, first: int | None, lows: dict[TP, int] | None) -> dict[str, Any]:
+    manifest = entry.manifest
+    if manifest is None:
+        return {
+            "id": entry.id, "version": None, "lineage": None, "created_at": None, "bytes": 0,
+            "valid": False, "reason": entry.reason, "pinned": entry.pinned, "replayable": False,
+            "offsets": {}, "digest": {}, "metrics": {}, "events_learned": None,
+        }  # fmt: skip
+    meta = manifest.meta
+    in_journal = first is not None and first <= manifest.version + 1
+    kept = None
+    if lows is not None:
+        kept = all(lows.get(tp, 0) <= offset for tp, offset in flat(meta["cursors"]).items())
+    return {
+        "id": entry.id,
+        "version": manifest.version,
+        "lineage": manifest.lineage,
+        "created_at": manifest.created_at,
+        "bytes": manifest.nbytes,
+        "valid": True,
+        "pinned": entry.pinned,
+        "replayable": in_journal and kept
+        if kept is not None
+        else (False if not in_journal else None),
+        "offsets": meta["cursors"],
+        "digest": manifest.digest,
+        "metrics": {t: r["metrics"] for t, r in meta["targets"].items()},
+        "events_learned": meta["events_learned"],
+    }
+
+
+def _low_watermarks(settings: Settings, listed: list[Listed]) -> dict[TP, int] | None:
+    places = {
+        place
+        for e in listed
+        if e.manifest is not None
+        for place in flat(e.manifest.meta["cursors"])
+    }
+    if settings.kafka.bootstrap_servers == "embedded":
+        return None
+    kafka = settings.kafka
+    broker = KafkaBroker(
+        kafka.bootstrap_servers, name=settings.name, client=kafka.client, timeout_s=3.0
+    )
+    try:
+        return {place: broker.watermarks(place)[0] for place in places}
+    except (BrokerAway, TopicMissing):
+        return None
+    finally:
+        broker.close()

@@ -1,0 +1,70 @@
+"""State going to disk, on its schedule: journal to the medium, snapshots, what may be deleted."""
+
+from __future__ import annotations
+
+import time
+
+from service.learn.learner import Learner
+from service.learn.saving import Saved, Saver
+from service.learn.telemetry import Telemetry
+from service.stream.records import Offsets
+from service.weights.journal import Journal
+
+_SYNC_S = 1.0
+
+
+class Keeper:
+    """Keeps the journal and the snapshots; called by the loop's thread."""
+
+    def __init__(
+        self, journal: Journal, saver: Saver, telemetry: Telemetry, snapshot_s: float
+    ) -> None:
+        self.journal = journal
+        self._saver = saver
+        self._telemetry = telemetry
+        self._snapshot_s = snapshot_s
+        self._saved_version: int | None = None
+        self._sync_due = 0.0
+        self._save_due = time.monotonic() + snapshot_s
+
+    def tick(self, learner: Learner) -> Offsets | None:
+        """Do what is due; return the offsets of a snapshot that became durable, to be committed."""
+        now = time.monotonic()
+        if now >= self._sync_due and not self._saver.busy:
+            self.journal.sync()
+            self._sync_due = now + _SYNC_S
+        offsets = None
+        for saved in self._saver.take_done():
+            offsets = self._saved(saved) or offsets
+        if now >= self._save_due:
+            self._save_due = now + self._snapshot_s
+            if self._saved_version != learner.standing.version and not self._saver.busy:
+                pause = self._saver.start(learner)
+                metrics = self._telemetry.metrics
+                metrics.histogram("headwater_snapshot_pause_seconds").observe(pause)
+                self._telemetry.spent("snapshot", pause)
+        return offsets
+
+    def now(self, learner: Learner) -> Saved:
+        """Write a snapshot and wait until it is durable, or failed."""
+        saved = self._saver.now(learner)
+        self._saved(saved)
+        return saved
+
+    def is_saved(self, learner: Learner) -> bool:
+        """The present version is in a snapshot already."""
+        self.tick(learner)
+        return self._saved_version == learner.standing.version
+
+    def _saved(self, saved: Saved) -> Offsets | None:
+        metrics = self._telemetry.metrics
+        result = "success" if saved.error is None else "failure"
+        metrics.counter("headwater_snapshots_total").inc(1.0, result)
+        if saved.error is not None:
+            return None
+        metrics.histogram("headwater_snapshot_duration_seconds").observe(saved.seconds)
+        self._saved_version = saved.version
+        self._telemetry.saved(saved.version, saved.cursors)
+        self.journal.rotate()
+        self.journal.drop_before(saved.oldest)
+        return saved.cursors

@@ -1,0 +1,267 @@
+"""The learner: a model's state, where it stands in the topics, and what one cut does to both.
+
+Pure: no threads, no clock, no files, no Kafka. The same state and the same cuts give the same
+bits, which is what a replay relies on. Nouns: a cut is one micro-batch of records; a version is
+the number of the journal entry that made this state; cursors are the NEXT offsets to learn.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from service.events.decode import Decoded, Decoder, Fault
+from service.model import prequential
+from service.model.featurizer import Featurizer
+from service.model.layout import Layout
+from service.model.learning import Model
+from service.model.prequential import OUTCOMES
+from service.model.recipe import Recipe
+from service.model.state import State
+from service.stream.records import Offsets, Record
+
+_AT = {outcome: i for i, outcome in enumerate(OUTCOMES)}
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+
+@dataclass
+class Standing:
+    """What a learner knows beside its tensors; saved with every snapshot.
+
+    cursors: next offset per (topic, partition). topic_ids: identity of each topic, so that a
+    recreated one is noticed. records: taken per topic. bad_in_a_row, bad_in_window and
+    seen_in_window: counts for the dead-letter limit.
+    """
+
+    version: int
+    lineage: str
+    cursors: Offsets
+    topic_ids: dict[str, str | None] = field(default_factory=dict)
+    records: dict[str, int] = field(default_factory=dict)
+    paused: bool = False
+    halted: str | None = None
+    bad_in_a_row: int = 0
+    bad_in_window: int = 0
+    seen_in_window: int = 0
+    event_time_ms: int | None = None
+
+
+class DeadEvent(msgspec.Struct):
+    """An event that was not learned, and why: to be sent to the dead-letter topic."""
+
+    record: Record
+    row: int
+    reason: str
+    error: str
+
+
+class Step(msgspec.Struct):
+    """What one cut did: its counts, its checksum, its loss, and the events it could not use."""
+
+    version: int
+    records: int
+    counts: dict[str, int]
+    keys: int
+    loss: str
+    dead: list[DeadEvent]
+    scores: NDArray[np.float64]
+    labels: NDArray[np.float64]
+    newest_ms: int
+    timestamps_ms: NDArray[np.int64]
+
+
+class Learner:
+    """Learns cuts. `state` and `standing` are everything that it remembers."""
+
+    def __init__(self, recipe: Recipe, state: State, standing: Standing) -> None:
+        self.recipe = recipe
+        self.layout = state.layout
+        self.state = state
+        self.standing = standing
+        self.decoder = Decoder(recipe.schema, recipe.learning.seed)
+        self._featurizer = Featurizer(recipe.schema)
+        self._model = Model(state.layout)
+
+    @classmethod
+    def fresh(cls, recipe: Recipe, standing: Standing) -> Learner:
+        """Return a learner before its first event."""
+        return cls(recipe, State.fresh(Layout(recipe)), standing)
+
+    @property
+    def events_learned(self) -> int:
+        """Events that are in the weights."""
+        return int(self.state.outcomes[_AT["learned", ""]])
+
+    def decode(self, records: Sequence[Record]) -> Decoded:
+        """Decode a cut's records; touches no state, so another thread may do it ahead."""
+        return self.decoder.decode_records([record.value for record in records])
+
+    def take(self, records: Sequence[Record], decoded: Decoded, next_offsets: Offsets) -> Step:
+        """Score and learn one cut; the version grows by one.
+
+        records: in row order. decoded: what `decode` made of them. next_offsets: where the
+        cursors of the partitions that moved stand afterwards.
+        """
+        columns = decoded.columns
+        labelled = ~np.isnan(columns.targets).all(axis=1)
+        held = self._held_out(records, decoded) & labelled
+        learn = labelled & ~held
+        rows = self._featurizer.rows(columns, self.state.normaliser, learn.astype(np.uint8))
+        learned = self._model.learn(self.state, rows, learn.astype(np.float64))
+        broken = learned.applied == 2
+        labels = np.where(broken[:, None], np.nan, columns.targets)
+        for t, target in enumerate(self.recipe.schema.targets):
+            block = learned.scores[:, target.start : target.start + target.outputs]
+            y = np.ascontiguousarray(labels[:, t])
+            prequential.update(target, self.state.scores[target.name], block, y)
+        dead = self._dead(records, decoded, broken)
+        counts = {
+            ("learned", ""): int(learn.sum() - broken.sum()),
+            ("held_out", "hash"): int(held.sum()),
+            ("filtered", "tombstone"): len(decoded.tombstones),
+            ("filtered", "unlabelled"): int((~labelled).sum()),
+            ("quarantined", "not_finite"): int(broken.sum()),
+        }
+        for _, _, fault in decoded.faults:
+            key = ("dead_lettered", fault.code)
+            counts[key] = counts.get(key, 0) + 1
+        for key, count in counts.items():
+            self.state.outcomes[_AT[key]] += count
+        self._move(records, columns.times_ms[learn], next_offsets)
+        losses = learned.losses[learn & ~broken]
+        return Step(
+            version=self.standing.version,
+            records=len(records),
+            counts={"/".join(filter(None, key)): n for key, n in counts.items() if n},
+            keys=checksum(records),
+            loss=np.float64(np.nansum(losses)).tobytes().hex(),
+            dead=dead,
+            scores=learned.scores,
+            labels=labels,
+            newest_ms=max((r.timestamp_ms for r in records), default=-1),
+            timestamps_ms=np.fromiter((r.timestamp_ms for r in records), np.int64, len(records)),
+        )
+
+    def meta(self) -> dict[str, Any]:
+        """Return what a snapshot keeps beside the tensors, as plain JSON values."""
+        s = self.standing
+        return {
+            "version": s.version,
+            "lineage": s.lineage,
+            "recipe": msgspec.json.decode(self.recipe.to_json()),
+            "cursors": nested(s.cursors),
+            "topic_ids": s.topic_ids,
+            "records": s.records,
+            "paused": s.paused,
+            "halted": s.halted,
+            "bad": [s.bad_in_a_row, s.bad_in_window, s.seen_in_window],
+            "event_time_ms": s.event_time_ms,
+            "events_learned": self.events_learned,
+            "targets": self.report(),
+        }
+
+    def report(self) -> dict[str, Any]:
+        """Return {target: {"type", "scored", "metrics", "fading", "baselines", ...}}."""
+        return {
+            t.name: prequential.report(t, self.state.scores[t.name])
+            for t in self.recipe.schema.targets
+        }
+
+    def _held_out(self, records: Sequence[Record], decoded: Decoded) -> NDArray[np.bool_]:
+        share = self.recipe.learning.holdout
+        n = len(decoded.columns)
+        if share <= 0.0:
+            return np.zeros(n, dtype=np.bool_)
+        places = np.fromiter(
+            (
+                zlib.crc32(f"{r.topic}/{r.partition}/{r.offset}/{row}".encode())
+                for r, row in zip(
+                    (records[i] for i in decoded.record), decoded.row.tolist(), strict=True
+                )
+            ),
+            np.uint64,
+            n,
+        )
+        keys = np.where(decoded.columns.keys == 0, places, decoded.columns.keys)
+        mixed = (keys ^ (keys >> np.uint64(31))) * _MIX
+        held: NDArray[np.bool_] = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53 < share
+        return held
+
+    def _dead(
+        self, records: Sequence[Record], decoded: Decoded, broken: NDArray[np.bool_]
+    ) -> list[DeadEvent]:
+        dead = [
+            DeadEvent(records[record], row, fault.code, said(fault))
+            for record, row, fault in decoded.faults
+        ]
+        error = "its score or gradient is not finite; nothing was learned from it"
+        for at in np.flatnonzero(broken):
+            record, row = records[decoded.record[at]], int(decoded.row[at])
+            dead.append(DeadEvent(record, row, "not_finite", error))
+        return dead
+
+    def _move(
+        self, records: Sequence[Record], times_ms: NDArray[np.int64], next_offsets: Offsets
+    ) -> None:
+        s = self.standing
+        s.version += 1
+        s.cursors.update(next_offsets)
+        for record in records:
+            s.records[record.topic] = s.records.get(record.topic, 0) + 1
+        known = times_ms[times_ms >= 0]
+        if len(known):
+            s.event_time_ms = max(int(known.max()), s.event_time_ms or 0)
+
+
+def standing_of(meta: dict[str, Any]) -> Standing:
+    """Return the standing that `Learner.meta` wrote."""
+    return Standing(
+        version=meta["version"],
+        lineage=meta["lineage"],
+        cursors=flat(meta["cursors"]),
+        topic_ids=dict(meta["topic_ids"]),
+        records=dict(meta["records"]),
+        paused=meta["paused"],
+        halted=meta["halted"],
+        bad_in_a_row=meta["bad"][0],
+        bad_in_window=meta["bad"][1],
+        seen_in_window=meta["bad"][2],
+        event_time_ms=meta["event_time_ms"],
+    )
+
+
+def said(fault: Fault) -> str:
+    """Return the sentence for a dead letter's header."""
+    return fault.msg if fault.field is None else f"{fault.field}: {fault.msg}"
+
+
+def nested(offsets: Offsets) -> dict[str, dict[str, int]]:
+    """Return {topic: {"0": next offset}}, sorted, as JSON wants it."""
+    result: dict[str, dict[str, int]] = {}
+    for (topic, partition), offset in sorted(offsets.items()):
+        result.setdefault(topic, {})[str(partition)] = offset
+    return result
+
+
+def flat(offsets: dict[str, dict[str, int]]) -> Offsets:
+    """Return what `nested` nested."""
+    return {
+        (topic, int(partition)): offset
+        for topic, by_partition in offsets.items()
+        for partition, offset in by_partition.items()
+    }
+
+
+def checksum(records: Sequence[Record]) -> int:
+    """Return the CRC-32 of the records' keys (topic, partition, offset), in row order."""
+    total = 0
+    places = np.array([(r.partition, r.offset) for r in records], dtype=np.int64)
+    for topic in sorted({r.topic for r in records}):
+        total = zlib.crc32(topic.encode(), total)
+    return zlib.crc32(places.tobytes(), total)

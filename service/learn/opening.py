@@ -1,0 +1,237 @@
+"""From a state directory and a broker to a learner that can go live.
+
+Kafka is waited for only where it is needed: for the start offsets of a new model, and to read
+again what the journal speaks of. Reads the broker; what a loss means is decided by the settings.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from service.errors import BrokerAway, DataLost, HeadwaterError, TopicMissing
+from service.learn import restore
+from service.learn.learner import Learner
+from service.learn.losses import said
+from service.learn.restore import RangeReader
+from service.learn.saving import Saver
+from service.learn.telemetry import Telemetry
+from service.model.recipe import Recipe
+from service.settings import Settings
+from service.stream.broker import Broker
+from service.stream.kafka import KafkaBroker
+from service.stream.records import DataLoss, Offsets, Record
+from service.stream.source import Source
+from service.stream.start import resolve_start, wait_for_topics
+from service.weights import boot
+from service.weights.journal import Journal
+from service.weights.snapshots import Snapshots
+
+_log = structlog.get_logger(__name__)
+Beat = Callable[[str, str | None, float | None], None]
+
+
+class Stopped(Exception):
+    """Told to stop before there was anything to stop."""
+
+
+class Store(msgspec.Struct):
+    """The state directory, opened."""
+
+    state_at: Path
+    journal: Journal
+    snapshots: Snapshots
+    saver: Saver
+    environment: dict[str, str]
+
+
+class Sources:
+    """Opens readers of the settings' topics."""
+
+    def __init__(
+        self, settings: Settings, broker: Broker, stop: threading.Event, tell: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._stop = stop
+        self.tell = tell
+
+    def wait(self) -> None:
+        """Wait until every topic is there. Raises Stopped."""
+        topics = self._settings.kafka.topics
+        if not wait_for_topics(self._broker, topics, self._stop.is_set, self.tell):
+            raise Stopped
+
+    def live(self, learner: Learner) -> Callable[[Callable[[], bool]], Source | None]:
+        """Return what opens a source where the learner stands now, once Kafka answers."""
+        cursors = dict(learner.standing.cursors)
+        topic_ids = dict(learner.standing.topic_ids)
+        topics = self._settings.kafka.topics
+
+        def opened(should_stop: Callable[[], bool]) -> Source | None:
+            if not wait_for_topics(self._broker, topics, should_stop, _waiting):
+                return None
+            return self._source(topics, cursors, topic_ids)
+
+        return opened
+
+    def ranges(self, learner: Learner) -> RangeSource:
+        """Return what reads journaled ranges from where the learner stands."""
+        self.wait()
+        cursors = dict(learner.standing.cursors)
+        topics = sorted({*self._settings.kafka.topics, *(topic for topic, _ in cursors)})
+        source = self._source(topics, cursors, dict(learner.standing.topic_ids))
+        return RangeSource(source, self._stop, self.tell)
+
+    def _source(
+        self, topics: Sequence[str], cursors: Offsets, topic_ids: dict[str, str | None]
+    ) -> Source:
+        settings = self._settings
+        return Source(
+            self._broker,
+            topics,
+            cursors,
+            batch_rows=settings.learning.batch_rows,
+            linger_s=settings.learning.linger_ms / 1000,
+            buffer_records=settings.kafka.buffer_records,
+            topic_ids=topic_ids,
+            discovery_s=settings.kafka.discovery_seconds,
+        )
+
+
+class RangeSource:
+    """Reads journaled ranges from the topics; DataLost when records of one are gone."""
+
+    def __init__(self, source: Source, stop: threading.Event, tell: Callable[[str], None]) -> None:
+        self._source = source
+        self._stop = stop
+        self._tell = tell
+        self._checked = False
+
+    def read_range(self, next_offsets: Offsets) -> list[Record]:
+        """Return the records of one cut."""
+        while not self._stop.is_set():
+            try:
+                if not self._checked:
+                    for loss in self._source.check():
+                        raise DataLost(said(loss, loss.wanted))
+                    self._checked = True
+                found = self._source.read_range(next_offsets, timeout_s=2.0)
+            except BrokerAway as error:
+                self._tell(str(error))
+                continue
+            if isinstance(found, DataLoss):
+                raise DataLost(said(found, found.wanted))
+            return found.records
+        raise Stopped
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._source.close()
+
+
+def open_learner(  # noqa: PLR0913 - what it opens, from what, and whom it tells
+    settings: Settings, broker: Broker, sources: Sources, store: Store, beat: Beat,
+    telemetry: Telemetry, accept_removed: Collection[str],
+) -> Learner:  # fmt: skip
+    """Return the learner at its last journaled version, or at version 0 of a new model.
+
+    Raises Stopped, DataLost, and whatever says that the state cannot be used.
+    """
+    power_lost = boot.unclean_power_loss(store.state_at)
+    if store.journal.last_version is None and not store.snapshots.list():
+        learner = _begin(settings, broker, sources, store)
+        must_save = True
+    else:
+        restored = _restore(
+            settings, sources, store, beat, power_lost=power_lost, accept_removed=accept_removed
+        )
+        learner, must_save = restored.learner, restored.must_save
+        telemetry.saved(restored.snapshot_version, restored.snapshot_cursors)
+        if restored.replayed.diverged_at is not None:
+            telemetry.metrics.counter("headwater_replay_divergence_total").inc(1.0)
+    if must_save or not store.snapshots.list():
+        saved = store.saver.now(learner)
+        if saved.error is not None:
+            raise HeadwaterError(f"the first snapshot cannot be written: {saved.error}")
+        telemetry.saved(saved.version, saved.cursors)
+    boot.mark_running(store.state_at)
+    return learner
+
+
+def _begin(settings: Settings, broker: Broker, sources: Sources, store: Store) -> Learner:
+    kafka = settings.kafka
+    while True:
+        sources.wait()
+        try:
+            start = resolve_start(broker, kafka.topics, kafka.start)
+            ids = {topic: broker.topic_id(topic) for topic in kafka.topics}
+        except (BrokerAway, TopicMissing) as error:  # a topic just made has no leader yet
+            sources.tell(str(error))
+            continue
+        break
+    _log.info("new_model", name=settings.name, topics=list(kafka.topics), partitions=len(start))
+    return restore.begin(Recipe.of(settings), start, ids, store.journal, store.environment)
+
+
+def _restore(
+    settings: Settings, sources: Sources, store: Store, beat: Beat, *, power_lost: bool,
+    accept_removed: Collection[str],
+) -> restore.Restored:  # fmt: skip
+    if settings.kafka.start != "earliest":
+        _log.warning(
+            "start_ignored", start=settings.kafka.start, why="there is a state to go on from"
+        )
+    restored = restore.restore(
+        Recipe.of(settings), store.journal, store.snapshots, store.environment,
+        restore.Policy(power_lost, settings.kafka.on_data_loss == "skip", accept_removed),
+        sources.ranges, _shown(beat),
+    )  # fmt: skip
+    for note in restored.notes:
+        _log.warning("restored_note", note=note)
+    _log.info(
+        "restored",
+        version=restored.learner.standing.version,
+        snapshot=restored.snapshot_version,
+        entries_replayed=restored.replayed.entries,
+    )
+    return restored
+
+
+def _shown(beat: Beat) -> Callable[[float, Learner], None]:
+    shown_s = 0.0
+
+    def show(done: float, learner: Learner) -> None:
+        nonlocal shown_s
+        now = time.monotonic()
+        if now - shown_s > 0.2 or done == 1.0:
+            shown_s = now
+            beat("replaying", f"at version {learner.standing.version}", round(done, 4))
+
+    return show
+
+
+def _waiting(why: str) -> None:
+    _log.warning("waiting", why=why)
+
+
+@contextmanager
+def range_reader(settings: Settings) -> Iterator[Callable[[Learner], RangeReader]]:
+    """Give what reads journaled ranges, for commands outside a learner process."""
+    broker = kafka_of(settings)
+    try:
+        yield Sources(settings, broker, threading.Event(), _waiting).ranges
+    finally:
+        broker.close()
+
+
+def kafka_of(settings: Settings) -> KafkaBroker:
+    """Return the broker that the settings name."""
+    kafka = settings.kafka
+    return KafkaBroker(kafka.bootstrap_servers, name=settings.name, client=kafka.client)

@@ -1,0 +1,187 @@
+"""The learner process: from settings to the loop, everything opened in one place.
+
+Order: lock, live file (heartbeat from here on), side door, broker, restore, loop; closed in
+reverse. SIGTERM and SIGINT set one flag; the loop ends, a last snapshot is written, exit 0.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Collection
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from service.control import ControlServer
+from service.errors import DataLost
+from service.learn import loop, warm
+from service.learn.acts import Acts, Tools
+from service.learn.burial import Burial
+from service.learn.commands import Commands, Refused, Reply
+from service.learn.environment import fingerprint
+from service.learn.inbox import Inbox
+from service.learn.keeping import Keeper
+from service.learn.opening import Sources, Stopped, Store, kafka_of, open_learner
+from service.learn.publishing import Publisher
+from service.learn.saving import Saver
+from service.learn.telemetry import Telemetry
+from service.metrics import Metrics
+from service.model.layout import Layout
+from service.model.recipe import Recipe
+from service.settings import Settings, runtime_directory, state_directory
+from service.stream.deadletters import DeadLetters
+from service.weights import boot
+from service.weights.journal import Journal
+from service.weights.live_writer import LiveWriter
+from service.weights.lock import DirectoryLock
+from service.weights.snapshots import Keep, Snapshots
+
+_log = structlog.get_logger(__name__)
+_PULSE_S = 0.5
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says beside the settings."""
+
+    exit_on_halt: bool = False
+    accept_removed: Collection[str] = ()
+
+
+class Door:
+    """What the side door answers before there is a learner, and through it afterwards.
+
+    `beat` gives the signs of life until the loop does; as a context, the door repeats the last
+    one while it takes long (compiling, waiting for Kafka, a large snapshot).
+    """
+
+    def __init__(self, live: LiveWriter) -> None:
+        self.commands = Commands()
+        self.acts: Acts | None = None
+        self._live = live
+        self._said: Reply = {}
+        self._started = time.monotonic()
+        self._through = threading.Event()
+        self._pulse = threading.Thread(target=self._repeat, name="pulse", daemon=True)
+
+    def __enter__(self) -> Door:
+        self._pulse.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._through.set()
+        self._pulse.join()
+
+    def _repeat(self) -> None:
+        while not self._through.wait(_PULSE_S):
+            self._live.beat(self._said | {"lag_records": None})
+
+    def beat(self, state: str, reason: str | None = None, progress: float | None = None) -> None:
+        """Say what is going on; called by the process's own thread."""
+        self._said = {"state": state, "reason": reason, "progress": progress, "pid": os.getpid()}
+        self._live.beat(self._said | {"lag_records": None})
+
+    def waiting(self, why: str) -> None:
+        """Say what is waited for."""
+        _log.warning("waiting", why=why)
+        self.beat("restoring", why)
+
+    def answer(self, request: dict[str, Any]) -> Reply:
+        """Answer one command; called by the door's threads."""
+        if self.acts is None and request["command"] != "status":
+            why = self._said["reason"] or "it has no model yet"
+            raise Refused(f"{request['command']}: the learner is {self._said['state']}: {why}")
+        if request["command"] != "status":
+            return self.commands.ask(request)
+        if self.acts is not None:
+            return self.acts.status()
+        return self._said | {"uptime_seconds": round(time.monotonic() - self._started, 3)}
+
+
+def main(settings: Settings, options: Options, stop: threading.Event) -> None:
+    """Learn until `stop` is set. Raises HeadwaterError with the exit code to end with."""
+    state_at, runtime_at = state_directory(settings), runtime_directory(settings)
+    state_at.mkdir(parents=True, exist_ok=True)
+    runtime_at.mkdir(parents=True, exist_ok=True, mode=0o700)
+    recipe = Recipe.of(settings)
+    with ExitStack() as stack:
+        stack.enter_context(DirectoryLock.acquire(state_at))
+        live = stack.enter_context(
+            LiveWriter.open(runtime_at, nbytes=Layout(recipe).nbytes, layout=recipe.to_json())
+        )
+        door = Door(live)
+        door.beat("restoring", "compiling")
+        stack.enter_context(ControlServer(runtime_at / "control.sock", door.answer))
+        telemetry = Telemetry(Metrics("learner"))
+        store = _open_store(settings, state_at, stack)
+        broker = kafka_of(settings)
+        stack.callback(broker.close)
+        sources = Sources(settings, broker, stop, door.waiting)
+        with door:
+            try:
+                warm.compile_passes(recipe.kind)
+                door.beat("restoring")
+                learner = open_learner(
+                    settings, broker, sources, store, door.beat, telemetry, options.accept_removed
+                )
+            except Stopped:
+                return
+            except DataLost as loss:
+                if options.exit_on_halt:
+                    raise
+                _log.error("halted", reason=str(loss))
+                door.beat("halted", str(loss))
+                stop.wait()
+                return
+        dead_topic = settings.kafka.dead_letter_topic
+        burial = Burial(lambda: DeadLetters(broker, dead_topic), stop.is_set)
+        stack.callback(burial.close)
+        every_s, publish_s = settings.snapshots.every_seconds, settings.runtime.publish_ms / 1000
+        tools = Tools(
+            publisher=Publisher(live, telemetry, publish_s),
+            keeper=Keeper(store.journal, store.saver, telemetry, every_s),
+            burial=burial,
+            telemetry=telemetry,
+            kafka=settings.kafka,
+            open_inbox=lambda now: Inbox(sources.live(now), now.decode),
+            topic_id=broker.topic_id,
+            exit_on_halt=options.exit_on_halt,
+            should_stop=stop.is_set,
+        )
+        door.acts = Acts(learner, tools)
+        stack.enter_context(telemetry.metrics.kept_in(runtime_at))
+        loop.run(door.acts, door.commands, stop.is_set)
+        door.acts.close()
+        boot.mark_stopped(state_at, door.acts.learner.standing.version)
+        _log.info("stopped", version=door.acts.learner.standing.version)
+
+
+def stop_on_signals(stop: threading.Event) -> None:
+    """SIGTERM and SIGINT set the flag; a second one ends the process at once."""
+
+    def on_signal(number: int, _: object) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+
+
+def _open_store(settings: Settings, state_at: Path, stack: ExitStack) -> Store:
+    lost_power = boot.unclean_power_loss(state_at)
+    journal = stack.enter_context(Journal.open(state_at / "journal", after_power_loss=lost_power))
+    if journal.torn_bytes:
+        _log.warning("journal_torn", bytes=journal.torn_bytes, last=journal.last_version)
+    keep = settings.snapshots.keep
+    snapshots = Snapshots(state_at / "snapshots", Keep(keep.last, keep.hourly, keep.daily))
+    environment = fingerprint()
+    saver = Saver(snapshots, journal, environment)
+    stack.callback(saver.close)
+    return Store(state_at, journal, snapshots, saver, environment)

@@ -1,0 +1,80 @@
+"""Versions going live, and signs of life: the writing side of the live file, on its schedule."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.learn.learner import Learner, nested
+from service.learn.telemetry import Telemetry
+from service.weights.live_writer import LiveWriter
+
+_BEAT_S = 0.25
+
+
+class Publisher:
+    """Publishes the newest version at most every `publish_s`; called by the loop's thread."""
+
+    def __init__(self, live: LiveWriter, telemetry: Telemetry, publish_s: float) -> None:
+        self.version: int | None = None
+        """The version that answers; None before this process published one."""
+        self._live = live
+        self._telemetry = telemetry
+        self._publish_s = publish_s
+        self._due = self._beat_due = 0.0
+        self._fresh: list[NDArray[np.int64]] = []
+
+    def learned(self, timestamps_ms: NDArray[np.int64]) -> None:
+        """Remember the times of records that the next version to go live has learned."""
+        self._fresh.append(timestamps_ms)
+
+    def wait_s(self, learner: Learner, longest_s: float) -> float:
+        """Return how long the loop may wait for a cut before something must be published."""
+        if self.version == learner.standing.version:
+            return longest_s
+        return min(longest_s, max(self._due - time.monotonic(), 0.001))
+
+    def publish_if_due(self, learner: Learner) -> None:
+        """Let the newest version answer, unless the last one went live just now."""
+        began, standing = time.monotonic(), learner.standing
+        if self.version == standing.version or began < self._due:
+            return
+        meta = {
+            "name": learner.recipe.name,
+            "version": standing.version,
+            "lineage": standing.lineage,
+            "events_learned": learner.events_learned,
+            "trained_through": nested(standing.cursors),
+            "published_at_ns": time.time_ns(),
+            "event_time_ms": standing.event_time_ms,
+        }
+        if not self._live.publish(learner.state.image, learner.state.take_touched(), meta):
+            return  # a reader still computes on that slot; soon again
+        ended = time.monotonic()
+        self.version = standing.version
+        self._due = began + self._publish_s
+        self._telemetry.published(standing.version, ended - began, self._fresh)
+        self._telemetry.spent("publish", ended - began)
+        self._fresh = []
+
+    def beat(self, learner: Learner, state: str, reason: str | None, lag: int | None) -> None:
+        """Give a sign of life now."""
+        self._beat_due = time.monotonic() + _BEAT_S
+        self._live.beat(
+            {
+                "state": state,
+                "reason": reason,
+                "lag_records": lag,
+                "progress": None,
+                "pid": os.getpid(),
+                "version": learner.standing.version,
+            }
+        )
+
+    @property
+    def beat_is_due(self) -> bool:
+        """A quarter of a second since the last sign of life."""
+        return time.monotonic() >= self._beat_due

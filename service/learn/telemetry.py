@@ -1,0 +1,157 @@
+"""What the learner says about itself: its metrics, its status, its heartbeat.
+
+Counts of events and records come from the learner's state, so they survive crashes and add up;
+times and histograms are this process's own.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import service
+from service.learn.inbox import Inbox
+from service.learn.learner import Learner, nested
+from service.metrics import Metrics
+from service.model.prequential import OUTCOMES
+from service.stream.records import Offsets
+
+
+class Telemetry:
+    """Fills the learner's metrics. All calls come from the loop's thread."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+        self.snapshot_offsets: Offsets = {}
+        self.snapshot_version: int | None = None
+        self.newest_ms = -1
+        """Timestamp of the newest record of the last cut."""
+        self._started = time.monotonic()
+        self._saved_at: float | None = None
+        metrics.gauge("headwater_build_info").set(
+            1.0, service.__version__, platform.python_version(), str(torch.__version__)
+        )
+
+    def spent(self, phase: str, seconds: float) -> None:
+        """Add to the time of one phase."""
+        self.metrics.counter("headwater_learner_time_seconds_total").inc(seconds, phase)
+
+    def published(
+        self, version: int, seconds: float, timestamps_ms: list[NDArray[np.int64]]
+    ) -> None:
+        """A version went live that has learned records of these times."""
+        self.metrics.gauge("headwater_published_version").set(float(version))
+        self.metrics.histogram("headwater_publish_seconds").observe(seconds)
+        if timestamps_ms:
+            ages = time.time_ns() / 1e9 - np.concatenate(timestamps_ms) / 1e3
+            self.metrics.histogram("headwater_freshness_seconds").observe_many(ages)
+
+    def saved(self, version: int, offsets: Offsets) -> None:
+        """A snapshot became durable."""
+        self.snapshot_version = version
+        self.snapshot_offsets = offsets
+        self._saved_at = time.monotonic()
+
+    def fill(self, learner: Learner, inbox: Inbox | None) -> None:
+        """Set every gauge and count that follows from the learner's state."""
+        m, standing = self.metrics, learner.standing
+        for (outcome, reason), n in zip(OUTCOMES, learner.state.outcomes.tolist(), strict=True):
+            if n or outcome == "learned":
+                labels = {"outcome": outcome, "reason": reason}
+                m.set_counter("headwater_events_total", labels, float(n))
+            if n and outcome in {"dead_lettered", "quarantined"}:
+                m.set_counter("headwater_dead_letters_total", {"reason": reason}, float(n))
+        for topic, n in standing.records.items():
+            m.set_counter("headwater_records_total", {"topic": topic}, float(n))
+        lag = sum(inbox.lag.values()) if inbox is not None else 0
+        age = max(0.0, time.time_ns() / 1e9 - self.newest_ms / 1e3) if lag else 0.0
+        m.gauge("headwater_lag_seconds").set(age if self.newest_ms >= 0 else 0.0)
+        m.gauge("headwater_version").set(float(standing.version))
+        m.gauge("headwater_events_learned").set(float(learner.events_learned))
+        self._offsets("headwater_cursor_offset", standing.cursors)
+        self._offsets("headwater_snapshot_offset", self.snapshot_offsets)
+        if inbox is not None:
+            self._offsets("headwater_lag_records", inbox.lag)
+            self._offsets("headwater_retention_headroom_records", self._headroom(inbox))
+            for phase, seconds in inbox.seconds.items():
+                labels = {"phase": phase}
+                m.set_counter("headwater_learner_time_seconds_total", labels, seconds)
+        for target, report in learner.report().items():
+            self._scores(target, report)
+
+    def status(
+        self,
+        learner: Learner,
+        inbox: Inbox | None,
+        state: str,
+        reason: str | None,
+        published: int | None,
+    ) -> dict[str, Any]:
+        """Return what `headwater status` shows."""
+        standing = learner.standing
+        lag = inbox.lag if inbox is not None else {}
+        outcomes = {
+            "/".join(filter(None, key)): n
+            for key, n in zip(OUTCOMES, learner.state.outcomes.tolist(), strict=True)
+            if n
+        }
+        age = None if self._saved_at is None else round(time.monotonic() - self._saved_at, 3)
+        return {
+            "name": learner.recipe.name,
+            "state": state,
+            "reason": reason,
+            "pid": os.getpid(),
+            "uptime_seconds": round(time.monotonic() - self._started, 3),
+            "version": standing.version,
+            "published_version": published,
+            "lineage": standing.lineage,
+            "events_learned": learner.events_learned,
+            "records": dict(standing.records),
+            "outcomes": outcomes,
+            "lag_records": sum(lag.values()),
+            "partitions": [
+                {
+                    "topic": topic,
+                    "partition": partition,
+                    "cursor": cursor,
+                    "snapshot_offset": self.snapshot_offsets.get((topic, partition)),
+                    "lag_records": lag.get((topic, partition)),
+                }
+                for (topic, partition), cursor in sorted(standing.cursors.items())
+            ],
+            "snapshot": {"version": self.snapshot_version, "age_seconds": age},
+            "trained_through": nested(standing.cursors),
+        }
+
+    def _headroom(self, inbox: Inbox) -> Offsets:
+        if inbox.source is None:
+            return {}
+        cursors = inbox.source.cursors
+        return {
+            place: headroom - cursors[place] + self.snapshot_offsets[place]
+            for place, headroom in inbox.source.headroom().items()
+            if place in self.snapshot_offsets
+        }
+
+    def _offsets(self, name: str, offsets: Offsets) -> None:
+        gauge = self.metrics.gauge(name)
+        for (topic, partition), value in offsets.items():
+            gauge.set(float(value), topic, str(partition))
+
+    def _scores(self, target: str, report: dict[str, Any]) -> None:
+        score = self.metrics.gauge("headwater_score")
+        for window, key in (("cumulative", "metrics"), ("fading", "fading")):
+            for metric, value in report[key].items():
+                if value is not None:
+                    score.set(value, target, metric, window, "live")
+        baseline = self.metrics.gauge("headwater_baseline_score")
+        for name, figures in report["baselines"].items():
+            for metric, value in figures.items():
+                if value is not None:
+                    baseline.set(value, target, metric, name)

@@ -1,0 +1,1 @@
+"""What is learned: featurizer, models, losses, layout. No I/O, no threads, no clock."""

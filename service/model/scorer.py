@@ -1,0 +1,119 @@
+"""Scoring for the API: from an image of bytes (read-only) to predictions. Needs no torch.
+
+Knows the layout and the kernels; knows no files, no HTTP. The same kernels that score a row
+before it is learned score it here, on the weights where they lie.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.events.decode import Columns, Decoder
+from service.model import linear, mlp, prequential
+from service.model.featurizer import Featurizer, Rows
+from service.model.layout import Entry, Layout
+from service.model.losses import KINDS
+from service.model.recipe import Recipe
+
+
+def score_rows(
+    layout: Layout, theta: NDArray[np.float32], frames: NDArray[np.float64], rows: Rows
+) -> NDArray[np.float64]:
+    """Return the scores [N, O]: probabilities for binary and multiclass, values for numbers."""
+    scores = np.empty((len(rows), layout.schema.outputs))
+    out = np.empty(layout.schema.outputs)
+    targets, recipe = target_table(layout), layout.recipe
+    if recipe.kind == "linear":
+        linear.score(
+            theta, frames, targets, layout.dense, layout.tables, rows.x, rows.ids, out, scores
+        )
+    else:
+        mlp.score(
+            theta, frames, targets, layout.dense, layout.heads, layout.tables,
+            recipe.model.embedding, recipe.model.hidden, rows.x, rows.ids, out, scores,
+        )  # fmt: skip
+    return scores
+
+
+def target_table(layout: Layout) -> NDArray[np.int64]:
+    """Return [T, 4]: kind, first output, outputs, whether the frame moves."""
+    rows = [(KINDS[t.kind], t.start, t.outputs, int(t.scaled)) for t in layout.schema.targets]
+    return np.array(rows, dtype=np.int64)
+
+
+class Scorer:
+    """Scores events with any image of one recipe."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        self.schema = recipe.schema
+        self.layout = Layout(recipe)
+        self.decoder = Decoder(self.schema, recipe.learning.seed)
+        self.featurizer = Featurizer(self.schema)
+        self.nbytes = self.layout.nbytes
+
+    def attach(self, image: NDArray[np.uint8]) -> Attached:
+        """Return a view of one image; cheap, nothing is copied but the small normaliser."""
+        return Attached(self, image)
+
+    def predictions(self, scores: NDArray[np.float64]) -> list[dict[str, object]]:
+        """Return one prediction per row: probability, {class: probability} or value."""
+        columns: list[list[object]] = []
+        for t in self.schema.targets:
+            block = scores[:, t.start : t.start + t.outputs].tolist()
+            if t.kind == "multiclass":
+                columns.append([dict(zip(t.classes, row, strict=True)) for row in block])
+            else:
+                columns.append([row[0] for row in block])
+        names = [t.name for t in self.schema.targets]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+
+
+class Attached:
+    """The views of one image that a prediction reads. Valid while the image is."""
+
+    def __init__(self, scorer: Scorer, image: NDArray[np.uint8]) -> None:
+        self._scorer = scorer
+        self._image = image
+        layout, schema = scorer.layout, scorer.schema
+        self._theta = _view(image, layout.theta, np.float32, (layout.theta_size,))
+        self._frames = _view(image, layout.frames, np.float64, (len(schema.targets), 5))
+        self._normaliser = _view(image, layout.normaliser, np.float64, (len(schema.numbers), 3))
+
+    def score(self, columns: Columns) -> NDArray[np.float64]:
+        """Return the scores [N, O] of the events."""
+        # A kernel compiled for memory it may write takes a copy of these few numbers.
+        rows = self._scorer.featurizer.rows(columns, self._normaliser.copy())
+        return score_rows(self._scorer.layout, self._theta, self._frames.copy(), rows)
+
+    def digest(self) -> dict[str, str]:
+        """Return the sha256 of each part over name-sorted (name, dtype, shape, bytes)."""
+        parts: dict[str, list[Entry]] = {}
+        for entry in self._scorer.layout.entries:
+            parts.setdefault(entry.part, []).append(entry)
+        return {part: self._digest(entries) for part, entries in parts.items()}
+
+    def targets(self) -> dict[str, object]:
+        """Return {target: {"type", "scored", "metrics", "fading", "baselines", ...}}."""
+        layout = self._scorer.layout
+        result: dict[str, object] = {}
+        for target in self._scorer.schema.targets:
+            state = layout.scores[target.name].view(self._image)
+            result[target.name] = prequential.report(target, np.array(state))
+        return result
+
+    def _digest(self, entries: list[Entry]) -> str:
+        total = hashlib.sha256()
+        for entry in sorted(entries, key=lambda e: e.name):
+            total.update(f"{entry.name}\0{entry.dtype}\0{list(entry.shape)}\0".encode())
+            total.update(np.ascontiguousarray(entry.view(self._image)).tobytes())
+        return total.hexdigest()
+
+
+def _view(image: NDArray[np.uint8], start: int, dtype: type, shape: tuple[int, ...]) -> Any:
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return image[start : start + size].view(dtype).reshape(shape)

@@ -1,0 +1,149 @@
+"""A learner's state: one image of bytes and its named tensors. Knows no files, no Kafka.
+
+Everything that weights, predictions and snapshotted metrics depend on is in here. Fresh state
+is a pure function of the recipe: initial weights are drawn from the seed and their own name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from service.model import prequential
+from service.model.layout import BLOCK_BYTES, Layout, escape
+
+Parts = dict[str, dict[str, torch.Tensor]]
+
+
+class State:
+    """The image [nbytes] of one layout, with views by meaning.
+
+    theta, slot0, slot1: float32 [P] (slots may be empty); counts: int64 [T or T+1];
+    normaliser: float64 [Dn, 3]; frames: float64 [T, 5]; outcomes: int64; scores: one float64
+    vector per target; touched: uint8, one flag per 64 weights.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.image = np.zeros(layout.nbytes, dtype=np.uint8)
+        schema = layout.schema
+        n_targets, n_numbers = len(schema.targets), len(schema.numbers)
+        n_counts = n_targets + (layout.recipe.kind == "mlp")
+        self.theta = self._flat(layout.theta)
+        self.slots = [self._flat(start) for start in layout.slots]
+        self.counts = self._at(layout.counts, np.int64, (n_counts,))
+        self.normaliser = self._at(layout.normaliser, np.float64, (n_numbers, 3))
+        self.frames = self._at(layout.frames, np.float64, (n_targets, 5))
+        outcomes = layout.outcomes
+        self.outcomes: NDArray[np.int64] = self._at(outcomes.offset, np.int64, outcomes.shape)
+        self.scores: dict[str, NDArray[np.float64]] = {
+            name: self._at(entry.offset, np.float64, entry.shape)
+            for name, entry in layout.scores.items()
+        }
+        self.touched = np.zeros(layout.theta_size // 64, dtype=np.uint8)
+
+    def _flat(self, start: int) -> NDArray[np.float32]:
+        return self._at(start, np.float32, (self.layout.theta_size,))
+
+    def _at(self, start: int, dtype: type, shape: tuple[int, ...]) -> NDArray:  # type: ignore[type-arg]
+        nbytes = math.prod(shape) * np.dtype(dtype).itemsize
+        return self.image[start : start + nbytes].view(dtype).reshape(shape)
+
+    @classmethod
+    def fresh(cls, layout: Layout) -> State:
+        """Return the state before the first event."""
+        state = cls(layout)
+        for entry in layout.entries:
+            initial = _initial(layout, entry.part, entry.name, entry.shape, added=False)
+            if initial is not None:
+                entry.view(state.image)[...] = initial
+        return state
+
+    @classmethod
+    def of(cls, layout: Layout, parts: Parts) -> tuple[State, list[str]]:
+        """Return the state with every tensor of `parts` that fits, by name; the rest starts fresh.
+
+        Also returns what did not fit or is no longer there, as "part/name".
+        """
+        state = cls(layout)
+        for entry in layout.entries:
+            held = parts.get(entry.part, {}).get(entry.name)
+            if held is not None and tuple(held.shape) == entry.shape:
+                entry.view(state.image)[...] = held.numpy()
+                continue
+            initial = _initial(layout, entry.part, entry.name, entry.shape, added=True)
+            if initial is not None:
+                entry.view(state.image)[...] = initial
+        lost = [
+            f"{part}/{name}"
+            for part, tensors in parts.items()
+            for name, tensor in tensors.items()
+            if (fitting := layout.by_name.get((part, name))) is None
+            or fitting.shape != tuple(tensor.shape)
+        ]
+        return state, lost
+
+    def parts(self) -> Parts:
+        """Return every named tensor, as views: {"weights": {name: tensor}, ...}."""
+        return parts_of(self.layout, self.image)
+
+    def take_touched(self) -> NDArray[np.uint8]:
+        """Return one flag per 256-byte block of the image that may have changed since the last
+        call, and forget. All small tensors count as changed."""
+        flags = np.zeros(self.layout.nbytes // BLOCK_BYTES, dtype=np.uint8)
+        flags[: self.layout.small_bytes // BLOCK_BYTES] = 1
+        for start in (self.layout.theta, *self.layout.slots):
+            first = start // BLOCK_BYTES
+            flags[first : first + len(self.touched)] = self.touched
+        self.touched[:] = 0
+        return flags
+
+    def touch_all(self) -> None:
+        """Count everything as changed."""
+        self.touched[:] = 1
+
+
+def parts_of(layout: Layout, image: NDArray[np.uint8]) -> Parts:
+    """Return the named tensors inside an image that may be written, as views."""
+    parts: Parts = {"weights": {}, "optimizer": {}, "metrics": {}}
+    for entry in layout.entries:
+        parts[entry.part][entry.name] = torch.from_numpy(entry.view(image))
+    return parts
+
+
+def _initial(
+    layout: Layout, part: str, name: str, shape: tuple[int, ...], *, added: bool
+) -> NDArray[np.floating] | float | None:
+    """Return what a tensor starts from; None is zeros.
+
+    A hidden input that is added later starts at zero, so that nothing it is added to changes.
+    """
+    kind, _, rest = name.partition("/")
+    if part == "metrics" and kind == "prequential":
+        return next(prequential.fresh(t) for t in layout.schema.targets if escape(t.name) == rest)
+    if part != "weights":
+        return None
+    if kind == "frame":
+        scaled = {escape(t.name): t.scaled for t in layout.schema.targets}[rest]
+        return np.array([0.0, 0.0, 0.0, 0.0, 0.0 if scaled else 1.0])
+    if layout.recipe.kind != "mlp" or name == "hidden/bias":
+        return None
+    model, schema = layout.recipe.model, layout.schema
+    if kind == "hidden" and not added:
+        inputs = len(schema.numbers) + model.embedding * len(schema.categories)
+        return _normal(layout, name, shape, math.sqrt(2.0 / max(inputs, 1)))
+    if kind == "embedding":
+        return _normal(layout, name, shape, 0.1)
+    return None
+
+
+def _normal(
+    layout: Layout, name: str, shape: tuple[int, ...], deviation: float
+) -> NDArray[np.float32]:
+    seed = hashlib.sha256(f"{layout.recipe.learning.seed}/{name}".encode()).digest()
+    bits = np.random.Philox(key=np.frombuffer(seed[:16], dtype=np.uint64))
+    return (np.random.Generator(bits).standard_normal(shape) * deviation).astype(np.float32)

@@ -1,0 +1,130 @@
+"""Optimizer rules for one weight and for runs of weights, compiled. Knows no model.
+
+Formulas are those of torch.optim: SGD with momentum (no dampening, no Nesterov), Adagrad
+(Duchi, Hazan, Singer 2011), Adam (Kingma, Ba 2015). Rows of a table are lazy: their momentum
+and Adam averages move when the row is touched, as in torch.optim.SparseAdam.
+
+`hyper` is float64: [learning rate, momentum, beta1, beta2, eps, clip (0: none)].
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+SGD, MOMENTUM, ADAGRAD, ADAM = 0, 1, 2, 3
+RULES = {"sgd": SGD, "momentum": MOMENTUM, "adagrad": ADAGRAD, "adam": ADAM}
+SLOTS: dict[str, tuple[str, ...]] = {
+    "sgd": (),
+    "momentum": ("velocity",),
+    "adagrad": ("square_sum",),
+    "adam": ("mean", "square_mean"),
+}
+"""Names of each rule's arrays; each has the shape of the weights."""
+BLOCK = 64
+"""Weights per touched-flag: 64 float32 are one 256-byte block of the image."""
+LARGEST_NORM = 1e15
+"""A row whose gradient is longer than this is treated as not finite: its square would leave
+float32."""
+
+
+def hyper_of(
+    learning_rate: float, momentum: float, betas: tuple[float, float], rule: str, clip: float | None
+) -> NDArray[np.float64]:
+    """Return the numbers that the compiled passes read."""
+    eps = 1e-8 if rule == "adam" else 1e-10
+    return np.array([learning_rate, momentum, betas[0], betas[1], eps, clip or 0.0])
+
+
+@njit(nogil=True, cache=True, inline="always")  # type: ignore[misc, unused-ignore]
+def step_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2):  # type: ignore[no-untyped-def]
+    """Move weight `i` by gradient `g`. c1, c2: Adam's bias corrections 1 - beta^t."""
+    lr = hyper[0]
+    if rule == 0:
+        theta[i] -= lr * g
+    elif rule == 1:
+        v = hyper[1] * slot0[i] + g
+        slot0[i] = v
+        theta[i] -= lr * v
+    elif rule == 2:
+        s = slot0[i] + g * g
+        slot0[i] = s
+        theta[i] -= lr * g / (math.sqrt(s) + hyper[4])
+    else:
+        m = hyper[2] * slot0[i] + (1.0 - hyper[2]) * g
+        v = hyper[3] * slot1[i] + (1.0 - hyper[3]) * g * g
+        slot0[i] = m
+        slot1[i] = v
+        theta[i] -= lr * (m / c1) / (math.sqrt(v / c2) + hyper[4])
+    touched[i >> 6] = 1
+
+
+@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+def step_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2):  # type: ignore[no-untyped-def]
+    """Move the weights from `start` on by the gradient factor * d [n], all in float32, so that
+    the compiler can use vector instructions."""
+    n = d.shape[0]
+    lr, eps = np.float32(hyper[0]), np.float32(hyper[4])
+    b1, b2 = np.float32(hyper[2]), np.float32(hyper[3])
+    one, k = np.float32(1.0), np.float32(factor)
+    w = theta[start : start + n]
+    if rule == 0:
+        for i in range(n):
+            w[i] -= lr * (k * d[i])
+    elif rule == 1:
+        v = slot0[start : start + n]
+        momentum = np.float32(hyper[1])
+        for i in range(n):
+            v[i] = momentum * v[i] + k * d[i]
+            w[i] -= lr * v[i]
+    elif rule == 2:
+        s = slot0[start : start + n]
+        for i in range(n):
+            g = k * d[i]
+            s[i] += g * g
+            w[i] -= lr * g / (np.sqrt(s[i]) + eps)
+    else:
+        m, u = slot0[start : start + n], slot1[start : start + n]
+        a1, a2 = one / np.float32(c1), one / np.float32(c2)
+        for i in range(n):
+            g = k * d[i]
+            m[i] = b1 * m[i] + (one - b1) * g
+            u[i] = b2 * u[i] + (one - b2) * (g * g)
+            w[i] -= lr * (m[i] * a1) / (np.sqrt(u[i] * a2) + eps)
+    for block in range(start >> 6, (start + n - 1 >> 6) + 1):
+        touched[block] = 1
+
+
+@njit(nogil=True, cache=True, inline="always")  # type: ignore[misc, unused-ignore]
+def clipped(norm, weight, hyper):  # type: ignore[no-untyped-def]
+    """Return the factor for a row's gradient of length `norm`: its weight, and the clip."""
+    scaled = norm * weight
+    if hyper[5] > 0.0 and scaled > hyper[5]:
+        return weight * hyper[5] / scaled
+    return weight
+
+
+@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+def apply_gradient(rule, theta, slot0, slot1, touched, gradient, moved, hyper, c1, c2):  # type: ignore[no-untyped-def]
+    """Step every weight where `moved` is set by the gradient in hand. All arrays: [P]."""
+    for i in range(theta.shape[0]):
+        if moved[i]:
+            step_one(rule, theta, slot0, slot1, touched, i, gradient[i], hyper, c1[i], c2[i])
+
+
+@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+def rescale(rule, theta, slot0, slot1, touched, start, length, ratio):  # type: ignore[no-untyped-def]
+    """Multiply a run of weights by ratio, and their optimizer state as their gradients scale:
+    sums of gradients by ratio, sums of squares by its square."""
+    for i in range(start, start + length):
+        theta[i] *= ratio
+        if rule == 1 or rule == 3:
+            slot0[i] *= ratio
+        if rule == 2:
+            slot0[i] *= ratio * ratio
+        if rule == 3:
+            slot1[i] *= ratio * ratio
+        touched[i >> 6] = 1

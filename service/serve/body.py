@@ -1,0 +1,66 @@
+"""Reading a request's body, within limits. Knows ASGI; does not know JSON.
+
+Never holds more than the limit and one chunk. A body that is too large, encoded in a way that is
+not read, or too slow to arrive is Refused; a client that went away is Disconnected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from starlette.types import Receive, Scope
+
+from service.serve.problems import Refused
+
+PATIENCE_S = 30.0
+"""Longest time a body may take to arrive."""
+
+
+class Disconnected(Exception):
+    """The client went away before its request was whole. Caller: send nothing."""
+
+
+async def read_body(scope: Scope, receive: Receive, most_bytes: int) -> bytes:
+    """Return the whole body."""
+    _check_headers(scope, most_bytes)
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body", False):
+        return _within(message.get("body", b""), most_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                if message["type"] == "http.disconnect":
+                    raise Disconnected
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                if size > most_bytes:
+                    raise _too_large(most_bytes)
+                if not message.get("more_body", False):
+                    return b"".join(chunks)
+                message = await receive()
+    except TimeoutError:
+        detail = f"{size} bytes arrived within {PATIENCE_S:g} s"
+        raise Refused("TIMEOUT", detail, headers=[(b"connection", b"close")]) from None
+
+
+def _check_headers(scope: Scope, most_bytes: int) -> None:
+    for name, value in scope["headers"]:
+        if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
+            shown = value.decode("latin-1")
+            raise Refused("UNSUPPORTED_MEDIA_TYPE", f"content-encoding {shown!r}: send it plain")
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > most_bytes:
+            raise _too_large(most_bytes)
+
+
+def _within(body: bytes, most_bytes: int) -> bytes:
+    if len(body) > most_bytes:
+        raise _too_large(most_bytes)
+    return body
+
+
+def _too_large(most_bytes: int) -> Refused:
+    return Refused(
+        "TOO_LARGE", f"a body holds at most {most_bytes} bytes (api.max_body_bytes); send fewer"
+    )

@@ -1,0 +1,121 @@
+"""The shapes of requests and replies, as components of the OpenAPI document.
+
+Knows CONTRACTS' HTTP objects and the recipe's schemas. Does not know routes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.metrics import STATES
+from service.model.recipe import Recipe
+from service.serve.problems import CODES
+from service.serve.schema import Json, event_schema, example_prediction, prediction_schema
+
+STALE = (
+    "True when the version is known to be behind the topic, or nobody can tell: the learner is "
+    "down (no heartbeat for 3 seconds) or frozen, or it is halted, paused, restoring or replaying "
+    "while records wait (a lag that is unknown counts as records)."
+)
+_NUMBER: Json = {"type": "number", "minimum": 0}
+_COUNT: Json = {"type": "integer", "minimum": 0}
+_OFFSETS: Json = {
+    "type": "object",
+    "description": "Per topic and partition, the first offset that is not in the weights.",
+    "additionalProperties": {"type": "object", "additionalProperties": _COUNT},
+}
+
+
+def _object(properties: Json, **more: Any) -> Json:
+    return {"type": "object", "properties": properties, "required": sorted(properties), **more}
+
+
+def _list(component: str) -> Json:
+    return {"type": "array", "items": {"$ref": f"#/components/schemas/{component}"}}
+
+
+def _text(*, null: bool = False) -> Json:
+    return {"type": ["string", "null"] if null else "string"}
+
+
+def components(recipe: Recipe) -> Json:
+    """Return every named schema."""
+    model: Json = {
+        "name": _text(),
+        "version": {**_COUNT, "description": "Number of the journal entry that made the weights."},
+        "lineage": _text(),
+        "events_learned": _COUNT,
+        "trained_through": _OFFSETS,
+        "age_seconds": {**_NUMBER, "description": "Now minus the publish time of this version."},
+        "stale": {"type": "boolean", "description": STALE},
+    }
+    brief = _object(model)
+    brief["required"] = [name for name in brief["required"] if name != "trained_through"]
+    figures: Json = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
+    return {
+        "Event": event_schema(recipe),
+        "Prediction": prediction_schema(recipe),
+        "PredictRequest": _object({"events": _list("Event")}),
+        "PredictReply": _object(
+            {
+                "predictions": {
+                    **_list("Prediction"),
+                    "examples": [[example_prediction(recipe.schema)]],
+                },
+                "model": {"$ref": "#/components/schemas/Model"},
+            }
+        ),
+        "Model": brief,
+        "ModelReport": _object(
+            {
+                **model,
+                "model": {"$ref": "#/components/schemas/Model"},
+                "event_time": _text(null=True),
+                "published_at": _text(),
+                "layout": {**_text(), "pattern": "^sha256:[0-9a-f]{64}$"},
+                "digest": {"type": ["object", "null"], "additionalProperties": _text()},
+                "targets": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "object",
+                        "properties": {"type": _text(), "metrics": figures, "fading": figures},
+                        "required": ["type", "metrics", "fading", "baselines"],
+                    },
+                },
+                "learner": {"$ref": "#/components/schemas/Learner"},
+            }
+        ),
+        "Learner": _object(
+            {
+                "state": {"enum": list(STATES)},
+                "reason": _text(null=True),
+                "heartbeat_age_seconds": {"type": ["number", "null"]},
+                "lag_records": {"type": ["integer", "null"]},
+                "progress": {"type": ["number", "null"]},
+            }
+        ),
+        "Schemas": _object({"event": {"type": "object"}, "prediction": {"type": "object"}}),
+        "Health": _object({"status": {"const": "ok"}}),
+        "Readiness": _object(
+            {
+                "status": {"const": "ready"},
+                "degraded": {"type": "array", "items": _text()},
+                "version": _COUNT,
+            }
+        ),
+        "Problem": _object(
+            {
+                "type": _text(),
+                "title": _text(),
+                "status": {"type": "integer"},
+                "code": {"enum": sorted(CODES)},
+                "detail": _text(),
+                "error": _text(),
+                "request_id": _text(),
+                "errors": {
+                    "type": "array",
+                    "items": _object({"loc": {"type": "array"}, "code": _text(), "msg": _text()}),
+                },
+            }
+        ),
+    }

@@ -1,0 +1,300 @@
+"""Every setting: its name, type, default, unit and meaning; and `load`, the one door to them.
+
+Defaults stand here (those of events in _settings/event.py) and nowhere else. `load` reads the YAML file, lets the environment and
+then `overrides` speak over it, and reports everything that is wrong at once (BadSettings),
+each problem with its place and its remedy. Each part of the service is given its own section,
+never the whole tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from service._settings import reading
+from service._settings.event import (
+    BinaryTarget,
+    CategoryFeature,
+    EventSettings,
+    EventTime,
+    MulticlassTarget,
+    NumberFeature,
+    NumberTarget,
+    Section,
+)
+from service._settings.folders import runtime_root
+from service._settings.values import (
+    Host,
+    Name,
+    ScalarText,
+    Servers,
+    Start,
+    Topic,
+    Topics,
+    start_moment,
+)
+from service.redact import redacted
+
+__all__ = [
+    "ApiSettings",
+    "BinaryTarget",
+    "CategoryFeature",
+    "DeadLetterLimit",
+    "EventSettings",
+    "EventTime",
+    "KafkaSettings",
+    "Keep",
+    "LearningSettings",
+    "ModelSettings",
+    "MulticlassTarget",
+    "NumberFeature",
+    "NumberTarget",
+    "RuntimeSettings",
+    "Section",
+    "Settings",
+    "SnapshotSettings",
+    "StateSettings",
+    "load",
+    "runtime_directory",
+    "shown",
+    "state_directory",
+]
+
+
+class DeadLetterLimit(Section):
+    """When bad events are too many to be bad luck: learning halts, nothing more is drained."""
+
+    consecutive: int = Field(
+        100, ge=0, description="Halt after so many bad events in a row, in events; 0: never."
+    )
+    ratio: float = Field(
+        0.5, ge=0, le=1, description="Halt above this share of bad events in a window; 0: never."
+    )
+    window: int = Field(
+        1000, ge=0, description="Events over which the ratio is taken, in events; 0: no ratio."
+    )
+
+
+class KafkaSettings(Section):
+    """Where events come from."""
+
+    bootstrap_servers: Servers = Field(
+        "localhost:9092",
+        description="Brokers as host:port, separated by commas; `embedded` starts a local broker "
+        "for development.",
+    )
+    topics: Topics = Field(
+        description="Topics to learn from; every partition of each is read. `topic: x` is "
+        "accepted for one."
+    )
+    start: Start = Field(
+        "earliest",
+        description="Where to begin when there is no snapshot: earliest, latest, or an ISO time "
+        "(UTC unless it says otherwise). Ignored, with a warning, once there is one.",
+    )
+    on_data_loss: Literal["halt", "skip"] = Field(
+        "halt",
+        description="What to do when records that were not learned are gone from the topic: halt "
+        "and wait for an operator, or skip them (counted and journaled).",
+    )
+    dead_letter_topic: Topic | None = Field(
+        None,
+        description="Topic for events that cannot be used, each with its reason; null: such "
+        "events are only counted.",
+    )
+    dead_letter_limit: DeadLetterLimit = Field(
+        default_factory=DeadLetterLimit,
+        description="How many bad events are too many.",
+    )
+    client: dict[str, ScalarText] = Field(
+        default_factory=dict,
+        description="Settings of librdkafka, by their own names. Those that would break a promise "
+        "or load code are refused.",
+    )
+    discovery_seconds: float = Field(
+        10.0, gt=0, le=60, description="How often new partitions are looked for, in seconds."
+    )
+    buffer_records: int = Field(
+        50_000,
+        ge=1,
+        description="Most records held in memory while ordering them by time, in records.",
+    )
+
+    @property
+    def start_ms(self) -> int | None:
+        """`start` in milliseconds since 1970 UTC; None for earliest and latest."""
+        moment = start_moment(self.start)
+        return None if moment is None else round(moment.timestamp() * 1000)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Show everything but secrets."""
+        for name, value in super().__repr_args__():
+            yield name, redacted(value)
+
+
+class ModelSettings(Section):
+    """What is learned."""
+
+    kind: Literal["auto", "linear", "mlp"] = Field(
+        "auto", description="auto (today: linear), linear, or mlp (one hidden layer)."
+    )
+    hidden: int = Field(64, ge=1, le=4096, description="mlp: width of the hidden layer, in units.")
+    embedding: int = Field(
+        8, ge=1, le=512, description="mlp: numbers that stand for one category, in numbers."
+    )
+
+
+class LearningSettings(Section):
+    """How it is learned. May change at any restart; in force from the next version on."""
+
+    batch_rows: int = Field(
+        1024, ge=1, le=1_000_000, description="Most rows in one cut (micro-batch), in rows."
+    )
+    linger_ms: int = Field(
+        20, ge=0, le=60_000, description="Longest wait for a cut to fill, in milliseconds."
+    )
+    step_rows: int = Field(
+        32,
+        ge=1,
+        le=1_000_000,
+        description="Rows in one optimizer step of models that learn by autograd, in rows. linear "
+        "and mlp learn row by row whatever it says.",
+    )
+    optimizer: Literal["sgd", "adagrad", "adam"] = Field(
+        "adagrad", description="How a gradient becomes a change of weights."
+    )
+    learning_rate: float = Field(0.05, gt=0, le=100, description="Length of a step.")
+    momentum: float = Field(0.0, ge=0, lt=1, description="sgd: share of the last step kept.")
+    beta1: float = Field(0.9, ge=0, lt=1, description="adam: memory of the gradient.")
+    beta2: float = Field(0.999, ge=0, lt=1, description="adam: memory of its square.")
+    clip: float | None = Field(
+        None, gt=0, description="Longest gradient of one row, as a norm; null: no limit."
+    )
+    holdout: float = Field(
+        0.0, ge=0, lt=1, description="Share of events that are scored and never learned."
+    )
+    seed: int = Field(
+        0, ge=0, lt=2**63, description="Seed of first weights and of category hashes."
+    )
+
+
+class StateSettings(Section):
+    """Where snapshots and journal are kept."""
+
+    directory: Path = Field(
+        Path("./state"),
+        description="Folder that holds a folder per model name; a relative one is relative to the "
+        "working directory.",
+    )
+
+
+class Keep(Section):
+    """Which snapshots are kept; pinned ones always are."""
+
+    last: int = Field(5, ge=1, description="The newest, in snapshots.")
+    hourly: int = Field(24, ge=0, description="The first of each hour, for so many hours.")
+    daily: int = Field(7, ge=0, description="The first of each day, for so many days.")
+
+
+class SnapshotSettings(Section):
+    """When state goes to disk."""
+
+    every_seconds: float = Field(30.0, gt=0, description="Between two snapshots, in seconds.")
+    keep: Keep = Field(default_factory=Keep, description="Which snapshots are kept.")
+
+
+class RuntimeSettings(Section):
+    """What learner and API share while they run."""
+
+    directory: Path | None = Field(
+        None,
+        description="Folder for live weights, control socket and metrics of this one model. null: "
+        "one on a tmpfs where there is one.",
+    )
+    publish_ms: int = Field(
+        10, ge=1, le=60_000, description="Shortest time between two publishes, in milliseconds."
+    )
+
+
+class ApiSettings(Section):
+    """Where predictions are answered."""
+
+    host: Host = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0: any free one.")
+    workers: int = Field(1, ge=1, le=64, description="API processes, in processes.")
+    max_body_bytes: int = Field(
+        4_194_304, ge=1024, description="Largest body of a request, in bytes; above it: 413."
+    )
+    max_events: int = Field(
+        10_000, ge=1, description="Most events in one request, in events; above it: 413."
+    )
+    allow_unauthenticated: bool = Field(
+        False,
+        description="Let anyone who reaches a host beyond loopback ask for predictions "
+        "(--allow-unauthenticated says the same).",
+    )
+
+
+class Settings(Section):
+    """All settings of one model."""
+
+    name: Name = Field(description="Name of the model: in the API, and of its folder of state.")
+    kafka: KafkaSettings = Field(description="Where events come from.")
+    event: EventSettings = Field(description="What an event is.")
+    model: ModelSettings = Field(default_factory=ModelSettings, description="What is learned.")
+    learning: LearningSettings = Field(
+        default_factory=LearningSettings, description="How it is learned."
+    )
+    state: StateSettings = Field(default_factory=StateSettings, description="Where state is kept.")
+    snapshots: SnapshotSettings = Field(
+        default_factory=SnapshotSettings, description="When state goes to disk."
+    )
+    runtime: RuntimeSettings = Field(
+        default_factory=RuntimeSettings, description="What processes share."
+    )
+    api: ApiSettings = Field(default_factory=ApiSettings, description="Where answers are given.")
+
+
+def load(
+    path: Path | None = None,
+    overrides: Mapping[str, object] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Read the settings: the file, over it the environment, over that `overrides`.
+
+    The file is `path`, else what HEADWATER_CONFIG names, else ./headwater.yaml. `overrides`
+    maps dotted names to values; texts among them are read by the type of the setting. Raises
+    BadSettings with every problem that there is.
+    """
+    environment = os.environ if environment is None else environment
+    return reading.read(Settings, path, overrides or {}, environment)
+
+
+def state_directory(settings: Settings) -> Path:
+    """Return the folder of this model's snapshots and journal, absolute."""
+    return settings.state.directory.expanduser().resolve() / settings.name
+
+
+def runtime_directory(settings: Settings) -> Path:
+    """Return the folder that this model's processes share while they run. Not made here.
+
+    The one that the settings name; else one of this model's own on a tmpfs, whose name holds a
+    hash of the state directory, so that models of one machine never meet in it.
+    """
+    if settings.runtime.directory is not None:
+        return settings.runtime.directory.expanduser().resolve()
+    state = str(state_directory(settings)).encode()
+    return runtime_root() / f"{settings.name}-{hashlib.sha256(state).hexdigest()[:8]}"
+
+
+def shown(settings: Settings) -> dict[str, object]:
+    """Return the settings in force as plain values, without secrets."""
+    tree = redacted(settings.model_dump(mode="json"))
+    assert isinstance(tree, dict), "a model dumps to a mapping"
+    return tree

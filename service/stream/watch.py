@@ -1,0 +1,140 @@
+"""Look at the topics from time to time: new partitions, retention, topics made anew or gone.
+
+Asks without waiting (Broker.survey); `poll` is called often and is cheap. Knows nothing of
+records. A topic must be missing twice in a row to count as gone, since metadata may be stale
+while brokers come back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from service.errors import BrokerAway
+from service.stream.broker import Broker, Survey, TopicSurvey
+from service.stream.records import TP, DataLoss, Loss, Offsets, PartitionAdded
+
+_GONE_AFTER = 2
+_ANSWER_S = 10.0
+
+
+class Watch:
+    """What was last seen of the topics. `topic_ids` are adopted when first seen."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        topics: Sequence[str],
+        topic_ids: Mapping[str, str | None],
+        every_s: float,
+    ) -> None:
+        self.topic_ids: dict[str, str | None] = {t: topic_ids.get(t) for t in topics}
+        self.lows: Offsets = {}
+        self.highs: Offsets = {}
+        self.failures = 0
+        self._broker = broker
+        self._topics = list(topics)
+        self._every_s = every_s
+        self._due_s = float("-inf")
+        self._pending: Callable[[float], Survey | None] | None = None
+        self._missing = dict.fromkeys(topics, 0)
+
+    def hurry(self) -> None:
+        """Look again at the next poll."""
+        self._due_s = float("-inf")
+
+    def wait_s(self, now_s: float) -> float:
+        """How long until a poll may bring something."""
+        return 0.02 if self._pending else max(0.0, self._due_s - now_s)
+
+    def poll(self, now_s: float, cursors: Offsets) -> list[PartitionAdded | DataLoss]:
+        """Return what is new, if anything was seen since the last call."""
+        if self._pending is None:
+            if now_s < self._due_s:
+                return []
+            self._pending = self._broker.survey(self._topics)
+        try:
+            survey = self._pending(0.0)
+        except BrokerAway:
+            self.failures += 1
+            self._pending, self._due_s = None, now_s + self._every_s
+            return []
+        if survey is None:
+            return []
+        self._pending, self._due_s = None, now_s + self._every_s
+        found: list[PartitionAdded | DataLoss] = []
+        for topic, seen in survey.items():
+            if self._is_gone(topic, seen):
+                found += self._losses(topic, "topic_missing", seen, cursors)
+            elif seen is not None and self._is_another(topic, seen):
+                found += self._losses(topic, "recreated", seen, cursors)
+            elif seen is not None:
+                self._remember(topic, seen)
+                found += [
+                    PartitionAdded(topic, partition, low)
+                    for partition, (low, _) in sorted(seen.watermarks.items())
+                    if (topic, partition) not in cursors
+                ]
+        return found
+
+    def check(self, cursors: Offsets) -> list[DataLoss]:
+        """Compare cursors with what the broker has now. Raises BrokerAway if it does not say."""
+        survey = self._broker.survey(self._topics)(_ANSWER_S)
+        if survey is None:
+            raise BrokerAway("Kafka does not say which records it has")
+        found: list[DataLoss] = []
+        for topic, seen in survey.items():
+            if seen is None:
+                found += self._losses(topic, "topic_missing", seen, cursors)
+            elif self._is_another(topic, seen):
+                found += self._losses(topic, "recreated", seen, cursors)
+            else:
+                self._remember(topic, seen)
+                found += _out_of_range(topic, seen, cursors)
+        return found
+
+    def accept(self, topic: str) -> None:
+        """Take the topic as it is now; its identity is adopted anew."""
+        self.topic_ids[topic] = None
+        self._missing[topic] = 0
+        self.hurry()
+
+    def _is_gone(self, topic: str, seen: TopicSurvey | None) -> bool:
+        self._missing[topic] = 0 if seen is not None else self._missing[topic] + 1
+        if self._missing[topic] == 1:
+            self.hurry()
+        return self._missing[topic] >= _GONE_AFTER
+
+    def _is_another(self, topic: str, seen: TopicSurvey) -> bool:
+        known = self.topic_ids[topic]
+        return known is not None and seen.topic_id is not None and known != seen.topic_id
+
+    def _remember(self, topic: str, seen: TopicSurvey) -> None:
+        if self.topic_ids[topic] is None:
+            self.topic_ids[topic] = seen.topic_id
+        for partition, (low, high) in seen.watermarks.items():
+            self.lows[topic, partition], self.highs[topic, partition] = low, high
+
+    def _losses(
+        self, topic: str, reason: Loss, seen: TopicSurvey | None, cursors: Offsets
+    ) -> Iterator[DataLoss]:
+        watermarks = {} if seen is None else seen.watermarks
+        for partition, cursor in _of(topic, cursors):
+            low, high = watermarks.get(partition, (0, 0))
+            yield DataLoss(topic, partition, reason, cursor, low, high)
+
+
+def loss(partition: TP, wanted: int, watermarks: tuple[int, int]) -> DataLoss:
+    """Say why `wanted` cannot be read, given what can."""
+    low, high = watermarks
+    return DataLoss(*partition, "retention" if wanted < low else "truncated", wanted, low, high)
+
+
+def _out_of_range(topic: str, seen: TopicSurvey, cursors: Offsets) -> Iterator[DataLoss]:
+    for partition, cursor in _of(topic, cursors):
+        low, high = seen.watermarks.get(partition, (0, 0))
+        if not low <= cursor <= high:
+            yield loss((topic, partition), cursor, (low, high))
+
+
+def _of(topic: str, cursors: Offsets) -> list[tuple[int, int]]:
+    return sorted((tp[1], cursor) for tp, cursor in cursors.items() if tp[0] == topic)

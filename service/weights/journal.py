@@ -1,0 +1,216 @@
+"""What happened to the state, one entry per version, in the order it happened.
+
+Append-only segments named by their first version. Knows bytes and version numbers; an entry's other
+fields are the learner's. One process appends (the holder of the state directory's lock); any may
+read, through `Journal.reader`.
+
+`append` hands the entry to the kernel in one write: it survives the death of this process, and a
+power cut only after `sync`. A frame torn at the very end (a crash while writing) is cut off when
+the journal is opened, and reported; a bad frame with good ones after it is damage, and an error.
+When a flush fails, this journal refuses to go on: the kernel may have dropped what it could not
+write, and a second flush would not say so. Sealed segments are checked when they are read.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from service.weights import durable, journal_frames
+from service.weights.journal_frames import Entry
+from service.weights.journal_reader import (
+    JournalReader,
+    damaged,
+    end_of,
+    segment_path,
+    segments,
+)
+
+__all__ = ["Entry", "Journal", "JournalReader"]
+
+
+class Journal:
+    """The writer's side. `sync` may be called from another thread than the rest."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.torn_bytes = 0
+        """Bytes of an unfinished entry that opening cut off."""
+        self._fd: int | None = None
+        self._first = 0  # version the open segment begins with
+        self._next: int | None = None  # version to append; None: any, nothing was ever written
+        self._size = 0
+        self._synced: int | None = None  # all versions below are known to be on the medium
+        self._failure: OSError | None = None
+        self._closed = False
+        self._syncing = threading.Lock()
+
+    @classmethod
+    def open(cls, directory: Path, *, after_power_loss: bool = False) -> Self:
+        """Continue the journal in this directory, or begin one.
+
+        After a power loss the unflushed end may have holes: then the newest segment is cut at its
+        first bad frame even if good ones follow. Only for a caller who mints a new lineage.
+        """
+        durable.make_directory(directory)
+        journal = cls(directory)
+        known = segments(directory)
+        if known:
+            journal._resume(known[-1], after_power_loss)
+        return journal
+
+    @staticmethod
+    def reader(directory: Path) -> JournalReader:
+        """Read-only, for any process at any time."""
+        return JournalReader(directory)
+
+    @property
+    def last_version(self) -> int | None:
+        """The version of the newest entry; None if there never was one."""
+        return self._next - 1 if self._next else None
+
+    @property
+    def synced_version(self) -> int | None:
+        """The newest version that a power cut cannot take away, as far as this process knows."""
+        return self._synced - 1 if self._synced else None
+
+    def append(self, entry: Entry) -> None:
+        """Write the entry whose "version" follows the last one."""
+        self._refuse_if_unusable()
+        version = entry["version"]
+        if self._next is not None and version != self._next:
+            raise ValueError(f"entry {version} does not follow {self.last_version}")
+        frame = journal_frames.encode(entry)
+        if self._fd is None:
+            self._begin(version)
+        assert self._fd is not None
+        try:
+            self._write(frame)
+        except OSError as error:
+            self._take_back(error)
+            raise
+        self._size += len(frame)
+        self._next = version + 1
+
+    def sync(self) -> None:
+        """Flush all entries; cheap if there are no new ones."""
+        with self._syncing:
+            self._flush()
+
+    def rotate(self) -> None:
+        """Seal the open segment; the next entry begins another."""
+        with self._syncing:
+            self._flush()
+            if self._fd is None or self._next is None or self._next == self._first:
+                return
+            os.close(self._fd)
+            self._fd = None
+            self._begin(self._next)
+
+    def drop_before(self, version: int) -> None:
+        """Remove sealed segments with nothing but entries older than this version."""
+        known = segments(self.directory)
+        for first, following in itertools.pairwise(known):
+            if following <= version:
+                segment_path(self.directory, first).unlink()
+        durable.flush_directory(self.directory)
+
+    def read(self, from_version: int) -> Iterator[Entry]:
+        """The entries from this version to the present end, in order."""
+        return JournalReader(self.directory).read(from_version)
+
+    @property
+    def first_version(self) -> int | None:
+        """The oldest version that can still be read; None without entries."""
+        return JournalReader(self.directory).first_version
+
+    def close(self) -> None:
+        """Flush and close; a second call does nothing."""
+        with self._syncing:
+            if self._closed:
+                return
+            try:
+                if self._failure is None:
+                    self._flush()
+            finally:
+                self._closed = True
+                if self._fd is not None:
+                    os.close(self._fd)
+                    self._fd = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _resume(self, first: int, after_power_loss: bool) -> None:
+        path = segment_path(self.directory, first)
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            end, following = end_of(file, first)
+            if not after_power_loss and journal_frames.any_after(file, end, following):
+                raise damaged(path, end, f"entry {following} cannot be read, but later can")
+        self._open(path, first)
+        assert self._fd is not None
+        if size > end:
+            os.ftruncate(self._fd, end)
+            durable.flush(self._fd)
+            self.torn_bytes = size - end
+        self._size, self._next = end, following
+        self._synced = first  # what a process before us wrote may still be with the kernel
+
+    def _begin(self, first: int) -> None:
+        self._open(segment_path(self.directory, first), first, os.O_CREAT | os.O_EXCL)
+        self._size, self._next, self._synced = 0, first, first
+        try:
+            durable.flush_directory(self.directory)
+        except OSError as error:
+            self._failure = error
+            raise
+
+    def _open(self, path: Path, first: int, flags: int = 0) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | flags, durable.FILE_MODE)
+        self._first = first
+
+    def _flush(self) -> None:
+        self._refuse_if_unusable()
+        following = self._next
+        if self._fd is None or following == self._synced:
+            return
+        try:
+            durable.flush(self._fd)
+        except OSError as error:
+            self._failure = error
+            raise
+        self._synced = following
+
+    def _write(self, frame: bytes) -> None:
+        assert self._fd is not None
+        if os.write(self._fd, frame) < len(frame):  # one call: readers see no half for long
+            raise OSError(errno.ENOSPC, "no room for another entry", str(self.directory))
+
+    def _take_back(self, error: OSError) -> None:
+        assert self._fd is not None
+        self._failure = error  # stands if the next line fails: half a frame would be in the middle
+        os.ftruncate(self._fd, self._size)
+        self._failure = None
+
+    def _refuse_if_unusable(self) -> None:
+        if self._closed:
+            raise ValueError(f"the journal in {self.directory} is closed")
+        if self._failure is not None:
+            raise OSError(
+                errno.EIO, f"not used again after an error ({self._failure})", str(self.directory)
+            )

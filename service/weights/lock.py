@@ -1,0 +1,80 @@
+"""Keep a second writer out of a directory.
+
+One flock on one file, held for the life of the process that writes there. The kernel lets go of it
+when the process dies, however it dies, so there is no stale lock to clean up. The file says who
+holds it; that text is for people, the lock itself decides. The file is never removed: removing it
+would let two processes lock two files of the same name.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from service.errors import Locked
+from service.weights import durable
+
+
+class DirectoryLock:
+    """The right to write in a directory. Opened by `acquire`, closed by `release` or `with`."""
+
+    def __init__(self, fd: int, path: Path) -> None:
+        self._fd: int | None = fd
+        self.path = path
+
+    @classmethod
+    def acquire(cls, directory: Path, name: str = "LOCK") -> Self:
+        """Take the lock or raise Locked at once; never waits."""
+        durable.make_directory(directory)
+        path = directory / name
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, durable.FILE_MODE)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(fd, 4096, 0)
+            os.close(fd)
+            raise Locked(f"{directory} is in use by {_describe(holder)}") from error
+        except OSError:
+            os.close(fd)
+            raise
+        with suppress(OSError):  # a full disk: the lock holds without a name in it
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, msgspec.json.encode(_Holder(os.getpid(), socket.gethostname())), 0)
+        return cls(fd, path)
+
+    def release(self) -> None:
+        """Let go; a second call does nothing."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+class _Holder(msgspec.Struct, frozen=True):
+    pid: int
+    host: str
+
+
+def _describe(text: bytes) -> str:
+    try:
+        holder = msgspec.json.decode(text, type=_Holder)
+    except msgspec.DecodeError:
+        return "another process"  # it has the lock and has not written its name yet
+    return f"process {holder.pid} on {holder.host}"

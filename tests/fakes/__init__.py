@@ -1,0 +1,1 @@
+"""Stand-ins for the outside world. Each passes the contract tests of what it stands for."""

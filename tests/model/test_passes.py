@@ -1,0 +1,201 @@
+"""The compiled passes, held against plain torch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from service.model.featurizer import Rows
+from service.model.layout import Layout
+from service.model.learning import Model
+from service.model.state import State
+from tests.model.reference import Reference
+from tests.model.streams import RULES, recipe, rows
+
+KINDS = ["linear", "mlp"]
+N = 150
+
+
+def named(state: State, part: str = "weights") -> dict[str, np.ndarray]:
+    """Return copies of a part's tensors."""
+    return {name: tensor.numpy().copy() for name, tensor in state.parts()[part].items()}
+
+
+@pytest.mark.parametrize(
+    "learning", RULES, ids=lambda r: f"{r['optimizer']}{r.get('momentum', '')}"
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_learning_rows_gives_the_weights_of_plain_torch(kind, learning):
+    """Three targets at once, some missing, each optimizer: the pass equals autograd row by row."""
+    of = recipe(kind, learning)
+    given, weight = rows(of, N), np.random.default_rng(1).uniform(0.5, 2.0, N)
+    weight[::7] = 0.0
+    state, reference = State.fresh(Layout(of)), Reference(of)
+
+    learned = Model(state.layout).learn(state, given, weight)
+    expected = reference.learn(given, weight)
+
+    np.testing.assert_allclose(learned.scores, expected, rtol=2e-3, atol=2e-4)
+    found = named(state)
+    for name, value in reference.weights.items():
+        np.testing.assert_allclose(found[name], value.numpy(), rtol=5e-3, atol=5e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_of_each_row_is_that_of_autograd(kind):
+    """The analytic gradient equals torch's for every weight of the model."""
+    of = recipe(kind)
+    given = rows(of, 40)
+    state, reference = State.fresh(Layout(of)), Reference(of)
+    model = Model(state.layout)
+    model.learn(state, given, np.ones(40))
+    for name, tensor in state.parts()["weights"].items():
+        if name in reference.weights:
+            reference.weights[name] = tensor.double().clone()
+    for t, target in enumerate(of.schema.targets):
+        reference.frames[target.name] = state.frames[t].tolist()
+
+    for r in range(12):
+        one = Rows(given.x[r : r + 1], given.ids[r : r + 1], given.y[r : r + 1])
+        found = model.gradient(state, one, np.array([1.5]))
+        x, ids = torch.from_numpy(one.x[0]).double(), torch.from_numpy(one.ids[0])
+        expected = reference.gradients(x, ids, one.y[0], 1.5)
+        for name, shape, first in state.layout.parameters:
+            values = found.values[first : first + int(np.prod(shape))].reshape(shape).double()
+            wanted = expected.get(name, torch.zeros(shape, dtype=torch.float64))
+            torch.testing.assert_close(values, wanted, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize(
+    "learning", RULES, ids=lambda r: f"{r['optimizer']}{r.get('momentum', '')}"
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_ways_through_the_seam_give_the_same_weights(kind, learning):
+    """learn, and gradient then apply with one row a step, end at the same weights."""
+    event = {
+        "features": {"a": {"type": "number"}, "c": {"type": "category", "buckets": 8}},
+        "targets": {"b": {"type": "binary"}, "n": {"type": "number", "scale": "none"}},
+    }
+    of = recipe(kind, learning, event)
+    rng = np.random.default_rng(3)
+    given = Rows(
+        rng.normal(size=(60, 2)).astype(np.float32),
+        rng.integers(0, 8, size=(60, 1)),
+        np.column_stack((rng.integers(0, 2, 60), rng.normal(size=60))),
+    )
+    given.y[::5, 0] = np.nan
+    fused, stepped = State.fresh(Layout(of)), State.fresh(Layout(of))
+    model = Model(fused.layout)
+
+    model.learn(fused, given, np.ones(60))
+    for r in range(60):
+        one = Rows(given.x[r : r + 1], given.ids[r : r + 1], given.y[r : r + 1])
+        model.apply(stepped, model.gradient(stepped, one, np.ones(1)))
+
+    expected = named(fused)
+    for name, value in named(stepped).items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_how_rows_are_cut_changes_no_bit(kind):
+    """One pass over all rows, and one pass per row, give the same bits."""
+    of = recipe(kind)
+    given = rows(of, N)
+    whole, pieces = State.fresh(Layout(of)), State.fresh(Layout(of))
+    model = Model(whole.layout)
+
+    model.learn(whole, given, np.ones(N))
+    for r in range(N):
+        one = Rows(given.x[r : r + 1], given.ids[r : r + 1], given.y[r : r + 1])
+        model.learn(pieces, one, np.ones(1))
+
+    assert np.array_equal(whole.image, pieces.image)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_row_of_weight_zero_is_scored_and_changes_nothing(kind):
+    """Held-out rows leave no trace in the state."""
+    of = recipe(kind)
+    state = State.fresh(Layout(of))
+    before = state.image.copy()
+
+    learned = Model(state.layout).learn(state, rows(of, 20), np.zeros(20))
+
+    assert np.isfinite(learned.scores).all()
+    assert np.array_equal(before, state.image)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("poison", [np.inf, np.nan, 3e38])
+def test_a_row_that_is_not_finite_is_reported_and_not_applied(kind, poison):
+    """Its neighbours are learned as if it had not been there."""
+    of = recipe(kind)
+    good = rows(of, 30)
+    bad = Rows(good.x.copy(), good.ids, good.y)
+    at = 11
+    bad.x[at, 0] = poison
+    state, clean = State.fresh(Layout(of)), State.fresh(Layout(of))
+    model = Model(state.layout)
+
+    learned = model.learn(state, bad, np.ones(30))
+    others = np.delete(np.arange(30), at)
+    model.learn(clean, Rows(good.x[others], good.ids[others], good.y[others]), np.ones(29))
+
+    assert learned.applied.tolist() == [2 if r == at else 1 for r in range(30)]
+    assert np.array_equal(clean.image, state.image)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_clipped_row_moves_the_weights_by_no_more_than_the_clip(kind):
+    """`clip` bounds the length of a row's gradient."""
+    of = recipe(kind, {"optimizer": "sgd", "clip": 0.25})
+
+    state = State.fresh(Layout(of))
+    learned = Model(state.layout).learn(state, rows(of, 50), np.ones(50))
+
+    assert learned.norms.max() <= 0.25 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("learning", "make"),
+    [
+        ({"optimizer": "sgd", "learning_rate": 0.01, "momentum": 0.9},
+         lambda p: torch.optim.SGD(p, lr=0.01, momentum=0.9)),
+        ({"optimizer": "adagrad", "learning_rate": 0.1}, lambda p: torch.optim.Adagrad(p, lr=0.1)),
+        ({"optimizer": "adam", "learning_rate": 0.02}, lambda p: torch.optim.Adam(p, lr=0.02)),
+    ],
+    ids=["momentum", "adagrad", "adam"],
+)  # fmt: skip
+def test_the_rules_are_those_of_torch_optim(learning, make):
+    """A linear regression on raw numbers equals nn.Linear under the optimizer of that name."""
+    event = {
+        "features": {n: {"type": "number", "scale": "none"} for n in ("a", "b")},
+        "targets": {"y": {"type": "number"}},
+    }
+    of = recipe("linear", learning, event)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 2)).astype(np.float32), rng.normal(size=200)
+    padded = np.zeros((200, 4), dtype=np.float32)
+    padded[:, [0, 2]] = x
+    state = State.fresh(Layout(of))
+    Model(state.layout).learn(
+        state, Rows(padded, np.empty((200, 0), dtype=np.int64), y[:, None]), np.ones(200)
+    )
+    linear = torch.nn.Linear(2, 1).double()
+    torch.nn.init.zeros_(linear.weight)
+    torch.nn.init.zeros_(linear.bias)
+    optimizer = make(linear.parameters())
+    for r in range(200):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(
+            linear(torch.from_numpy(x[r]).double()), torch.tensor([y[r]])
+        )
+        loss.backward()
+        optimizer.step()
+
+    found = named(state)
+    weights = [found["head/y/number/a"][0, 0], found["head/y/number/b"][0, 0]]
+    np.testing.assert_allclose(weights, linear.weight.detach().numpy()[0], atol=2e-6)
+    np.testing.assert_allclose(found["head/y/bias"], linear.bias.detach().numpy(), atol=2e-6)
