@@ -32,7 +32,8 @@ _EMBEDDED_EVENTS = 100_000  # that broker keeps everything in memory
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for; return what the process ends with."""
     asked = _parsed(arguments)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     try:
         with tempfile.TemporaryDirectory(prefix="headwater-bench-") as folder:
             results, where = _measured(asked, Path(folder))
@@ -100,6 +101,9 @@ def _positive(kind: type[Number]) -> Callable[[str], Number]:
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End once; what is being stopped and deleted then is not disturbed again."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

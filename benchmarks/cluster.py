@@ -70,12 +70,14 @@ def found(named: str | None, folder: Path, say: Say) -> Iterator[Cluster]:
         yield Cluster(told, f"Kafka at {told}", real=True, stays=True)
     elif START_SCRIPT.is_file():
         say("starting a Kafka of our own ...")
-        bootstrap = _script("start", str(folder / "kafka"), "--port", "0")
+        kafka = folder / "kafka"
         try:
+            bootstrap = _script("start", str(kafka), "--port", "0")
             kind = "Apache Kafka on this machine, one node, started for this run"
             yield Cluster(bootstrap, kind, real=True, stays=False)
         finally:
-            _script("stop", str(folder / "kafka"))
+            if any(kafka.glob("*")):  # also when it was interrupted while it started
+                _script("stop", str(kafka))
     else:
         say(
             "no Kafka: neither --bootstrap nor HEADWATER_TEST_KAFKA names one. Measuring on the "

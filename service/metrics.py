@@ -63,7 +63,7 @@ METRICS: tuple[Declared, ...] = (
     Declared(
         "headwater_dead_letters_total",
         "counter",
-        "Events sent to the dead-letter topic.",
+        "Events for the dead-letter topic, there or not.",
         ("reason",),
     ),
     Declared(

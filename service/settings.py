@@ -117,7 +117,10 @@ class KafkaSettings(Section):
         "or load code are refused.",
     )
     discovery_seconds: float = Field(
-        10.0, gt=0, le=60, description="How often new partitions are looked for, in seconds."
+        2.0,
+        gt=0,
+        le=60,
+        description="How often new partitions, and topics made anew, are looked for, in seconds.",
     )
     buffer_records: int = Field(
         50_000,

@@ -211,7 +211,11 @@ def test_the_metrics_page_is_up_to_date() -> None:
     """
     docs/metrics.md is what docs/metrics_page.py makes now.
     """
-    assert metrics_page().page() == (DOCS / "metrics.md").read_text()
+    made = metrics_page().page()
+
+    assert made == (DOCS / "metrics.md").read_text(), (
+        "python docs/metrics_page.py > docs/metrics.md"
+    )
 
 
 def test_every_page_is_in_the_index() -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli.leaving import leave
 from service.cli.options import ConfigOption, SetOption, overrides
 
 
@@ -30,4 +31,7 @@ def api_worker(
     found = settings.load(path, overrides(set_))
     from service.serve.worker import work  # after the settings: it imports the compiler
 
-    raise typer.Exit(work(found, settings.runtime_directory(found), listening_fd, index))
+    code = work(found, settings.runtime_directory(found), listening_fd, index)
+    if code == 0:
+        leave()
+    raise typer.Exit(code)

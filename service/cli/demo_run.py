@@ -186,9 +186,11 @@ class Demo:
         figures = f"log-loss of the last 5,000: live {live:.3f}" if live is not None else ""
         if frozen is not None:
             figures += f", frozen {frozen:.3f}"
+        fresh = self._freshness()["p50"]
         return (
             f"{elapsed:5.0f} s  version {self._model['version']:>6}  "
-            f"{self._model['events_learned']:>9,} events learned  {figures}"
+            f"{self._model['events_learned']:>9,} events learned, "
+            f"fresh in {'-' if fresh is None else f'{fresh:.0f}'} ms  {figures}"
         )
 
     def _result(self, seconds: float, twin: Twin) -> dict[str, Any]:

@@ -36,6 +36,8 @@ def evaluate(
     from service.cli.progress import bar
 
     logs.configure("evaluate")
+    if plot is not None and (plot.suffix.lower() != ".png" or not plot.parent.is_dir()):
+        raise typer.BadParameter("name a .png in a folder that exists", param_hint="--plot")
     found = settings.load(path, overrides(set_))
     from service.learn.evaluate import evaluate as backtest
     from service.stream.files import count_rows, read_files, to_json
@@ -43,13 +45,19 @@ def evaluate(
     expected = count_rows(files, limit)
     with bar("learning", expected) as progress:
         rows = map(to_json, read_files(files, limit))
-        result = backtest(found, rows, expected, progress)
+        result, reasons = backtest(found, rows, expected, progress)
+    typer.echo(json.dumps(result) if as_json else _table(result))
+    for name, report in result["targets"].items():
+        if result["rows"] and not report["scored"]:
+            typer.echo(f"headwater: no row had a label in {name!r}; is it named so?", err=True)
+    if reasons:
+        why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
+        typer.echo(f"headwater: not learned: {why}", err=True)
     if plot is not None:
         from service.learn.plot import draw
 
         draw(result, plot)
         typer.echo(f"drawn: {plot}", err=True)
-    typer.echo(json.dumps(result) if as_json else _table(result))
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from service.cli.leaving import leave
-from service.cli.options import ConfigOption, SetOption, overrides
+from service.cli.options import AcceptRemoved, ConfigOption, SetOption, overrides
 
 
 def register(app: typer.Typer) -> None:
@@ -21,13 +21,7 @@ def learner(
     exit_on_halt: Annotated[
         bool, typer.Option("--exit-on-halt", help="End (exit 4 or 6) where learning would halt.")
     ] = False,
-    accept_removed: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--accept-removed", metavar="NAME", show_default=False,
-            help="Drop the weights of a field that the settings no longer have; may be repeated.",
-        ),
-    ] = None,
+    accept_removed: AcceptRemoved = None,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:  # fmt: skip
     """Learn from Kafka until stopped (Ctrl-C, SIGTERM)."""

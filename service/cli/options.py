@@ -28,6 +28,16 @@ SetOption = Annotated[
     ),
 ]
 
+AcceptRemoved = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-removed",
+        metavar="NAME",
+        help="Drop the weights of a field that the settings no longer have; may be repeated.",
+        show_default=False,
+    ),
+]
+
 
 def overrides(given: list[str] | None) -> dict[str, object]:
     """Turn KEY=VALUE texts into overrides for `settings.load`."""

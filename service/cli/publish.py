@@ -70,11 +70,11 @@ def publish(
     logs.configure("publish")
     found = settings.load(path, overrides(set_))
     say = _nothing if quiet else _say
+    expected = None if loop and limit is None else count_rows([file], limit)
     broker = _broker(found)
     name = topic or found.kafka.topics[0]
     spread = _topic(broker, name, partitions, say)
     messages = Messages(found.event, name, spread)
-    expected = None if loop and limit is None else count_rows([file], limit)
     producer, sent, began = broker.producer(), Sent(), time.monotonic()
     made = _made(messages, file, limit, loop=loop)
     if not quiet:

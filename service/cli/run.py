@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.options import ConfigOption, SetOption, overrides
+from service.cli.options import AcceptRemoved, ConfigOption, SetOption, overrides
 
 if TYPE_CHECKING:
     import socket
@@ -31,6 +31,7 @@ def run(
     exit_on_halt: Annotated[
         bool, typer.Option("--exit-on-halt", help="End (exit 4 or 6) where learning would halt.")
     ] = False,
+    accept_removed: AcceptRemoved = None,
     allow_unauthenticated: Annotated[
         bool,
         typer.Option("--allow-unauthenticated", help="Listen beyond this machine without keys."),
@@ -45,7 +46,9 @@ def run(
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(open_api(found))
         given = [*(set_ or []), *_broker(found, stack)]
-        learner = [*arguments("learner", path, given), *(["--exit-on-halt"] * exit_on_halt)]
+        dropped = (part for name in accept_removed or [] for part in ("--accept-removed", name))
+        learner = [*arguments("learner", path, given), *dropped]
+        learner += ["--exit-on-halt"] * exit_on_halt
         children = [
             Child("learner", python(*learner), grace_s=_SNAPSHOT_GRACE_S),
             *workers(found, listener, path, given, allow_unauthenticated),

@@ -50,6 +50,7 @@ def list_(path: ConfigOption = None, as_json: JsonOption = False) -> None:
 def inspect(
     id: Annotated[str, typer.Argument(help="Id of the snapshot, as `list` shows it.")],
     path: ConfigOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print one snapshot's manifest: versions, offsets, settings, results, digests."""
     import msgspec
@@ -58,7 +59,8 @@ def inspect(
 
     for entry in _reader(path).list():
         if entry.id == id and entry.manifest is not None:
-            typer.echo(json.dumps(msgspec.to_builtins(entry.manifest), indent=2))
+            indent = None if as_json else 2
+            typer.echo(json.dumps(msgspec.to_builtins(entry.manifest), indent=indent))
             return
     raise SnapshotInvalid(f"there is no readable snapshot {id!r}; `headwater snapshots list`")
 

@@ -71,6 +71,8 @@ class Decoder:
     def __init__(self, schema: Schema, seed: int) -> None:
         self.schema = schema
         self._names = sorted(schema.known)
+        self._plain = all(map(_is_plain, self._names))
+        """The typed, quick way is open: msgspec takes no field names that JSON must escape."""
         self._struct = self._make_struct()
         self._json = msgspec.json.Decoder(self._struct)
         self._hashers = [TextHasher(name, seed) for name in schema.categories]
@@ -92,23 +94,19 @@ class Decoder:
             (f"f{i}", NUMERIC if name in numeric else ANY, None)
             for i, name in enumerate(self._names)
         ]
-        rename = {f"f{i}": name for i, name in enumerate(self._names)}
+        names = {f"f{i}": name for i, name in enumerate(self._names)}
+        rename = names if self._plain else None
         return msgspec.defstruct("Event", fields, rename=rename, gc=False)
 
     def decode_records(self, payloads: Sequence[bytes | None]) -> Decoded:
         """Decode the values of records, in their order. Never raises for what they hold."""
-        events: list[object] = []
-        record: list[int] = []
-        row: list[int] = []
+        record: list[int] = list(range(len(payloads)))
+        row: list[int] = [0] * len(payloads)
         faults: list[tuple[int, int, Fault]] = []
         tombstones: list[int] = []
-        decode = self._json.decode
-        try:
-            events = [decode(payload) for payload in payloads]  # type: ignore[arg-type]  # None raises TypeError
-            record = list(range(len(payloads)))
-            row = [0] * len(payloads)
-        except (msgspec.DecodeError, TypeError, UnicodeDecodeError, RecursionError):
-            events = []
+        events = self._quickly(payloads)
+        if events is None:
+            events, record, row = [], [], []
             for at, payload in enumerate(payloads):
                 if payload is None:
                     tombstones.append(at)
@@ -167,9 +165,21 @@ class Decoder:
         missing = [name for name in sorted(self.schema.features) if given.get(name) is None]
         return unknown, missing
 
+    def _quickly(self, payloads: Sequence[bytes | None]) -> list[object] | None:
+        """Decode all at once; None when any of them needs a closer look."""
+        if not self._plain:
+            return None
+        decode = self._json.decode
+        try:
+            return [decode(payload) for payload in payloads]  # type: ignore[arg-type]  # None raises TypeError
+        except (msgspec.DecodeError, TypeError, UnicodeDecodeError, RecursionError):
+            return None
+
     def _slowly(self, payload: bytes) -> list[object]:
         try:
-            return [self._json.decode(payload)]
+            if self._plain:
+                return [self._json.decode(payload)]
+            given = msgspec.json.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             try:
                 given = msgspec.json.decode(payload)
@@ -229,6 +239,10 @@ class Decoder:
         assert self.schema.time is not None
         found = values.time_ms(self.schema.time, value)
         return -1 if found is None else found
+
+
+def _is_plain(name: str) -> bool:
+    return msgspec.json.encode(name) == f'"{name}"'.encode()
 
 
 class _Table:

@@ -20,8 +20,8 @@ from service.learn.burial import Burial
 from service.learn.commands import Refused, Reply
 from service.learn.inbox import Inbox, Item
 from service.learn.keeping import Keeper
-from service.learn.learner import Learner, Step, nested
-from service.learn.losses import said
+from service.learn.learner import Learner, Step, bad_counts, nested
+from service.learn.losses import Losses
 from service.learn.publishing import Publisher
 from service.learn.telemetry import Telemetry
 from service.settings import DeadLetterLimit, KafkaSettings
@@ -38,6 +38,7 @@ class Tools(msgspec.Struct):
     publisher: Publisher
     keeper: Keeper
     burial: Burial
+    losses: Losses
     telemetry: Telemetry
     kafka: KafkaSettings
     open_inbox: Callable[[Learner], Inbox]
@@ -55,6 +56,7 @@ class Acts:
         self._inbox: Inbox | None = None
         self._why_halted: str | None = learner.standing.halted
         self._loss: DataLoss | None = None
+        self._stuck: tuple[str, str] | None = None
         self._last_learned_s = 0.0
         self._fill_due = 0.0
 
@@ -71,6 +73,8 @@ class Acts:
     @property
     def state(self) -> str:
         """The state's name, as the contract spells it."""
+        if self._stuck is not None:
+            return self._stuck[0]
         if self._why_halted is not None:
             return "halted"
         if self.learner.standing.paused:
@@ -99,7 +103,8 @@ class Acts:
     def bury(self, step: Step) -> None:
         """Have every event that was not learned acknowledged by the dead-letter topic."""
         if step.dead:
-            self._t.burial.bury(step.dead, self.learner.standing, self._beat)
+            self._t.burial.bury(step.dead, self.learner.standing, self._stick)
+            self._stuck = None
 
     def journal_cut(self, step: Step, cut: Cut) -> None:
         """Write the cut's entry; from here on the version exists."""
@@ -115,6 +120,7 @@ class Acts:
                 "keys": step.keys,
                 "loss": step.loss,
                 "trigger": cut.trigger,
+                "bad": bad_counts(self.learner.standing),
             }
         )
         self._t.telemetry.metrics.counter("headwater_cuts_total").inc(1.0, cut.trigger)
@@ -134,7 +140,7 @@ class Acts:
         """Whatever is due: publish, heartbeat, metrics, journal to the medium, snapshot."""
         self._t.publisher.publish_if_due(self.learner)
         if self._t.publisher.beat_is_due:
-            self._beat(self.state, self._why_halted)
+            self._beat()
         now = time.monotonic()
         if now >= self._fill_due:
             self._t.telemetry.fill(self.learner, self._inbox)
@@ -157,30 +163,14 @@ class Acts:
 
     def lose(self, loss: DataLoss) -> None:
         """Records are gone: halt, or skip what is gone, as the settings say."""
-        place, standing = (loss.topic, loss.partition), self.learner.standing
-        wanted = standing.cursors.get(place, loss.wanted)
-        _log.error("data_loss", detail=said(loss, wanted))
         self._stop_reading()
-        metrics = self._t.telemetry.metrics
-        if self._t.kafka.on_data_loss == "halt":
-            metrics.counter("headwater_data_loss_total").inc(1.0, loss.reason)
-            self._loss = loss
-            self._why_halted = said(loss, wanted)
-            if self._t.exit_on_halt:
-                raise DataLost(self._why_halted)
+        if self._t.kafka.on_data_loss == "skip":
+            self._t.losses.skip(loss, self.learner.standing, self._note)
             return
-        if loss.reason == "topic_missing":
-            return  # nothing to skip to yet; the next inbox waits for the topic
-        standing.cursors[place] = loss.available_low
-        ids = {loss.topic: self._t.topic_id(loss.topic)}
-        standing.topic_ids.update(ids)
-        self._note(
-            "skip", topic=loss.topic, partition=loss.partition, start=wanted,
-            to=loss.available_low, reason=loss.reason, topic_ids=ids,
-        )  # fmt: skip
-        metrics.counter("headwater_data_loss_total").inc(1.0, loss.reason)
-        skipped = max(loss.available_low - wanted, 0)
-        metrics.counter("headwater_skipped_offsets_total").inc(float(skipped), loss.reason)
+        self._loss = loss
+        self._why_halted = self._t.losses.halt(loss, self.learner.standing)
+        if self._t.exit_on_halt:
+            raise DataLost(self._why_halted)
 
     def halt(self, reason: str) -> None:
         """Stop learning until an operator says resume; the API goes on answering."""
@@ -206,10 +196,14 @@ class Acts:
 
     def status(self) -> Reply:
         """Return what the learner is doing; may be asked from any thread."""
-        live = self._t.publisher.version
-        return self._t.telemetry.status(
-            self.learner, self._inbox, self.state, self._why_halted, live
-        )
+        said = {
+            "state": self.state,
+            "reason": self._reason,
+            "version": self._t.keeper.journal.last_version,
+            "published_version": self._t.publisher.version,
+            "lag_records": self._lag,
+        }
+        return self._t.telemetry.status(self.learner, self._inbox, said)
 
     def close(self) -> None:
         """End clean: a last snapshot, its offsets committed, no more reading."""
@@ -221,7 +215,7 @@ class Acts:
         self._stop_reading()
         self._t.keeper.journal.sync()
         self._t.telemetry.fill(self.learner, None)
-        self._beat("down", "stopped")
+        self._t.publisher.beat(self.learner, "down", "stopped", None)
 
     def _pause(self) -> Reply:
         if not self.learner.standing.paused:
@@ -266,14 +260,33 @@ class Acts:
                 _log.error("journal_not_written", version=entry["version"], error=str(error))
                 if error.errno not in {errno.ENOSPC, errno.EDQUOT} or self._t.should_stop():
                     raise
-                self._beat("halted", f"the journal cannot be written: {error}")
+                self._stick("halted", f"the journal cannot be written: {error}")
                 time.sleep(1.0)
                 continue
+            self._stuck = None
             return
 
-    def _beat(self, state: str, reason: str | None) -> None:
-        lag = sum(self._inbox.lag.values()) if self._inbox is not None else None
-        self._t.publisher.beat(self.learner, state, reason, lag)
+    @property
+    def _reason(self) -> str | None:
+        """Why nothing is learned, where something keeps us from it."""
+        if self._stuck is not None:
+            return self._stuck[1]
+        return self._why_halted or (self._inbox.away if self._inbox is not None else None)
+
+    @property
+    def _lag(self) -> int | None:
+        """Records that wait; None where nobody can tell."""
+        if self._inbox is None or self._inbox.away is not None or self._stuck is not None:
+            return None
+        return sum(self._inbox.lag.values())
+
+    def _beat(self) -> None:
+        self._t.publisher.beat(self.learner, self.state, self._reason, self._lag)
+
+    def _stick(self, state: str, reason: str) -> None:
+        """Say that the loop waits for something outside, in the middle of a cut."""
+        self._stuck = (state, reason)
+        self._beat()
 
     def _stop_reading(self) -> None:
         if self._inbox is not None:

@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import structlog
+
 from service.errors import BrokerAway, TopicMissing
 from service.learn.learner import DeadEvent, Standing
 from service.stream.deadletters import DeadLetters
 
+_log = structlog.get_logger(__name__)
 _PATIENCE_S = 30.0
-_AGAIN_S = 1.0
-Beat = Callable[[str, str | None], None]
+_AGAIN_S = 0.5
+Beat = Callable[[str, str], None]
 Result = TypeVar("Result")
 
 
@@ -42,7 +45,7 @@ class Burial:
                 version=standing.version,
                 lineage=standing.lineage,
             )
-        self._persist(lambda: letters.flush(_AGAIN_S), beat)
+        self._persist(lambda: letters.flush(1.0), beat)
 
     def close(self) -> None:
         """Let go of the broker."""
@@ -50,7 +53,7 @@ class Burial:
             self._letters.close()
 
     def _persist(self, do: Callable[[], Result], beat: Beat) -> Result:
-        give_up = time.monotonic() + _PATIENCE_S
+        give_up, said = time.monotonic() + _PATIENCE_S, ""
         while True:
             try:
                 return do()
@@ -59,5 +62,7 @@ class Burial:
                     raise
                 late = time.monotonic() > give_up
                 beat("halted" if late else "learning", f"dead letters: {error}")
-                if isinstance(error, TopicMissing):
-                    time.sleep(_AGAIN_S)
+                if str(error) != said:
+                    said = str(error)
+                    _log.warning("dead_letters_wait", why=said)
+                time.sleep(_AGAIN_S)

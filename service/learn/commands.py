@@ -10,7 +10,7 @@ from typing import Any
 from service.errors import HeadwaterError
 
 Reply = dict[str, Any]
-_PATIENCE_S = 120.0
+_PATIENCE_S = 60.0
 
 
 class Refused(HeadwaterError):
@@ -23,6 +23,7 @@ class _Asked:
         self.done = threading.Event()
         self.reply: Reply = {}
         self.error: Exception | None = None
+        self.given_up = False
 
 
 class Commands:
@@ -43,6 +44,7 @@ class Commands:
         asked = _Asked(request)
         self._waiting.put(asked)
         if not asked.done.wait(_PATIENCE_S):
+            asked.given_up = True
             raise Refused(f"{request['command']}: not done within {_PATIENCE_S:g} s")
         if asked.error is not None:
             raise asked.error
@@ -56,6 +58,8 @@ class Commands:
             except queue.Empty:
                 return
             wait_s = 0.0
+            if asked.given_up:
+                continue  # whoever asked was told that it was not done
             try:
                 asked.reply = do(asked.request)
             except Exception as error:  # noqa: BLE001 - raised again where it was asked

@@ -33,8 +33,9 @@ def evaluate(
     rows: Iterable[bytes],
     expected: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
-) -> dict[str, Any]:
-    """Return the result in the shape of headwater.evaluate/1. rows: events as JSON bytes."""
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Return the result in the shape of headwater.evaluate/1, and counts of what was not learned
+    by its reason. rows: events as JSON bytes."""
     recipe = Recipe.of(settings)
     warm.compile_passes(recipe.kind)
     lineage = hashlib.sha256(recipe.to_json()).hexdigest()[:16]
@@ -58,9 +59,10 @@ def evaluate(
         _make_exact(targets[t.name], np.concatenate(kept[t.name] or [np.empty((0, 2))]))
     for report in targets.values():
         del report["fading_baselines"]
-    if not curve or curve[-1]["rows"] != done:
-        curve.append({"rows": done, **{n: r["metrics"] for n, r in learner.report().items()}})
-    return {
+    if curve and curve[-1]["rows"] == done:
+        curve.pop()
+    curve.append({"rows": done, **{name: r["metrics"] for name, r in targets.items()}})
+    result = {
         "schema": "headwater.evaluate/1",
         "rows": done,
         "outcomes": _outcomes(learner),
@@ -73,6 +75,7 @@ def evaluate(
         "curve": curve,
         "experts": [],
     }
+    return result, _reasons(learner)
 
 
 def _cuts(rows: Iterable[bytes], size: int) -> Iterator[list[Record]]:
@@ -106,6 +109,12 @@ def _make_exact(report: dict[str, Any], pairs: NDArray[np.float64]) -> None:
     weight = np.power(FADE, np.arange(len(labels) - 1, -1, -1, dtype=np.float64))
     report["fading"]["auc"] = exact.auc(recent, labels, weight)
     report["fading"]["average_precision"] = exact.average_precision(recent, labels, weight)
+
+
+def _reasons(learner: Learner) -> dict[str, int]:
+    counts = zip(OUTCOMES, learner.state.outcomes.tolist(), strict=True)
+    bad = {"filtered", "dead_lettered", "quarantined"}
+    return {f"{outcome} ({reason})": n for (outcome, reason), n in counts if n and outcome in bad}
 
 
 def _outcomes(learner: Learner) -> dict[str, int]:

@@ -78,6 +78,8 @@ def redo(learner: Learner, entry: Entry, read: ReadRange, replayed: Replayed) ->
             learner = rebuilt(learner, recipe)
         case "environment":
             s.lineage = entry["lineage"]
+            s.paused = entry.get("paused", s.paused)
+            s.halted = entry.get("halted", s.halted)
             if entry.get("sealed"):
                 replayed.note(entry["version"], "the journal marks a divergence here")
         case unknown:
@@ -110,6 +112,9 @@ def _redo_cut(learner: Learner, entry: Entry, read: ReadRange, replayed: Replaye
     version, next_offsets = entry["version"], flat(entry["next"])
     records = read(next_offsets)
     step = learner.take(records, learner.decode(records), next_offsets)
+    if "bad" in entry:
+        s = learner.standing
+        s.bad_in_a_row, s.bad_in_window, s.seen_in_window = entry["bad"]
     if step.keys != entry["keys"]:
         replayed.note(version, f"{step.records} records were read, {entry['records']} journaled")
     elif step.loss != entry["loss"]:

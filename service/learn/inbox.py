@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import structlog
 
-from service.errors import BrokerAway
+from service.errors import BrokerAway, TopicMissing
 from service.events.decode import Decoded
 from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded, Record
 from service.stream.source import Source
@@ -32,6 +32,8 @@ class Ready(msgspec.Struct):
 
 
 Item = Ready | DataLoss | PartitionAdded
+OpenSource = Callable[[Callable[[], bool], Callable[[str], None]], Source | None]
+"""(should_stop, told what is waited for) -> a source, None when told to stop."""
 
 
 class Inbox:
@@ -39,13 +41,15 @@ class Inbox:
 
     def __init__(
         self,
-        open_source: Callable[[Callable[[], bool]], Source | None],
+        open_source: OpenSource,
         decode: Callable[[Sequence[Record]], Decoded],
         poll_s: float = 0.05,
     ) -> None:
         self.source: Source | None = None
         self._open_source = open_source
         self.lag: dict[tuple[str, int], int] = {}
+        self.away: str | None = None
+        """Why nothing comes, where that is not for want of records."""
         self.seconds: dict[str, float] = {"poll": 0.0, "decode": 0.0}
         self._decode = decode
         self._poll_s = poll_s
@@ -81,7 +85,7 @@ class Inbox:
 
     def _run(self) -> None:
         try:
-            source = self._open_source(self._stop.is_set)
+            source = self._open_source(self._stop.is_set, self._wait_for)
             if source is not None:
                 self.source = source
                 self._read(source)
@@ -103,6 +107,7 @@ class Inbox:
             self._commit_noted(source)
             if polled >= lag_due:
                 self.lag = source.lag()
+                self.away = None if source.answers else "Kafka does not answer"
                 lag_due = polled + _LAG_EVERY_S
             if isinstance(found, Cut):
                 decoded = self._decode(found.records)
@@ -111,6 +116,11 @@ class Inbox:
             elif found is not None:
                 self._put(found)
                 lost = isinstance(found, DataLoss)
+
+    def _wait_for(self, why: str) -> None:
+        if why != self.away:
+            _log.warning("waiting", why=why)
+        self.away = why
 
     def _commit_noted(self, source: Source) -> None:
         offsets, self._commit = self._commit, None
@@ -122,9 +132,10 @@ class Inbox:
         while not self._stop.is_set():
             try:
                 losses = source.check()
-            except BrokerAway as error:
-                _log.warning("waiting", why=str(error))
+            except (BrokerAway, TopicMissing) as error:
+                self._wait_for(str(error))
                 continue
+            self.away = None
             for loss in losses:
                 self._put(loss)
             return bool(losses)

@@ -20,10 +20,16 @@ def inventory(settings: Settings) -> list[dict[str, Any]]:
     when the broker does not answer.
     """
     state_at = state_directory(settings)
-    listed = SnapshotReader(state_at / "snapshots").list()
+    reader = SnapshotReader(state_at / "snapshots")
+    listed = reader.list()
+    damaged = {failure["id"]: failure["reason"] for failure in reader.verify()}
     lows = _low_watermarks(settings, listed)
     first = Journal.reader(state_at / "journal").first_version
-    return [_shown(entry, first, lows) for entry in listed]
+    return [
+        _shown(entry, first, lows)
+        | ({"valid": False, "reason": damaged[entry.id]} if entry.id in damaged else {})
+        for entry in listed
+    ]
 
 
 def _shown(entry: Listed, first: int | None, lows: dict[TP, int] | None) -> dict[str, Any]:

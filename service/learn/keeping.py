@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 
+import structlog
+
 from service.learn.learner import Learner
 from service.learn.saving import Saved, Saver
 from service.learn.telemetry import Telemetry
 from service.stream.records import Offsets
 from service.weights.journal import Journal
 
+_log = structlog.get_logger(__name__)
 _SYNC_S = 1.0
 
 
@@ -63,8 +66,13 @@ class Keeper:
         if saved.error is not None:
             return None
         metrics.histogram("headwater_snapshot_duration_seconds").observe(saved.seconds)
+        if self._saved_version is not None and saved.version < self._saved_version:
+            return None  # an older one that took longer
         self._saved_version = saved.version
         self._telemetry.saved(saved.version, saved.cursors)
-        self.journal.rotate()
-        self.journal.drop_before(saved.oldest)
+        try:
+            self.journal.rotate()
+            self.journal.drop_before(saved.oldest)
+        except OSError as error:  # the snapshot is good; the journal says itself if it is not
+            _log.warning("journal_not_rotated", error=str(error))
         return saved.cursors

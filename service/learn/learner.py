@@ -160,7 +160,7 @@ class Learner:
             "records": s.records,
             "paused": s.paused,
             "halted": s.halted,
-            "bad": [s.bad_in_a_row, s.bad_in_window, s.seen_in_window],
+            "bad": bad_counts(s),
             "event_time_ms": s.event_time_ms,
             "events_learned": self.events_learned,
             "targets": self.report(),
@@ -236,6 +236,11 @@ def standing_of(meta: dict[str, Any]) -> Standing:
     )
 
 
+def bad_counts(standing: Standing) -> list[int]:
+    """Return the counts for the dead-letter limit, as snapshots and the journal keep them."""
+    return [standing.bad_in_a_row, standing.bad_in_window, standing.seen_in_window]
+
+
 def said(fault: Fault) -> str:
     """Return the sentence for a dead letter's header."""
     return fault.msg if fault.field is None else f"{fault.field}: {fault.msg}"
@@ -260,8 +265,7 @@ def flat(offsets: dict[str, dict[str, int]]) -> Offsets:
 
 def checksum(records: Sequence[Record]) -> int:
     """Return the CRC-32 of the records' keys (topic, partition, offset), in row order."""
-    total = 0
-    places = np.array([(r.partition, r.offset) for r in records], dtype=np.int64)
-    for topic in sorted({r.topic for r in records}):
-        total = zlib.crc32(topic.encode(), total)
-    return zlib.crc32(places.tobytes(), total)
+    topics = {topic: at for at, topic in enumerate(sorted({r.topic for r in records}))}
+    places = [(topics[r.topic], r.partition, r.offset) for r in records]
+    total = zlib.crc32("\0".join(topics).encode())
+    return zlib.crc32(np.array(places, dtype=np.int64).tobytes(), total)

@@ -17,16 +17,18 @@ import structlog
 
 from service.errors import BrokerAway, DataLost, HeadwaterError, TopicMissing
 from service.learn import restore
+from service.learn.inbox import OpenSource
 from service.learn.learner import Learner
 from service.learn.losses import said
 from service.learn.restore import RangeReader
 from service.learn.saving import Saver
 from service.learn.telemetry import Telemetry
 from service.model.recipe import Recipe
-from service.settings import Settings
+from service.settings import Settings, runtime_directory
 from service.stream.broker import Broker
+from service.stream.embedded import address
 from service.stream.kafka import KafkaBroker
-from service.stream.records import DataLoss, Offsets, Record
+from service.stream.records import TP, DataLoss, Offsets, Record
 from service.stream.source import Source
 from service.stream.start import resolve_start, wait_for_topics
 from service.weights import boot
@@ -34,6 +36,7 @@ from service.weights.journal import Journal
 from service.weights.snapshots import Snapshots
 
 _log = structlog.get_logger(__name__)
+_PATIENCE_S = 30.0
 Beat = Callable[[str, str | None, float | None], None]
 
 
@@ -68,14 +71,14 @@ class Sources:
         if not wait_for_topics(self._broker, topics, self._stop.is_set, self.tell):
             raise Stopped
 
-    def live(self, learner: Learner) -> Callable[[Callable[[], bool]], Source | None]:
+    def live(self, learner: Learner) -> OpenSource:
         """Return what opens a source where the learner stands now, once Kafka answers."""
         cursors = dict(learner.standing.cursors)
         topic_ids = dict(learner.standing.topic_ids)
         topics = self._settings.kafka.topics
 
-        def opened(should_stop: Callable[[], bool]) -> Source | None:
-            if not wait_for_topics(self._broker, topics, should_stop, _waiting):
+        def opened(should_stop: Callable[[], bool], tell: Callable[[str], None]) -> Source | None:
+            if not wait_for_topics(self._broker, topics, should_stop, tell):
                 return None
             return self._source(topics, cursors, topic_ids)
 
@@ -112,18 +115,20 @@ class RangeSource:
         self._source = source
         self._stop = stop
         self._tell = tell
-        self._checked = False
+        self._losses: dict[TP, DataLoss] | None = None
 
     def read_range(self, next_offsets: Offsets) -> list[Record]:
         """Return the records of one cut."""
         while not self._stop.is_set():
             try:
-                if not self._checked:
-                    for loss in self._source.check():
+                if self._losses is None:
+                    losses = self._source.check()
+                    self._losses = {(loss.topic, loss.partition): loss for loss in losses}
+                for place in next_offsets:
+                    if (loss := self._losses.get(place)) is not None:
                         raise DataLost(said(loss, loss.wanted))
-                    self._checked = True
                 found = self._source.read_range(next_offsets, timeout_s=2.0)
-            except BrokerAway as error:
+            except (BrokerAway, TopicMissing) as error:
                 self._tell(str(error))
                 continue
             if isinstance(found, DataLoss):
@@ -225,8 +230,17 @@ def _waiting(why: str) -> None:
 def range_reader(settings: Settings) -> Iterator[Callable[[Learner], RangeReader]]:
     """Give what reads journaled ranges, for commands outside a learner process."""
     broker = kafka_of(settings)
+    sources = Sources(settings, broker, threading.Event(), _waiting)
+
+    def ranges(learner: Learner) -> RangeSource:
+        overdue_s = time.monotonic() + _PATIENCE_S
+        topics = settings.kafka.topics
+        if not wait_for_topics(broker, topics, lambda: time.monotonic() > overdue_s, _waiting):
+            raise BrokerAway(f"Kafka did not show {', '.join(topics)} within {_PATIENCE_S:g} s")
+        return sources.ranges(learner)
+
     try:
-        yield Sources(settings, broker, threading.Event(), _waiting).ranges
+        yield ranges
     finally:
         broker.close()
 
@@ -234,4 +248,7 @@ def range_reader(settings: Settings) -> Iterator[Callable[[Learner], RangeReader
 def kafka_of(settings: Settings) -> KafkaBroker:
     """Return the broker that the settings name."""
     kafka = settings.kafka
-    return KafkaBroker(kafka.bootstrap_servers, name=settings.name, client=kafka.client)
+    servers = kafka.bootstrap_servers
+    if servers == "embedded":
+        servers = address(runtime_directory(settings))
+    return KafkaBroker(servers, name=settings.name, client=kafka.client)

@@ -30,6 +30,8 @@ def draw(result: dict[str, Any], path: Path) -> None:
         panel.plot([x for x, _ in points], [y for _, y in points], label="model")
         for baseline, style in (("no_change", "--"), ("prior", ":")):
             value = report["baselines"][baseline][metric]
+            if value is None:
+                continue
             panel.axhline(value, linestyle=style, color="grey", label=baseline.replace("_", " "))
         panel.set_title(f"{name}: {metric} so far")
         panel.set_xlabel("rows")

@@ -19,7 +19,15 @@ from typing import Any
 import structlog
 
 from service.control import ControlServer
-from service.errors import DataLost
+from service.errors import (
+    BadSettings,
+    BrokerAway,
+    DataLost,
+    Halted,
+    LayoutChanged,
+    Problem,
+    TopicMissing,
+)
 from service.learn import loop, warm
 from service.learn.acts import Acts, Tools
 from service.learn.burial import Burial
@@ -27,6 +35,7 @@ from service.learn.commands import Commands, Refused, Reply
 from service.learn.environment import fingerprint
 from service.learn.inbox import Inbox
 from service.learn.keeping import Keeper
+from service.learn.losses import Losses
 from service.learn.opening import Sources, Stopped, Store, kafka_of, open_learner
 from service.learn.publishing import Publisher
 from service.learn.saving import Saver
@@ -38,6 +47,7 @@ from service.settings import Settings, runtime_directory, state_directory
 from service.stream.deadletters import DeadLetters
 from service.weights import boot
 from service.weights.journal import Journal
+from service.weights.live_reader import LiveReader
 from service.weights.live_writer import LiveWriter
 from service.weights.lock import DirectoryLock
 from service.weights.snapshots import Keep, Snapshots
@@ -64,7 +74,7 @@ class Door:
     def __init__(self, live: LiveWriter) -> None:
         self.commands = Commands()
         self.acts: Acts | None = None
-        self._live = live
+        self.live = live
         self._said: Reply = {}
         self._started = time.monotonic()
         self._through = threading.Event()
@@ -80,12 +90,24 @@ class Door:
 
     def _repeat(self) -> None:
         while not self._through.wait(_PULSE_S):
-            self._live.beat(self._said | {"lag_records": None})
+            self.live.beat(self._said | {"lag_records": None})
 
     def beat(self, state: str, reason: str | None = None, progress: float | None = None) -> None:
         """Say what is going on; called by the process's own thread."""
         self._said = {"state": state, "reason": reason, "progress": progress, "pid": os.getpid()}
-        self._live.beat(self._said | {"lag_records": None})
+        self.live.beat(self._said | {"lag_records": None})
+
+    def go_live(self, directory: Path, recipe: Recipe) -> LiveWriter:
+        """Return the live file for this recipe; another one is replaced only now."""
+        if self.live.layout != recipe.to_json():
+            self.live.close()
+            self.live = _open_live(directory, recipe)
+            self.live.beat(self._said)
+        return self.live
+
+    def close(self) -> None:
+        """Let go of the live file, which goes on being served."""
+        self.live.close()
 
     def waiting(self, why: str) -> None:
         """Say what is waited for."""
@@ -107,15 +129,13 @@ class Door:
 def main(settings: Settings, options: Options, stop: threading.Event) -> None:
     """Learn until `stop` is set. Raises HeadwaterError with the exit code to end with."""
     state_at, runtime_at = state_directory(settings), runtime_directory(settings)
-    state_at.mkdir(parents=True, exist_ok=True)
-    runtime_at.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(state_at, "state.directory")
+    make_folder(runtime_at, "runtime.directory")
     recipe = Recipe.of(settings)
     with ExitStack() as stack:
         stack.enter_context(DirectoryLock.acquire(state_at))
-        live = stack.enter_context(
-            LiveWriter.open(runtime_at, nbytes=Layout(recipe).nbytes, layout=recipe.to_json())
-        )
-        door = Door(live)
+        door = Door(_present_or_new(runtime_at, recipe))
+        stack.callback(door.close)
         door.beat("restoring", "compiling")
         stack.enter_context(ControlServer(runtime_at / "control.sock", door.answer))
         telemetry = Telemetry(Metrics("learner"))
@@ -139,27 +159,60 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
                 door.beat("halted", str(loss))
                 stop.wait()
                 return
-        dead_topic = settings.kafka.dead_letter_topic
-        burial = Burial(lambda: DeadLetters(broker, dead_topic), stop.is_set)
+        if options.exit_on_halt and learner.standing.halted is not None:
+            raise Halted(learner.standing.halted)
+        # Until here the old live file was served, whatever the new settings say.
+        live = door.go_live(runtime_at, recipe)
+        burial = Burial(lambda: DeadLetters(broker, settings.kafka.dead_letter_topic), stop.is_set)
         stack.callback(burial.close)
-        every_s, publish_s = settings.snapshots.every_seconds, settings.runtime.publish_ms / 1000
-        tools = Tools(
-            publisher=Publisher(live, telemetry, publish_s),
-            keeper=Keeper(store.journal, store.saver, telemetry, every_s),
-            burial=burial,
-            telemetry=telemetry,
-            kafka=settings.kafka,
-            open_inbox=lambda now: Inbox(sources.live(now), now.decode),
-            topic_id=broker.topic_id,
-            exit_on_halt=options.exit_on_halt,
-            should_stop=stop.is_set,
+        acts = Acts(
+            learner,
+            Tools(
+                publisher=Publisher(live, telemetry, settings.runtime.publish_ms / 1000),
+                keeper=Keeper(
+                    store.journal, store.saver, telemetry, settings.snapshots.every_seconds
+                ),
+                burial=burial,
+                losses=Losses(broker, telemetry.metrics),
+                telemetry=telemetry,
+                kafka=settings.kafka,
+                open_inbox=lambda now: Inbox(sources.live(now), now.decode),
+                topic_id=broker.topic_id,
+                exit_on_halt=options.exit_on_halt,
+                should_stop=stop.is_set,
+            ),
         )
-        door.acts = Acts(learner, tools)
         stack.enter_context(telemetry.metrics.kept_in(runtime_at))
-        loop.run(door.acts, door.commands, stop.is_set)
-        door.acts.close()
-        boot.mark_stopped(state_at, door.acts.learner.standing.version)
-        _log.info("stopped", version=door.acts.learner.standing.version)
+        _work(acts, door, stop, state_at)
+
+
+def _work(acts: Acts, door: Door, stop: threading.Event, state_at: Path) -> None:
+    """Learn until told to stop, then end clean."""
+    door.acts = acts
+    try:
+        loop.run(acts, door.commands, stop.is_set)
+    except (BrokerAway, TopicMissing) as error:
+        if not stop.is_set():
+            raise
+        # A cut whose dead letters are not stored was never journaled: it will be read again.
+        _log.warning("stopped_within_a_cut", why=str(error))
+        return
+    acts.close()
+    boot.mark_stopped(state_at, acts.learner.standing.version)
+    _log.info("stopped", version=acts.learner.standing.version)
+
+
+def make_folder(path: Path, setting: str) -> None:
+    """Make a folder of this user's own; BadSettings when it cannot be used."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        usable = os.access(path, os.W_OK | os.X_OK)
+        why = "this user may not write there"
+    except OSError as error:
+        usable, why = False, error.strerror or str(error)
+    if not usable:
+        problem = Problem(setting, None, f"{path} cannot be used: {why}", "Name another folder.")
+        raise BadSettings([problem])
 
 
 def stop_on_signals(stop: threading.Event) -> None:
@@ -172,6 +225,23 @@ def stop_on_signals(stop: threading.Event) -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
+
+
+def _open_live(directory: Path, recipe: Recipe) -> LiveWriter:
+    nbytes = Layout(recipe).nbytes
+    return LiveWriter.open(directory, nbytes=nbytes, layout=recipe.to_json())
+
+
+def _present_or_new(directory: Path, recipe: Recipe) -> LiveWriter:
+    """Open the live file that is there, so that it goes on being served; else a new one."""
+    reader = LiveReader(directory)
+    present = reader.layout
+    reader.close()
+    try:
+        return _open_live(directory, Recipe.from_json(present) if present else recipe)
+    except (LayoutChanged, ValueError) as error:
+        _log.warning("live_file_not_continued", why=str(error))
+        return _open_live(directory, recipe)
 
 
 def _open_store(settings: Settings, state_at: Path, stack: ExitStack) -> Store:

@@ -115,6 +115,7 @@ def restore(  # noqa: PLR0913 - the state directory, the settings, and two ways 
     Raises DataLost when records that the journal speaks of are gone from the topic, unless
     the policy says skip: then what could not be redone is given up, in a new lineage.
     """
+    journal_ended = -1 if journal.last_version is None else journal.last_version
     learner, path, saved_environment, notes = _foothold(journal, snapshots)
     snapshot_version, snapshot_cursors = learner.standing.version, dict(learner.standing.cursors)
     replayed = Replayed()
@@ -124,12 +125,18 @@ def restore(  # noqa: PLR0913 - the state directory, the settings, and two ways 
     except ReplayStopped as stopped:
         if not policy.skip_lost:
             raise stopped.loss from None
-        learner = _give_up(stopped, journaling)
+        learner = _give_up(stopped, journaling, path[replayed.entries :])
         notes.append(f"{stopped.loss}; version {learner.standing.version} goes on without it")
+    for entry in path[: replayed.entries]:
+        saved_environment = entry.get("environment", saved_environment)
     changed = differences(saved_environment, environment) if saved_environment else []
     reasons = [f"another environment: {', '.join(changed)}"] if changed else []
     if policy.power_lost:
         reasons.append("the machine went down before the last entries were flushed")
+    if journal.damaged_tail:
+        reasons.append("the last entry of the journal had wrong bits, and was cut off")
+    if lost := _lost_entries(journal_ended, learner.standing.lineage, snapshots):
+        reasons.append(lost)
     if replayed.diverged_at is not None:
         reasons.append(f"replay diverged at version {replayed.diverged_at}: {replayed.reason}")
     sealed = replayed.diverged_at is not None
@@ -186,18 +193,31 @@ class ReplayStopped(Exception):
         self.loss = loss
 
 
-def _give_up(stopped: ReplayStopped, journaling: Journaling) -> Learner:
+def _give_up(stopped: ReplayStopped, journaling: Journaling, rest: list[Entry]) -> Learner:
+    """Go on from the last version that was redone; what the operator decided since still holds."""
     learner = stopped.learner
     reached = learner.standing.version
+    for entry in rest:
+        if entry["kind"] in {"pause", "resume", "halt"}:
+            learner = history.redo(learner, entry, _nothing, Replayed())
     last = journaling.journal.last_version
     assert last is not None, "there was an entry to replay"
     learner.standing.version = last
     learner.standing.lineage = mint_lineage()
     journaling.append(
         learner, "environment", base=reached, lineage=learner.standing.lineage,
-        reason=str(stopped.loss),
+        reason=str(stopped.loss), paused=learner.standing.paused, halted=learner.standing.halted,
     )  # fmt: skip
     return learner
+
+
+def _lost_entries(journal_ended: int, lineage: str, snapshots: Snapshots) -> str | None:
+    """Say so where a snapshot of this lineage knows a version that the journal lost."""
+    known = (e.manifest for e in snapshots.list() if e.manifest is not None)
+    newest = max((m.version for m in known if m.lineage == lineage), default=-1)
+    if newest <= journal_ended:
+        return None
+    return f"the journal ends at version {journal_ended}, but there is a snapshot of {newest}"
 
 
 def from_snapshot(parts: Any, meta: dict[str, Any]) -> Learner:

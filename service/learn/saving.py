@@ -14,7 +14,6 @@ from typing import Any
 import msgspec
 import structlog
 
-from service.errors import SnapshotInvalid
 from service.learn.learner import Learner
 from service.model.state import Parts, parts_of
 from service.stream.records import Offsets
@@ -97,7 +96,7 @@ class Saver:
             oldest = min(
                 (e.manifest.version for e in self._snapshots.list() if e.manifest), default=0
             )
-        except (OSError, SnapshotInvalid) as error:
+        except Exception as error:  # noqa: BLE001 - a thread that dies would end all snapshots
             _log.error("snapshot_failed", version=version, error=str(error))
             return Saved(version, cursors, None, 0, str(error), time.monotonic() - began)
         seconds = time.monotonic() - began

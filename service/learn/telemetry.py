@@ -6,9 +6,11 @@ times and histograms are this process's own.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from service.learn.inbox import Inbox
 from service.learn.learner import Learner, nested
 from service.metrics import Metrics
 from service.model.prequential import OUTCOMES
-from service.stream.records import Offsets
+from service.stream.records import TP, Offsets
 
 
 class Telemetry:
@@ -71,12 +73,20 @@ class Telemetry:
             m.set_counter("headwater_records_total", {"topic": topic}, float(n))
         lag = sum(inbox.lag.values()) if inbox is not None else 0
         age = max(0.0, time.time_ns() / 1e9 - self.newest_ms / 1e3) if lag else 0.0
-        m.gauge("headwater_lag_seconds").set(age if self.newest_ms >= 0 else 0.0)
+        known = inbox is not None and inbox.away is None
+        age = age if self.newest_ms >= 0 else 0.0
+        m.gauge("headwater_lag_seconds").set(age if known else math.nan)
         m.gauge("headwater_version").set(float(standing.version))
         m.gauge("headwater_events_learned").set(float(learner.events_learned))
         self._offsets("headwater_cursor_offset", standing.cursors)
         self._offsets("headwater_snapshot_offset", self.snapshot_offsets)
-        if inbox is not None:
+        if (
+            inbox is None
+        ):  # not reading: nobody can tell, and an old figure would say that all is well
+            unknown = dict.fromkeys(standing.cursors, math.nan)
+            self._offsets("headwater_lag_records", unknown)
+            self._offsets("headwater_retention_headroom_records", unknown)
+        else:
             self._offsets("headwater_lag_records", inbox.lag)
             self._offsets("headwater_retention_headroom_records", self._headroom(inbox))
             for phase, seconds in inbox.seconds.items():
@@ -85,15 +95,8 @@ class Telemetry:
         for target, report in learner.report().items():
             self._scores(target, report)
 
-    def status(
-        self,
-        learner: Learner,
-        inbox: Inbox | None,
-        state: str,
-        reason: str | None,
-        published: int | None,
-    ) -> dict[str, Any]:
-        """Return what `headwater status` shows."""
+    def status(self, learner: Learner, inbox: Inbox | None, said: dict[str, Any]) -> dict[str, Any]:
+        """Return what `headwater status` shows; `said` is what the loop says of itself."""
         standing = learner.standing
         lag = inbox.lag if inbox is not None else {}
         outcomes = {
@@ -104,17 +107,13 @@ class Telemetry:
         age = None if self._saved_at is None else round(time.monotonic() - self._saved_at, 3)
         return {
             "name": learner.recipe.name,
-            "state": state,
-            "reason": reason,
+            **said,
             "pid": os.getpid(),
             "uptime_seconds": round(time.monotonic() - self._started, 3),
-            "version": standing.version,
-            "published_version": published,
             "lineage": standing.lineage,
             "events_learned": learner.events_learned,
             "records": dict(standing.records),
             "outcomes": outcomes,
-            "lag_records": sum(lag.values()),
             "partitions": [
                 {
                     "topic": topic,
@@ -139,7 +138,7 @@ class Telemetry:
             if place in self.snapshot_offsets
         }
 
-    def _offsets(self, name: str, offsets: Offsets) -> None:
+    def _offsets(self, name: str, offsets: Mapping[TP, float]) -> None:
         gauge = self.metrics.gauge(name)
         for (topic, partition), value in offsets.items():
             gauge.set(float(value), topic, str(partition))

@@ -66,9 +66,9 @@ class Recipe:
     def from_json(cls, raw: bytes) -> Recipe:
         """Return the recipe that `to_json` wrote."""
         value = msgspec.json.decode(raw)
-        if value["layout"] != LAYOUT:
+        if value.get("layout") != LAYOUT:
             raise LayoutChanged(
-                f"the state is laid out as number {value['layout']}, this release reads {LAYOUT}; "
+                f"the state is laid out as number {value.get('layout')}, this release reads {LAYOUT}; "
                 "use the release that wrote it, or start anew in another state directory"
             )
         return cls(

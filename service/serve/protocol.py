@@ -7,6 +7,7 @@ request is still on its way, so that a client that just connected never fails.
 
 from __future__ import annotations
 
+import re
 import uuid
 from http import HTTPStatus
 from typing import Any
@@ -17,6 +18,10 @@ from service.serve.problems import Refused
 
 MOST_HEAD_BYTES = 65_536
 LAST_CHANCE_S = 0.5
+_UPGRADE = re.compile(rb"(?i)(?<=\r\n)upgrade(?=[ \t]*:)")
+_ASIDE = b"x-other"
+"""As long. Java's client offers h2c with every request; no upgrade is to be had here (RFC 9110,
+7.8: ignore it), but the parser would end the message there and drop its body."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -45,6 +50,8 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
+            head, end, body = data.partition(b"\r\n\r\n")
+            data = _UPGRADE.sub(_ASIDE, head) + end + body
         super().data_received(data)
         if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(Refused("HEADERS_TOO_LARGE", f"at most {MOST_HEAD_BYTES} bytes"))

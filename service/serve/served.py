@@ -83,7 +83,7 @@ class Learner(msgspec.Struct, frozen=True):
     def stale(self) -> bool:
         """Whether versions are known to be behind the topic, or nobody can tell."""
         if self.state in _LIVELY:
-            return False
+            return self.lag_records is None and self.reason is not None
         return self.state in ("down", "frozen") or self.lag_records != 0
 
     def sentence(self) -> str:

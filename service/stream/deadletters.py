@@ -72,7 +72,8 @@ class DeadLetters:
         for letter in again:
             self._send(letter)
         failures = self._producer.flush(timeout_s)
-        self._again = [_next_try(failure) for failure in failures]
+        tries = [_next_try(failure) for failure in failures]
+        self._again = [letter for letter in tries if letter is not None]
         waiting = self._producer.waiting()
         self.acknowledged += self._sent - len(failures) - waiting
         self._sent = waiting
@@ -91,12 +92,19 @@ class DeadLetters:
         self._sent += 1
 
 
-def _next_try(failure: Failure) -> Outgoing:
+def _next_try(failure: Failure) -> Outgoing | None:
     letter = failure.message
-    if failure.code != TOO_LARGE or letter.value is None:
+    headers = letter.headers or ()
+    if failure.code != TOO_LARGE:
         return letter
-    size = ("headwater-value-left-out", f"{len(letter.value)} bytes".encode())
-    return Outgoing(letter.topic, None, letter.key, (*(letter.headers or ()), size))
+    if letter.value is not None:
+        size = ("headwater-value-left-out", f"{len(letter.value)} bytes".encode())
+        return Outgoing(letter.topic, None, letter.key, (*headers, size))
+    ours = tuple((name, value) for name, value in headers if name.startswith("headwater-"))
+    if letter.key is not None or len(ours) < len(headers):
+        return Outgoing(letter.topic, None, None, (*ours, ("headwater-key-left-out", b"")))
+    _log.error("dead letter given up: larger than its topic takes", headers=str(ours))
+    return None
 
 
 def _make_sure(broker: Broker, topic: str) -> None:

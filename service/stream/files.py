@@ -13,6 +13,7 @@ import io
 import math
 import re
 import sys
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -25,6 +26,7 @@ from service.errors import HeadwaterError
 Row = dict[str, object] | bytes
 
 STDIN = Path("-")
+_UNREADABLE = (OSError, EOFError, zlib.error)
 _COUNTED_BYTES = 256 << 20
 """Larger files are not counted before they are read."""
 
@@ -91,10 +93,13 @@ def _open(path: Path) -> BinaryIO:
 
 def _jsonl(path: Path) -> Iterator[Row]:
     with _open(path) as lines:
-        for line in lines:
-            text = line.removesuffix(b"\n")
-            if text:
-                yield text
+        try:
+            for line in lines:
+                text = line.removesuffix(b"\n")
+                if text:
+                    yield text
+        except _UNREADABLE as error:
+            raise HeadwaterError(f"{path}: {error}") from None
 
 
 def _csv(path: Path) -> Iterator[Row]:
@@ -112,7 +117,7 @@ def _csv(path: Path) -> Iterator[Row]:
                     )
                 if cells:
                     yield {n: cell for n, cell in zip(names, cells, strict=False) if cell != ""}
-        except (csv.Error, UnicodeDecodeError, gzip.BadGzipFile, EOFError) as error:
+        except (csv.Error, UnicodeDecodeError, *_UNREADABLE) as error:
             raise HeadwaterError(f"{path}, line {reader.line_num + 1}: {error}") from None
 
 
@@ -178,7 +183,10 @@ def _count(path: Path) -> int | None:
         if path.stat().st_size > _COUNTED_BYTES:
             return None
         newlines, last = 0, b"\n"
-        while chunk := lines.read(1 << 20):
-            newlines += chunk.count(b"\n")
-            last = chunk[-1:]
+        try:
+            while chunk := lines.read(1 << 20):
+                newlines += chunk.count(b"\n")
+                last = chunk[-1:]
+        except _UNREADABLE as error:
+            raise HeadwaterError(f"{path}: {error}") from None
     return max(0, newlines + (last != b"\n") - (kind == "csv"))

@@ -40,6 +40,8 @@ class Lane:
         """When a record was last heard of, or reading began."""
         self.at_end = False
         """Nothing readable is behind `next_offset`, as far as heard."""
+        self.end_offset = -1
+        """Where the end was heard to be: everything readable before it has been put."""
         self.end_high = -1
         """The high watermark when the end was heard: a higher one means that more is coming."""
         self._flow = 0.0
@@ -80,10 +82,13 @@ class Lane:
         self._flow_s = now_s
         self.at_end = False
 
-    def ended(self, high: int) -> None:
-        """Everything that can be read now has been put."""
+    def ended(self, offset: int, high: int) -> None:
+        """Everything readable before `offset` has been put, and nothing readable is behind it.
+
+        high: the high watermark at that time; above `offset` where a transaction is open.
+        """
         self.at_end = True
-        self.end_high = high
+        self.end_offset, self.end_high = offset, high
 
     def more(self, now_s: float) -> None:
         """There is more to come than was thought."""

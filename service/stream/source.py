@@ -16,19 +16,17 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from service.errors import BrokerAway, TopicMissing
-from service.logs import logger
 from service.stream.broker import Broker, EndOfPartition, OutOfRange, Run, Trouble
 from service.stream.cutter import Cutter
 from service.stream.lanes import Lane
 from service.stream.records import TP, Cut, DataLoss, Offsets, PartitionAdded
+from service.stream.troubles import Troubles
 from service.stream.watch import Watch, loss
 
 __all__ = ["Cut", "DataLoss", "PartitionAdded", "Source"]
 
 _CHUNK = 4096
 _AWAY_S = 0.1
-_LOG_EVERY_S = 60.0
-_log = logger(__name__)
 
 
 def _wall_ms() -> int:
@@ -54,7 +52,6 @@ class Source:
     ) -> None:
         self.cursors: Offsets = dict(cursors)
         self.records_fetched = 0
-        self.troubles: Counter[str] = Counter()
         self.parked = 0
         """How often partitions were set aside because they had more than their share."""
         self._broker = broker
@@ -66,7 +63,7 @@ class Source:
         self._watch = Watch(broker, topics, topic_ids or {}, discovery_s)
         self._losses: dict[TP, DataLoss] = {}
         self._found: list[PartitionAdded] = []
-        self._said_s: dict[str, float] = {}
+        self._troubles = Troubles()
         self._left_s = clock()
         reading = {tp: offset for tp, offset in cursors.items() if tp[0] in set(topics)}
         for tp, offset in reading.items():
@@ -79,6 +76,11 @@ class Source:
         return self._watch.topic_ids
 
     @property
+    def troubles(self) -> Counter[str]:
+        """What the client met and got over, by its code."""
+        return self._troubles.counts
+
+    @property
     def commit_failures(self) -> int:
         """Commits that Kafka refused or never answered."""
         return self._reader.commit_failures
@@ -87,6 +89,11 @@ class Source:
     def survey_failures(self) -> int:
         """How often Kafka did not say which partitions there are."""
         return self._watch.failures
+
+    @property
+    def answers(self) -> bool:
+        """Whether Kafka answered when it was last asked about the topics."""
+        return self._watch.answers
 
     @property
     def buffered(self) -> int:
@@ -225,7 +232,7 @@ class Source:
         try:
             self._losses[lane.partition] = self._loss(lane.partition)
         except BrokerAway as error:
-            self._trouble(Trouble("BROKER_AWAY", str(error)))
+            self._troubles.note(Trouble("BROKER_AWAY", str(error)), self._clock())
 
     def _loss(self, partition: TP) -> DataLoss:
         wanted = self._lane(partition).next_offset
@@ -254,7 +261,9 @@ class Source:
 
     def _note(self, item: EndOfPartition | OutOfRange | Trouble) -> None:
         if isinstance(item, Trouble):
-            self._trouble(item)
+            self._troubles.note(item, self._clock())
+            if item.topic is not None:
+                self._watch.hurry()  # it may be gone
             return
         lane = self._cutter.lane((item.topic, item.partition))
         if lane is None or lane.parked or item.offset < lane.next_offset:
@@ -262,7 +271,7 @@ class Source:
         if isinstance(item, OutOfRange):
             lane.lost = True
         elif not lane.at_end:
-            lane.ended(max(item.offset, self._reader.high(lane.partition) or 0))
+            lane.ended(item.offset, max(item.offset, self._reader.high(lane.partition) or 0))
 
     def _refresh(self, lane: Lane, now_s: float) -> None:
         """Ends of partitions are heard of with every answer of the broker, before EOF comes."""
@@ -272,7 +281,7 @@ class Source:
         if lane.at_end and high > lane.end_high:
             lane.more(now_s)
         elif not lane.at_end and 0 <= high <= lane.next_offset:
-            lane.ended(high)
+            lane.ended(high, high)
 
     def _make_way(self, keep: Sequence[TP], timeout_s: float) -> bool:
         """The buffer is full and `keep` are waited for: set aside whoever has most."""
@@ -299,7 +308,7 @@ class Source:
 
     def _has_all(self, partition: TP, end: int) -> bool:
         lane = self._lane(partition)
-        return lane.next_offset >= end or (lane.at_end and lane.end_high >= end)
+        return lane.next_offset >= end or (lane.at_end and lane.end_offset >= end)
 
     def _overdue(self, waiting: Sequence[TP], next_offsets: Offsets) -> DataLoss:
         for tp in waiting:
@@ -307,19 +316,3 @@ class Source:
             if found.reason == "topic_missing" or found.available_high < next_offsets[tp]:
                 return found
         raise BrokerAway(f"Kafka did not give the records before {next_offsets} in time")
-
-    def _trouble(self, trouble: Trouble) -> None:
-        """Count it; log each kind once a minute. Topics may be gone: look soon."""
-        self.troubles[trouble.code] += 1
-        if trouble.topic is not None:
-            self._watch.hurry()
-        now = self._clock()
-        if now - self._said_s.get(trouble.code, float("-inf")) >= _LOG_EVERY_S:
-            self._said_s[trouble.code] = now
-            _log.warning(
-                "kafka trouble",
-                code=trouble.code,
-                error=trouble.message,
-                topic=trouble.topic,
-                times=self.troubles[trouble.code],
-            )

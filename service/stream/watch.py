@@ -31,6 +31,8 @@ class Watch:
         self.lows: Offsets = {}
         self.highs: Offsets = {}
         self.failures = 0
+        self.answers = True
+        """Whether the broker answered when it was last asked."""
         self._broker = broker
         self._topics = list(topics)
         self._every_s = every_s
@@ -56,10 +58,12 @@ class Watch:
             survey = self._pending(0.0)
         except BrokerAway:
             self.failures += 1
+            self.answers = False
             self._pending, self._due_s = None, now_s + self._every_s
             return []
         if survey is None:
             return []
+        self.answers = True
         self._pending, self._due_s = None, now_s + self._every_s
         found: list[PartitionAdded | DataLoss] = []
         for topic, seen in survey.items():

@@ -42,6 +42,9 @@ class Journal:
         self.directory = directory
         self.torn_bytes = 0
         """Bytes of an unfinished entry that opening cut off."""
+        self.damaged_tail = False
+        """What was cut off was no unfinished entry, but a whole one with wrong bits: it may have
+        been seen, so whoever goes on from here needs a new lineage."""
         self._fd: int | None = None
         self._first = 0  # version the open segment begins with
         self._next: int | None = None  # version to append; None: any, nothing was ever written
@@ -162,6 +165,7 @@ class Journal:
             end, following = end_of(file, first)
             if not after_power_loss and journal_frames.any_after(file, end, following):
                 raise damaged(path, end, f"entry {following} cannot be read, but later can")
+            self.damaged_tail = journal_frames.whole_at(file, end)
         self._open(path, first)
         assert self._fd is not None
         if size > end:

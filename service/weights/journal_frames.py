@@ -81,6 +81,17 @@ def any_after(file: BinaryIO, offset: int, version: int) -> bool:
     return False
 
 
+def whole_at(file: BinaryIO, offset: int) -> bool:
+    """Whether as many bytes follow as the header here promises: a killed writer leaves fewer."""
+    size = file.seek(0, 2)
+    file.seek(offset)
+    header = file.read(HEADER.size)
+    if len(header) < HEADER.size:
+        return False
+    length: int = HEADER.unpack(header)[0]
+    return 0 < length <= size - offset - HEADER.size
+
+
 def _entry(payload: bytes, length: int, checksum: int) -> Entry | None:
     if len(payload) != length or zlib.crc32(payload) != checksum:
         return None

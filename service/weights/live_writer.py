@@ -44,11 +44,13 @@ class LiveWriter:
         lock: DirectoryLock,
         fence: Fence,
         clock: Callable[[], float],
+        layout: bytes,
     ) -> None:
         memory = file.writable()
         words: NDArray[np.uint64] = np.frombuffer(memory, dtype=np.uint64)
         sizes = identity.geometry
         self._file: LiveFile | None = file
+        self._layout = layout
         self._lock = lock
         self._clock = clock
         self._bytes = np.frombuffer(memory, dtype=np.uint8)
@@ -87,7 +89,12 @@ class LiveWriter:
             file = live_directory.present(directory, identity)
             file = file or live_directory.begin(directory, identity, layout)
             undo.pop_all()
-        return cls(file, identity, lock, fence or fence_here(), clock)
+        return cls(file, identity, lock, fence or fence_here(), clock, layout)
+
+    @property
+    def layout(self) -> bytes:
+        """The blob that this file was opened with."""
+        return self._layout
 
     @property
     def publications(self) -> int:

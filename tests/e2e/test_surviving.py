@@ -257,8 +257,9 @@ def test_records_gone_while_down_halt_the_learner_with_the_range(make_service, k
 
 
 def test_a_topic_made_anew_is_not_mistaken_for_the_old_one(make_service, kafka_bootstrap):
-    """Same name, offsets that look valid, another identity: halted."""
-    topic = Topic(kafka_bootstrap)
+    """Same name, offsets that look valid, another identity: halted. With on_data_loss: skip it is
+    read from its beginning, in all its partitions."""
+    topic = Topic(kafka_bootstrap, 2)
     service = make_service(topic)
     process = service.start()
     topic.publish(events(50))
@@ -268,14 +269,20 @@ def test_a_topic_made_anew_is_not_mistaken_for_the_old_one(make_service, kafka_b
 
     def anew() -> Topic | None:
         try:
-            return Topic(kafka_bootstrap, name=topic.name)
+            return Topic(kafka_bootstrap, 2, name=topic.name)
         except Exception:  # noqa: BLE001 - the old one is still being deleted
             return None
 
-    until(anew, "the topic made anew").publish(events(200, 1))
-    service.start()
+    made_anew = until(anew, "the topic made anew")
+    made_anew.publish(events(200, 1))
+    process = service.start()
 
     assert "made anew" in service.state_is("halted")["reason"]
+    assert 0 == service.stop(process)
+
+    service.change(kafka={"on_data_loss": "skip"})
+    service.start()
+    assert {"0": 100, "1": 100} == service.learned(250)["trained_through"][topic.name]
 
 
 def test_settings_may_change_at_a_restart_and_weights_stay(make_service, embedded_bootstrap):

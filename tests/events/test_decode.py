@@ -200,6 +200,25 @@ def test_the_api_reads_an_event_as_the_learner_does(event):
         np.testing.assert_equal(from_topic.columns.codes, from_http.codes)
 
 
+def test_a_field_may_have_any_name():
+    """Quotes, backslashes, control characters: learner and API read them alike."""
+    names = ['q"uo', "back\\slash", "new\nline", "é", "a/b"]
+    event = {
+        "features": {name: {"type": "number"} for name in names},
+        "targets": {'y"': {"type": "binary"}},
+    }
+    decoder = Decoder(Schema(EventSettings.model_validate(event)), seed=0)
+    given_event = {name: float(at) for at, name in enumerate(names)} | {'y"': 1}
+
+    found = decoder.decode_records([json.dumps(given_event).encode()])
+    asked, faults = decoder.features([given_event])
+
+    assert [] == found.faults
+    assert [] == faults
+    np.testing.assert_equal(found.columns.numbers, asked.numbers)
+    assert sorted(found.columns.numbers[0]) == [0.0, 1.0, 2.0, 3.0, 4.0]
+
+
 def test_a_request_names_every_fault(decoder):
     """Event and field of each, all at once."""
     _, faults = decoder.features([{"amount": "x", "class": []}, 5, {"amount": 1}])

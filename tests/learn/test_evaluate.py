@@ -17,7 +17,7 @@ CONFIG = Path(__file__).parent.parent.parent / "config"
 def backtest(name: str, path: Path, limit: int | None = None, **overrides: object) -> dict:
     """Evaluate one of the shipped configs on a file."""
     found = settings.load(CONFIG / f"{name}.yaml", overrides)
-    return evaluate(found, map(to_json, read_files([path], limit)), limit)
+    return evaluate(found, map(to_json, read_files([path], limit)), limit)[0]
 
 
 def test_electricity_is_predicted_better_than_by_its_last_label(data_file):

@@ -373,3 +373,21 @@ def test_a_command_without_a_learner_says_so(shared: Api) -> None:
 
     assert 1 == ended.returncode
     assert "no learner answers" in ended.stderr
+
+
+def test_an_offer_to_upgrade_is_ignored(lonely: Api) -> None:
+    """
+    Java's client offers `Upgrade: h2c` beside every body: the body is read all the same.
+    """
+    lonely.learner()
+    until(lambda: lonely.predict().status == 200)
+    body = b'{"events":[{"amount":1}]}'
+    head = (
+        b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\nContent-Length: %d\r\n\r\n" % len(body)
+    )
+    with socket.create_connection(("127.0.0.1", lonely.port), timeout=10) as client:
+        client.sendall(head + body)
+        reply = client.recv(65_536)
+
+    assert reply.startswith(b"HTTP/1.1 200")

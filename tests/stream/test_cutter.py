@@ -49,13 +49,13 @@ def cutter_of(partitions: int, *, batch_rows: int = 4, buffer_records: int = 100
 def end(cutter: Cutter, partition: int) -> None:
     lane = cutter.lane(place(partition))
     assert lane is not None
-    lane.ended(lane.next_offset)
+    lane.ended(lane.next_offset, lane.next_offset)
 
 
 def drain(cutter: Cutter, now_s: float) -> list[Cut]:
     """Everything has arrived and every partition is quiet: take all cuts."""
     for lane in cutter.lanes:
-        lane.ended(lane.next_offset)
+        lane.ended(lane.next_offset, lane.next_offset)
     cuts = []
     while len(cutter):
         now_s += 10.0

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.errors import BrokerAway
+from service.stream.broker import Trouble
 from service.stream.records import TP, Cut, DataLoss, Offsets, PartitionAdded, Record
 from service.stream.source import Source
 from tests.fakes.broker import FakeBroker
@@ -269,6 +270,20 @@ class TestReplay:
 
         assert DataLoss(TOPIC, 0, "truncated", 2, 0, 2) == loss
 
+    def test_an_open_transaction_does_not_prove_a_range_complete(self) -> None:
+        """
+        The log goes on behind the last readable record, but nobody can say with what.
+        """
+        broker = cluster(1)
+        broker.append((TOPIC, 0), b"")
+        broker.open_transaction((TOPIC, 0))
+        broker.append((TOPIC, 0), b"undecided")
+        source = source_of(broker)
+
+        found = source.read_range({(TOPIC, 0): 2}, 1.0)
+
+        assert isinstance(found, DataLoss)
+
     def test_a_range_of_a_topic_that_is_gone_is_a_loss(self) -> None:
         """
         There is nothing to wait for.
@@ -499,6 +514,18 @@ class TestNumbers:
         source.next_cut(1.0)
 
         assert {(TOPIC, 0): 7} == source.headroom()
+
+    def test_troubles_of_the_client_are_counted(self) -> None:
+        """
+        The client goes on by itself; learning goes on; the number tells.
+        """
+        broker = cluster(1)
+        broker.append((TOPIC, 0), b"")
+        broker.troubles += [Trouble("_TRANSPORT", "gone"), Trouble("_TRANSPORT", "gone")]
+        source = source_of(broker)
+
+        assert isinstance(source.next_cut(1.0), Cut)
+        assert {"_TRANSPORT": 2} == dict(source.troubles)
 
     def test_failed_commits_are_only_counted(self) -> None:
         """
