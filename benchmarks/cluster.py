@@ -81,7 +81,7 @@ def found(named: str | None, folder: Path, say: Say) -> Iterator[Cluster]:
     else:
         say(
             "no Kafka: neither --bootstrap nor HEADWATER_TEST_KAFKA names one. Measuring on the "
-            "embedded broker, which is the slowest part by far: these figures say little."
+            "embedded broker, which is no Kafka and works beside them: these figures say little."
         )
         with EmbeddedBroker(folder / "broker") as broker:
             kind = "the embedded broker (figures on it say little)"

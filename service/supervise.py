@@ -4,7 +4,7 @@ Knows processes, signals, the listening socket and the embedded broker. Does not
 children do. Guarantees:
 - The parent holds the listening socket and every worker accepts from it: a connection that no
   worker has taken yet outlives any worker.
-- A child that dies is started again, after 0.2 s, doubling to 10 s while it keeps dying. An exit
+- A child that dies is started again, after 0.2 s, doubling to 5 s while it keeps dying. An exit
   code in FINAL says that starting again would fail the same way: everything stops with that code.
 - SIGTERM or SIGINT: first the learner, which takes its last snapshot while the API still answers,
   then the workers, then the embedded broker. A second signal kills at once.
@@ -34,8 +34,8 @@ from service.logs import logger
 FINAL = frozenset({2, 3, 4, 5, 6, 7, 8})
 """Exit codes of a child after which starting it again cannot help (see service/errors.py)."""
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 10.0
-SETTLED_S = 30.0
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
+SETTLED_S = 15.0
 """A child that lived this long is forgiven its earlier deaths."""
 
 INTERRUPTED = 130
