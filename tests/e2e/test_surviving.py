@@ -199,7 +199,7 @@ def test_the_api_outlives_the_learner_and_picks_up_its_return(make_service, embe
     topic.publish(events(50, 1))
     service.start("learner")
     service.learned(100)
-    assert service.predict(CLICK)[1]["model"]["stale"] is False
+    until(lambda: not service.predict(CLICK)[1]["model"]["stale"], "no longer stale")
 
 
 def test_a_stream_of_bad_events_halts_learning_and_goes_no_further(
