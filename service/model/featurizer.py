@@ -36,7 +36,7 @@ class Rows(msgspec.Struct):
         return len(self.x)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def _standardise(numbers, normaliser, scaled, learn, x):  # type: ignore[no-untyped-def]
     """Write x [N, 2 Dn]; rows with `learn` set then move the normaliser [Dn, 3] (count, mean,
     variance). A value moves it by at most 32 deviations once 100 were seen."""

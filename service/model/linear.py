@@ -19,7 +19,7 @@ from service.model.losses import grow_frame, link, loss_and_slope, renew_frame
 from service.model.steps import LARGEST_NORM, clipped, rescale, step_one
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def outputs(theta, dense, tables, t, width, x, ids, out):  # type: ignore[no-untyped-def]
     """Write the outputs of target t for one row into out [width]; float64 sums."""
     base = dense[t]
@@ -37,7 +37,7 @@ def outputs(theta, dense, tables, t, width, x, ids, out):  # type: ignore[no-unt
             out[o] += theta[at + o]
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def score(theta, frames, targets, dense, tables, x, ids, out, scores):  # type: ignore[no-untyped-def]
     """Score N rows with the weights as they are. scores: float64 [N, O]; out: scratch [O]."""
     for r in range(x.shape[0]):
@@ -47,7 +47,7 @@ def score(theta, frames, targets, dense, tables, x, ids, out, scores):  # type: 
             link(targets[t, 0], width, frames[t], out, scores[r, start : start + width])
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def learn(  # type: ignore[no-untyped-def]
     rule,
     theta,
@@ -136,7 +136,7 @@ def learn(  # type: ignore[no-untyped-def]
                 theta[base] += shift
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def gradient(  # type: ignore[no-untyped-def]
     theta, frames, targets, dense, tables, x, ids, y, weights, scores, grads, moved
 ):

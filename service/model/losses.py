@@ -23,7 +23,7 @@ FRAME_EVERY = 65536
 """Values between two renewals of a target's frame, once the powers of two are through."""
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def link(kind, width, frame, out, score):  # type: ignore[no-untyped-def]
     """Write the scores of `out` [width] into `score` [width]: probability, -ies or value."""
     if kind == BINARY:
@@ -43,7 +43,7 @@ def link(kind, width, frame, out, score):  # type: ignore[no-untyped-def]
         score[0] = frame[3] + frame[4] * out[0]
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def loss_and_slope(kind, width, frame, out, score, y, slope):  # type: ignore[no-untyped-def]
     """Return the loss and write d loss / d out into `slope` [width]."""
     if kind == BINARY:
@@ -65,7 +65,7 @@ def loss_and_slope(kind, width, frame, out, score, y, slope):  # type: ignore[no
     return (score[0] - y) ** 2
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def grow_frame(frame, y):  # type: ignore[no-untyped-def]
     """Take the value `y` into the running mean and variance; True when the frame is due.
 
@@ -88,7 +88,7 @@ def grow_frame(frame, y):  # type: ignore[no-untyped-def]
     return count % FRAME_EVERY == 0 or (count < FRAME_EVERY and count & (count - 1) == 0)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def renew_frame(frame):  # type: ignore[no-untyped-def]
     """Put the running figures into use; return (ratio, shift): weights that are multiplied by
     ratio, and a bias that is then moved by shift, predict as before (PopArt, van Hasselt et al.

@@ -20,7 +20,7 @@ from service.model.losses import grow_frame, link, loss_and_slope, renew_frame
 from service.model.steps import LARGEST_NORM, clipped, rescale, step_one, step_run
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def _inputs(theta, tables, embedding, x, ids, inputs):  # type: ignore[no-untyped-def]
     """Write one row's inputs [I]: numbers, then the embedding of each category."""
     d = x.shape[0]
@@ -32,7 +32,7 @@ def _inputs(theta, tables, embedding, x, ids, inputs):  # type: ignore[no-untype
             inputs[d + c * embedding + e] = theta[at + e]
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def _hidden(theta, dense, inputs, hidden):  # type: ignore[no-untyped-def]
     """Write relu(W'x + b) into hidden [H]."""
     size = hidden.shape[0]
@@ -48,7 +48,7 @@ def _hidden(theta, dense, inputs, hidden):  # type: ignore[no-untyped-def]
         hidden[h] = max(hidden[h], np.float32(0.0))
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def _dot(a, b):  # type: ignore[no-untyped-def]
     """Return a . b in float32 over eight fixed lanes: quick, and the same bits every time."""
     n = a.shape[0] // 8 * 8
@@ -68,7 +68,7 @@ def _dot(a, b):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def _head(theta, base, width, hidden, out):  # type: ignore[no-untyped-def]
     """Write the outputs [width] of one target."""
     size = hidden.shape[0]
@@ -77,7 +77,7 @@ def _head(theta, base, width, hidden, out):  # type: ignore[no-untyped-def]
         out[o] = float(theta[base + o]) + float(_dot(hidden, row))
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def score(theta, frames, targets, dense, heads, tables, embedding, size, x, ids, out, scores):  # type: ignore[no-untyped-def]
     """Score N rows with the weights as they are. scores: float64 [N, O]; out: scratch [O]."""
     inputs = np.empty(x.shape[1] + ids.shape[1] * embedding, dtype=np.float32)
@@ -91,7 +91,7 @@ def score(theta, frames, targets, dense, heads, tables, embedding, size, x, ids,
             link(targets[t, 0], width, frames[t], out, scores[r, start : start + width])
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def _forward(theta, frames, targets, heads, hidden, y, out, scores, losses, slope):  # type: ignore[no-untyped-def]
     """Score every target of one row; return the sum of squared slopes (inf: not finite)."""
     total = 0.0
@@ -112,7 +112,7 @@ def _forward(theta, frames, targets, heads, hidden, y, out, scores, losses, slop
     return total
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def _backward(theta, targets, dense, heads, hidden, inputs, y, slope, d_hidden, d_inputs, first):  # type: ignore[no-untyped-def]
     """Write d loss / d hidden sum [H] and d loss / d inputs [I] (from `first` on); return both
     squared lengths."""
@@ -141,7 +141,7 @@ def _backward(theta, targets, dense, heads, hidden, inputs, y, slope, d_hidden, 
     return along_hidden, along_inputs
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def learn(  # type: ignore[no-untyped-def]
     rule,
     theta,
@@ -235,7 +235,7 @@ def learn(  # type: ignore[no-untyped-def]
                 theta[heads[t]] += shift
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def gradient(  # type: ignore[no-untyped-def]
     theta,
     frames,

@@ -175,7 +175,7 @@ def _average_precision(histogram: NDArray[np.float64]) -> float | None:
     return float((positive[gained] * found[gained] / taken[gained]).sum() / positive.sum())
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def _tick(state, blocks):  # type: ignore[no-untyped-def]
     """One more scored event: what came before fades. Newer events get a growing gain instead,
     and the sums are divided by it when it becomes large."""
@@ -187,7 +187,7 @@ def _tick(state, blocks):  # type: ignore[no-untyped-def]
         state[3] = 1.0
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def _update_binary(state, blocks, p_N, y_N):  # type: ignore[no-untyped-def]
     for r in range(y_N.shape[0]):
         y = y_N[r]
@@ -219,7 +219,7 @@ def _update_binary(state, blocks, p_N, y_N):  # type: ignore[no-untyped-def]
         state[2] += y
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def _update_multiclass(state, seen, blocks, scores, y_N):  # type: ignore[no-untyped-def]
     classes = seen.shape[0]
     for r in range(y_N.shape[0]):
@@ -254,7 +254,7 @@ def _update_multiclass(state, seen, blocks, scores, y_N):  # type: ignore[no-unt
         seen[y] += 1.0
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def _update_number(state, blocks, p_N, y_N):  # type: ignore[no-untyped-def]
     for r in range(y_N.shape[0]):
         y = y_N[r]

@@ -1,5 +1,8 @@
 """Optimizer rules for one weight and for runs of weights, compiled. Knows no model.
 
+Kernels, here and in the other files of this room, carry no annotations: numba infers the types of
+their arrays at the first call and would ignore what is written. Docstrings give the shapes.
+
 Formulas are those of torch.optim: SGD with momentum (no dampening, no Nesterov), Adagrad
 (Duchi, Hazan, Singer 2011), Adam (Kingma, Ba 2015). Rows of a table are lazy: their momentum
 and Adam averages move when the row is touched, as in torch.optim.SparseAdam.
@@ -39,7 +42,7 @@ def hyper_of(
     return np.array([learning_rate, momentum, betas[0], betas[1], eps, clip or 0.0])
 
 
-@njit(nogil=True, cache=True, inline="always")  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True, inline="always")
 def step_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2):  # type: ignore[no-untyped-def]
     """Move weight `i` by gradient `g`. c1, c2: Adam's bias corrections 1 - beta^t."""
     lr = hyper[0]
@@ -62,7 +65,7 @@ def step_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2):  # type: 
     touched[i >> 6] = 1
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def step_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2):  # type: ignore[no-untyped-def]
     """Move the weights from `start` on by the gradient factor * d [n], all in float32, so that
     the compiler can use vector instructions."""
@@ -98,7 +101,7 @@ def step_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2
         touched[block] = 1
 
 
-@njit(nogil=True, cache=True, inline="always")  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True, inline="always")
 def clipped(norm, weight, hyper):  # type: ignore[no-untyped-def]
     """Return the factor for a row's gradient of length `norm`: its weight, and the clip."""
     scaled = norm * weight
@@ -107,7 +110,7 @@ def clipped(norm, weight, hyper):  # type: ignore[no-untyped-def]
     return weight
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def apply_gradient(rule, theta, slot0, slot1, touched, gradient, moved, hyper, c1, c2):  # type: ignore[no-untyped-def]
     """Step every weight where `moved` is set by the gradient in hand. All arrays: [P]."""
     for i in range(theta.shape[0]):
@@ -115,7 +118,7 @@ def apply_gradient(rule, theta, slot0, slot1, touched, gradient, moved, hyper, c
             step_one(rule, theta, slot0, slot1, touched, i, gradient[i], hyper, c1[i], c2[i])
 
 
-@njit(nogil=True, cache=True)  # type: ignore[misc, unused-ignore]
+@njit(nogil=True, cache=True)
 def rescale(rule, theta, slot0, slot1, touched, start, length, ratio):  # type: ignore[no-untyped-def]
     """Multiply a run of weights by ratio, and their optimizer state as their gradients scale:
     sums of gradients by ratio, sums of squares by its square."""
