@@ -15,7 +15,7 @@ from service.errors import BrokerAway, TopicMissing
 from service.learn.learner import Standing
 from service.metrics import Metrics
 from service.stream.broker import Broker
-from service.stream.records import DataLoss
+from service.stream.records import DataLoss, Offsets
 
 _log = structlog.get_logger(__name__)
 
@@ -71,6 +71,14 @@ class Losses:
         )
         self._lost.inc(1.0, loss.reason)
         self._skipped.inc(float(max(to - wanted, 0)), loss.reason)
+
+    def to_the_end(self, offsets: Offsets) -> Offsets:
+        """Return where each partition ends now; what lies between is counted as skipped. Raises
+        BrokerAway."""
+        ends = {place: self._broker.watermarks(place)[1] for place in offsets}
+        beyond = sum(max(0, ends[place] - offset) for place, offset in offsets.items())
+        self._skipped.inc(float(beyond), "rollback")
+        return {place: max(ends[place], offset) for place, offset in offsets.items()}
 
     def _begin_anew(self, topic: str, identity: str | None, standing: Standing, note: Note) -> None:
         """Read a topic from its beginning. The new identity is in the last entry only, so that
