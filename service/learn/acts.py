@@ -33,7 +33,7 @@ class Acts:
 
     def __init__(self, learner: Learner, frozen: Learner | None, tools: Tools) -> None:
         self._t = tools
-        judge = Judge(tools.guard, learner, tools.telemetry.metrics)
+        judge = Judge(tools.guard, learner, tools.telemetry.metrics, tools.clock)
         self.course = Course(learner, frozen, judge, tools.keeper, self._append, tools.tell)
         self._inbox: Inbox | None = None
         self.why_halted: str | None = learner.standing.halted

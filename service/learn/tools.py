@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import msgspec
@@ -34,3 +35,5 @@ class Tools(msgspec.Struct):
     topic_id: Callable[[str], str | None]
     exit_on_halt: bool
     should_stop: Callable[[], bool]
+    clock: Callable[[], float] = time.monotonic
+    """Seconds, for how often the guard keeps a copy."""

@@ -8,6 +8,7 @@ weights depend on by itself: its verdicts are journaled by whoever carries them 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -37,11 +38,18 @@ class Verdict(msgspec.Struct):
 class Judge:
     """Looks at every cut after it is learned and before it may be served."""
 
-    def __init__(self, settings: GuardSettings, learner: Learner, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: GuardSettings,
+        learner: Learner,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.settings = settings
         self.metrics = metrics
         saved = learner.standing.watch or None
         self._watch = Watch(learner.recipe.schema, settings.block_events, saved)
+        self._clock = clock
         self._canary = Canary(learner)
         self._trial: Trial | None = None
         self._older: Learner | None = None
@@ -143,7 +151,7 @@ class Judge:
 
     def _copy_if_due(self, learner: Learner) -> None:
         """Keep a copy at most once a second: it costs what copying the state costs."""
-        now = time.monotonic()
+        now = self._clock()
         if (
             not self.acts
             or self._watch.suspicious
