@@ -117,7 +117,8 @@ def foothold(
     notes: list[str] = []
     newest = target
     while True:
-        found = snapshots.newest_valid(max_version=newest if target >= 0 else None)
+        there = target < 0 or snapshots.has_up_to(newest)
+        found = snapshots.newest_valid(newest if target >= 0 else None) if there else None
         if found is None:
             return _from_genesis(journal, target, notes)
         for failure in found.failures:

@@ -12,10 +12,12 @@ import numpy as np
 
 from service.learn import loop, restore
 from service.learn.acts import Acts
+from service.learn.burial import Burial
 from service.learn.environment import fingerprint
-from service.learn.inbox import Ready
+from service.learn.inbox import Inbox, Ready
 from service.learn.keeping import Keeper
 from service.learn.learner import Learner
+from service.learn.losses import Losses
 from service.learn.orders import Orders
 from service.learn.publishing import Publisher
 from service.learn.reach import reach
@@ -31,11 +33,12 @@ from service.weights.journal import Journal
 from service.weights.live_reader import LiveReader
 from service.weights.live_writer import LiveWriter
 from service.weights.snapshots import Keep, Snapshots
+from tests.fakes.broker import FakeBroker
 
 PLACE = ("t", 0)
 
 
-class _Letters:
+class _Letters(Burial):
     """Takes dead letters."""
 
     def __init__(self) -> None:
@@ -61,6 +64,10 @@ class _Range:
         """Nothing to let go of."""
 
 
+def _nothing_to_read(_: Learner) -> Inbox:
+    raise AssertionError("cuts are given by hand")
+
+
 class Desk:
     """One learner process without its threads; `restart` is a new process on the same state."""
 
@@ -74,7 +81,7 @@ class Desk:
         self.letters = _Letters()
         self.metrics = Metrics("learner")
         self.journal = Journal.open(folder / "journal")
-        self.snapshots = Snapshots(folder / "snapshots", Keep(5, 0, 0))
+        self.snapshots = Snapshots(folder / "snapshots", Keep(100, 0, 0))
         environment = fingerprint()
         self.saver = Saver(self.snapshots, self.journal, environment)
         frozen = None
@@ -96,13 +103,13 @@ class Desk:
             publisher=Publisher(self.live, telemetry, 0.0),
             keeper=Keeper(self.journal, self.saver, telemetry, 1e9),
             burial=self.letters,
-            losses=None,
+            losses=Losses(FakeBroker(), self.metrics),
             telemetry=telemetry,
             kafka=KafkaSettings(bootstrap_servers="none:1", topics=["t"]),
             guard=self.settings,
             reach=self._reach,
             tell=lambda by, turn, why: self.told.append((by, turn)),
-            open_inbox=None,
+            open_inbox=_nothing_to_read,
             topic_id=lambda _: "id",
             exit_on_halt=False,
             should_stop=lambda: False,
@@ -130,7 +137,8 @@ class Desk:
 
     def learn(self, records: list[Record]) -> None:
         """Learn one cut, as the loop does."""
-        self.topic.extend(records)
+        ends = self.topic[-1].offset + 1 if self.topic else 0
+        self.topic.extend(r for r in records if r.offset >= ends)  # others are learned again
         cut = Cut(records, {PLACE: records[-1].offset + 1}, "size", list(range(len(records))))
         loop.learn(self.acts, Ready(cut, self.learner.decode(records)))
 

@@ -55,6 +55,7 @@ class Stream:
                 Record("t", 0, at, at * 1000 // RATE, None, json.dumps(event).encode(), None)
             )
         served = self.desk.acts.course.served
+        assert served is not None
         scores = served.score(served.decode(records).columns)[:, 0].clip(1e-7, 1 - 1e-7)
         self.losses.extend(-np.log(np.where(y == 1, scores, 1 - scores)))
         self._offset += CUT
