@@ -88,7 +88,7 @@ class Course:
         """Serve what is learned again."""
         turns.unfreeze(self.learner, by, why, self._append)
         self._frozen = None
-        self._judge.ended(adopted=True)
+        self._judge.ended(self.learner, adopted=True)
         self._turned(by, "unfreeze", why)
 
     def roll_back(self, to: Learner, skip: turns.Skip | None, by: str, why: str) -> None:
@@ -98,7 +98,7 @@ class Course:
         except LayoutChanged as error:
             raise Refused(str(error)) from None
         self._frozen = None
-        self._judge.ended(adopted=False)
+        self._judge.ended(self.learner, adopted=False)
         self._judge.metrics.counter("headwater_rollbacks_total").inc(1.0, by)
         self._turned(by, "rollback", why)
 

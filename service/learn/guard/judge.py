@@ -54,6 +54,8 @@ class Judge:
         self._trial: Trial | None = None
         self._older: Learner | None = None
         self._newer: Learner | None = None
+        if self.acts and not self._watch.suspicious:
+            self._newer = learner.copy()
         self._copied_s = float("-inf")
         self._copied_events = 0
         self._events = 0
@@ -67,7 +69,8 @@ class Judge:
     @property
     def oldest_good(self) -> int | None:
         """The oldest version that a freeze may go back to; the way to it must be kept."""
-        return None if self._older is None else self._older.standing.version
+        good = self.good()
+        return None if good is None else good.standing.version
 
     def good(self) -> Learner | None:
         """Return the newest state that is above suspicion for certain."""
@@ -109,11 +112,13 @@ class Judge:
         """A version is frozen; the guard decides about its own freezes only."""
         self._trial = Trial(self.settings) if by_guard else None
 
-    def ended(self, *, adopted: bool) -> None:
-        """The freeze is over, or the state went back: what was kept aside is of another history."""
+    def ended(self, learner: Learner, *, adopted: bool) -> None:
+        """The freeze is over, or the state went back: it is good for as much as anybody knows, and
+        what was kept aside before is of another history."""
         self._trial = None
-        self._older = self._newer = None
-        self._copied_s = float("-inf")
+        self._older = None
+        self._newer = learner.copy() if self.acts else None
+        self._copied_s, self._copied_events = self._clock(), self._events
         if adopted:
             self._watch.begin_again()
             self._canary.clear()
