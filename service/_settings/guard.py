@@ -49,7 +49,9 @@ class GuardSettings(Section):
         2, ge=1, description="Windows in a row in which the shadow is clearly worse, to roll back."
     )
     undecided_windows: int = Field(
-        200, ge=1, description="Windows after which a shadow that was not adopted is rolled back."
+        200,
+        ge=1,
+        description="Windows after `adopt_seconds` in which a shadow may win; then it is rolled back.",
     )
     most_rollbacks: int = Field(
         3, ge=0, description="Rollbacks within `within_events`; one more halts learning."

@@ -116,7 +116,8 @@ def test_a_trial_does_not_last_for_ever():
     """Neither better nor worse, window after window that comes to nothing."""
     of = trial(undecided_windows=6, adopt_windows=99)
 
-    assert "roll_back" == outcomes(of, 0.0, 6)[-1]
+    assert [] == outcomes(of, 0.0, 10)
+    assert "roll_back" == outcomes(of, 0.0, 6, 10)[-1]
 
 
 def test_canaries_find_weights_that_forgot_what_they_knew():

@@ -24,7 +24,7 @@ class Trial:
         self._settings = settings
         self._began_ms: int | None = None
         self._n, self._sum, self._squares = 0, 0.0, 0.0
-        self._fit, self._unfit, self.windows = 0, 0, 0
+        self._fit, self._unfit, self._overdue, self.windows = 0, 0, 0, 0
         self.said = "no window is full yet"
         """How the last window came out."""
 
@@ -65,8 +65,9 @@ class Trial:
             self._began_ms is not None
             and newest_ms - self._began_ms >= 1000.0 * settings.adopt_seconds
         )
-        if self._fit >= settings.adopt_windows and (long_enough or newest_ms < 0):
+        if not long_enough and newest_ms >= 0:
+            return None
+        self._overdue += 1
+        if self._fit >= settings.adopt_windows:
             return "adopt"
-        if self.windows >= settings.undecided_windows:
-            return "roll_back"
-        return None
+        return "roll_back" if self._overdue >= settings.undecided_windows else None
