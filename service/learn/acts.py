@@ -20,7 +20,7 @@ from service.learn.burial import Burial
 from service.learn.commands import Refused, Reply
 from service.learn.inbox import Inbox, Item
 from service.learn.keeping import Keeper
-from service.learn.learner import Learner, Step, bad_counts, nested
+from service.learn.learner import Learner, Step, bad_counts, nested, new_epochs
 from service.learn.losses import Losses
 from service.learn.publishing import Publisher
 from service.learn.telemetry import Telemetry
@@ -109,6 +109,7 @@ class Acts:
     def journal_cut(self, step: Step, cut: Cut) -> None:
         """Write the cut's entry; from here on the version exists."""
         began = time.monotonic()
+        changed = new_epochs(self.learner.standing, cut.epochs)
         self._append(
             {
                 "version": step.version,
@@ -122,6 +123,7 @@ class Acts:
                 "trigger": cut.trigger,
                 "bad": bad_counts(self.learner.standing),
             }
+            | ({"epochs": nested(changed)} if changed else {})
         )
         self._t.telemetry.metrics.counter("headwater_cuts_total").inc(1.0, cut.trigger)
         self._t.telemetry.spent("journal", time.monotonic() - began)

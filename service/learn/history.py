@@ -65,6 +65,7 @@ def redo(learner: Learner, entry: Entry, read: ReadRange, replayed: Replayed) ->
             s.topic_ids.update(entry["topic_ids"])
         case "skip":
             s.cursors[entry["topic"], entry["partition"]] = entry["to"]
+            s.epochs.pop((entry["topic"], entry["partition"]), None)
             s.topic_ids.update(entry["topic_ids"])
         case "pause":
             s.paused = True
@@ -115,6 +116,7 @@ def _redo_cut(learner: Learner, entry: Entry, read: ReadRange, replayed: Replaye
     if "bad" in entry:
         s = learner.standing
         s.bad_in_a_row, s.bad_in_window, s.seen_in_window = entry["bad"]
+    learner.standing.epochs.update(flat(entry.get("epochs", {})))
     if step.keys != entry["keys"]:
         replayed.note(version, f"{step.records} records were read, {entry['records']} journaled")
     elif step.loss != entry["loss"]:

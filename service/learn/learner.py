@@ -24,7 +24,7 @@ from service.model.learning import Model
 from service.model.prequential import OUTCOMES
 from service.model.recipe import Recipe
 from service.model.state import State
-from service.stream.records import Offsets, Record
+from service.stream.records import Epochs, Offsets, Record
 
 _AT = {outcome: i for i, outcome in enumerate(OUTCOMES)}
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -36,7 +36,8 @@ class Standing:
 
     cursors: next offset per (topic, partition). topic_ids: identity of each topic, so that a
     recreated one is noticed. records: taken per topic. bad_in_a_row, bad_in_window and
-    seen_in_window: counts for the dead-letter limit.
+    seen_in_window: counts for the dead-letter limit. epochs: leader epochs of the cursors, so that a
+    log that was cut off before one is noticed.
     """
 
     version: int
@@ -50,6 +51,7 @@ class Standing:
     bad_in_window: int = 0
     seen_in_window: int = 0
     event_time_ms: int | None = None
+    epochs: Epochs = field(default_factory=dict)
 
 
 class DeadEvent(msgspec.Struct):
@@ -162,6 +164,7 @@ class Learner:
             "halted": s.halted,
             "bad": bad_counts(s),
             "event_time_ms": s.event_time_ms,
+            "epochs": nested(s.epochs),
             "events_learned": self.events_learned,
             "targets": self.report(),
         }
@@ -233,12 +236,20 @@ def standing_of(meta: dict[str, Any]) -> Standing:
         bad_in_window=meta["bad"][1],
         seen_in_window=meta["bad"][2],
         event_time_ms=meta["event_time_ms"],
+        epochs=flat(meta.get("epochs", {})),
     )
 
 
 def bad_counts(standing: Standing) -> list[int]:
     """Return the counts for the dead-letter limit, as snapshots and the journal keep them."""
     return [standing.bad_in_a_row, standing.bad_in_window, standing.seen_in_window]
+
+
+def new_epochs(standing: Standing, epochs: Epochs) -> Epochs:
+    """Take over the leader epochs of a cut; return those that are not what they were."""
+    changed = {tp: epoch for tp, epoch in epochs.items() if standing.epochs.get(tp) != epoch}
+    standing.epochs.update(changed)
+    return changed
 
 
 def said(fault: Fault) -> str:

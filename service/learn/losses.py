@@ -60,6 +60,7 @@ class Losses:
             return
         to = loss.available_high if loss.reason == "truncated" else loss.available_low
         standing.cursors[place] = to
+        standing.epochs.pop(place, None)
         note(
             "skip",
             topic=loss.topic,
@@ -78,6 +79,7 @@ class Losses:
         places = sorted(place for place in standing.cursors if place[0] == topic)
         for place in places:
             wanted, standing.cursors[place] = standing.cursors[place], 0
+            standing.epochs.pop(place, None)
             ids = {topic: identity} if place == places[-1] else {}
             standing.topic_ids.update(ids)
             note(
@@ -101,7 +103,8 @@ def said(loss: DataLoss, wanted: int) -> str:
         case "topic_missing":
             return f"{where}: the topic is gone, with everything from offset {wanted} on"
         case "truncated":
-            return f"{where}: the log ends at {loss.available_high}, offset {wanted} comes next"
+            cut = f"the log was cut off at {loss.available_high}, before offset {wanted}"
+            return f"{where}: {cut}, which comes next; what followed there is gone or another"
         case _:
             gone = f"offsets {wanted} to {loss.available_low - 1} are gone from the topic"
             return f"{where}: {gone} and were not learned"

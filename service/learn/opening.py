@@ -28,7 +28,7 @@ from service.settings import Settings, runtime_directory
 from service.stream.broker import Broker
 from service.stream.embedded import address
 from service.stream.kafka import KafkaBroker
-from service.stream.records import TP, DataLoss, Offsets, Record
+from service.stream.records import TP, DataLoss, Epochs, Offsets, Record
 from service.stream.source import Source
 from service.stream.start import resolve_start, wait_for_topics
 from service.weights import boot
@@ -74,13 +74,13 @@ class Sources:
     def live(self, learner: Learner) -> OpenSource:
         """Return what opens a source where the learner stands now, once Kafka answers."""
         cursors = dict(learner.standing.cursors)
-        topic_ids = dict(learner.standing.topic_ids)
+        topic_ids, epochs = dict(learner.standing.topic_ids), dict(learner.standing.epochs)
         topics = self._settings.kafka.topics
 
         def opened(should_stop: Callable[[], bool], tell: Callable[[str], None]) -> Source | None:
             if not wait_for_topics(self._broker, topics, should_stop, tell):
                 return None
-            return self._source(topics, cursors, topic_ids)
+            return self._source(topics, cursors, topic_ids, epochs)
 
         return opened
 
@@ -89,12 +89,14 @@ class Sources:
         self.wait()
         cursors = dict(learner.standing.cursors)
         topics = sorted({*self._settings.kafka.topics, *(topic for topic, _ in cursors)})
-        source = self._source(topics, cursors, dict(learner.standing.topic_ids))
+        ids, epochs = dict(learner.standing.topic_ids), dict(learner.standing.epochs)
+        source = self._source(topics, cursors, ids, epochs)
         return RangeSource(source, self._stop, self.tell)
 
     def _source(
-        self, topics: Sequence[str], cursors: Offsets, topic_ids: dict[str, str | None]
-    ) -> Source:
+        self, topics: Sequence[str], cursors: Offsets, topic_ids: dict[str, str | None],
+        epochs: Epochs,
+    ) -> Source:  # fmt: skip
         settings = self._settings
         return Source(
             self._broker,
@@ -104,6 +106,7 @@ class Sources:
             linger_s=settings.learning.linger_ms / 1000,
             buffer_records=settings.kafka.buffer_records,
             topic_ids=topic_ids,
+            epochs=epochs,
             discovery_s=settings.kafka.discovery_seconds,
         )
 

@@ -79,10 +79,10 @@ class Cutter:
         """Return the lane of a partition, None if it is not read."""
         return self._by_partition.get(partition)
 
-    def start(self, partition: TP, offset: int, now_s: float) -> None:
-        """Begin a lane."""
+    def start(self, partition: TP, offset: int, now_s: float, epoch: int = -1) -> None:
+        """Begin a lane. `epoch`: the leader epoch of what comes before `offset`."""
         assert partition not in self._by_partition, f"{partition} is read already"
-        self._by_partition[partition] = Lane(partition, offset, now_s)
+        self._by_partition[partition] = Lane(partition, offset, now_s, epoch)
         self._lanes = [self._by_partition[known] for known in sorted(self._by_partition)]
         for rank, lane in enumerate(self._lanes):
             lane.rank = rank
@@ -107,7 +107,7 @@ class Cutter:
         if int(times.max()) > wall_ms + FUTURE_MS:
             times = np.where(times > wall_ms + FUTURE_MS, wall_ms, times)
             lane.corrected = True
-        lane.put(records, times, now_s)
+        lane.put(records, times, now_s, run.epoch)
         self._total += len(records)
 
     def drained(self, now_s: float) -> None:
@@ -244,13 +244,15 @@ class Cutter:
         self, counts: list[int], merged: NDArray[np.intp], trigger: Trigger, now_s: float | None
     ) -> Cut:
         """Remove records. `merged`: their order, as places in the lanes' records one by one."""
-        records, next_offsets = [], {}
+        records, next_offsets, epochs = [], {}, {}
         stamps = [np.empty(0, np.int64)]
         for lane, count in zip(self._lanes, counts, strict=True):
             if count:
                 corrected = lane.corrected
                 taken, times = lane.take(count)
                 next_offsets[lane.partition] = taken[-1].offset + 1
+                if lane.epoch >= 0:
+                    epochs[lane.partition] = lane.epoch
                 records += taken
                 stamps.append(np.array([r.timestamp_ms for r in taken]) if corrected else times)
         self._total -= len(records)
@@ -264,4 +266,5 @@ class Cutter:
             next_offsets=next_offsets,
             trigger=trigger,
             selection=place[merged].tolist(),
+            epochs=epochs,
         )
