@@ -40,6 +40,9 @@ PATIENCE_S = 0.5
 STALL_S = 2.0
 """Longest that a lane is waited for that has, or may have, more."""
 
+PAUSE_S = 0.4
+"""A topic that is made anew brings nothing for longer than this in between."""
+
 FUTURE_MS = 3_600_000
 """A timestamp further ahead of the clock than this is no time; arrival counts instead."""
 
@@ -93,22 +96,30 @@ class Cutter:
         self._total -= len(lane)
         lane.restart(offset, now_s)
 
-    def put(self, run: Run, now_s: float, wall_ms: int) -> None:
-        """Take in records that arrived. Those a lane has had already are left out."""
+    def put(self, run: Run, now_s: float, wall_ms: int) -> bool:
+        """Take in records that arrived. Those a lane has had already are left out.
+
+        Returns whether they came after a pause in which a topic can be made anew: the client
+        waits half a second before it reads on after the error that a deleted topic gives.
+        """
         lane = self._by_partition.get((run.topic, run.partition))
         if lane is None or lane.parked:
-            return  # fetched before it was taken away; it will be fetched again if it is wanted
+            return (
+                False  # fetched before it was taken away; it will be fetched again if it is wanted
+            )
         records, times = run.records, np.array(run.times_ms, dtype=np.int64)
         if records[0].offset < lane.next_offset:
             fresh = [i for i, record in enumerate(records) if record.offset >= lane.next_offset]
             records, times = [records[i] for i in fresh], times[fresh]
             if not records:
-                return
+                return False
         if int(times.max()) > wall_ms + FUTURE_MS:
             times = np.where(times > wall_ms + FUTURE_MS, wall_ms, times)
             lane.corrected = True
+        paused = now_s - lane.put_s >= PAUSE_S
         lane.put(records, times, now_s, run.epoch)
         self._total += len(records)
+        return paused
 
     def drained(self, now_s: float) -> None:
         """Nothing more was waiting in the client."""

@@ -31,6 +31,7 @@ _OURS: dict[str, Any] = {
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 16_384,
     "fetch.queue.backoff.ms": 1,
+    "fetch.error.backoff.ms": 500,  # see Cutter.put
     "fetch.max.bytes": 16 << 20,
     "fetch.wait.max.ms": 100,  # the end of a partition is heard of with an empty answer
 }

@@ -39,6 +39,8 @@ class Lane:
         """What is fetched next."""
         self.heard_s = now_s
         """When a record was last heard of, or reading began."""
+        self.put_s = now_s
+        """When records last came."""
         self.at_end = False
         """Nothing readable is behind `next_offset`, as far as heard."""
         self.end_offset = -1
@@ -85,7 +87,7 @@ class Lane:
         self._arrivals.append((self._taken + len(self), now_s))
         self.next_offset = records[-1].offset + 1
         self.epoch = epoch
-        self.heard_s = now_s
+        self.heard_s = self.put_s = now_s
         self._flow = self._flow * math.exp((self._flow_s - now_s) / FLOW_S) + len(records)
         self._flow_s = now_s
         self.at_end = False

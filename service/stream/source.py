@@ -3,7 +3,8 @@
 One thread uses it; the clock is injected. Nothing is learned, decoded or stored here. `cursors`
 are the offsets after the records handed out in cuts: always offset + 1 of a record, never a
 client's position. What is fetched ahead stays in the buffer, so a replay (`read_range`) goes over
-into live reading without reading anything twice.
+into live reading without reading anything twice. Records that come after a pause wait until a
+later look at the topic has shown that it is still the same one.
 
 A loss is handed out again at every call until `skip_to` decides about it. It is told when nothing
 readable is buffered before it, so `wanted` is the cursor.
@@ -29,7 +30,6 @@ __all__ = ["Cut", "DataLoss", "PartitionAdded", "Source"]
 
 _CHUNK = 4096
 _AWAY_S = 0.1
-_SILENT_S = 30.0
 
 
 def _wall_ms() -> int:
@@ -53,7 +53,7 @@ class Source:
         discovery_s: float = 10.0,
         topic_ids: Mapping[str, str | None] | None = None,
         epochs: Epochs | None = None,
-        silent_s: float = _SILENT_S,
+        silent_s: float = 30.0,
     ) -> None:
         self.cursors: Offsets = dict(cursors)
         self.records_fetched = 0
@@ -68,8 +68,7 @@ class Source:
         self._watch = Watch(broker, topics, topic_ids or {}, discovery_s)
         self._troubles = Troubles()
         self._news = News(broker, self._watch, self._cutter, self._troubles)
-        self._silence = Silence(silent_s)
-        self._commits_failed = 0
+        self._silence, self._commits_failed = Silence(silent_s), 0
         self._left_s = self._listened_s = clock()
         reading = {tp: offset for tp, offset in cursors.items() if tp[0] in set(topics)}
         for tp, offset in reading.items():
@@ -124,10 +123,12 @@ class Source:
                 if (signal := self._signal(now)) is not None:
                     return signal
                 self._listen(now)
-                cut = self._cutter.full_cut(now)
+                cut = self._cutter.full_cut(now) if self._watch.proven else None
                 room = self._cutter.room
                 more = cut is None and room > 0 and self._fetch(min(_CHUNK, room), 0.0)
-                if cut is not None or (cut := self._cutter.cut(now)) is not None:
+                if cut is None and self._watch.proven:
+                    cut = self._cutter.cut(now)
+                if cut is not None:
                     self.cursors.update(cut.next_offsets)
                     self._unpark(now)
                     return cut
@@ -228,10 +229,8 @@ class Source:
     def _listen(self, now_s: float) -> None:
         """Open the reader anew where a partition is silent although there is more."""
         listened_s, self._listened_s = now_s - self._listened_s, now_s
-        if not self._watch.answers:
-            return
-        silent = self._silence.over(self._cutter.lanes, self._watch.highs, listened_s)
-        if silent:
+        highs = self._watch.highs if self._watch.answers else {}
+        if self._silence.over(self._cutter.lanes, highs, listened_s):
             self._commits_failed += self._reader.commit_failures
             self._reader.close()
             read = [lane for lane in self._cutter.lanes if not lane.parked]
@@ -248,7 +247,8 @@ class Source:
             if isinstance(item, Run):
                 count += len(item.records)
                 self.records_fetched += len(item.records)
-                self._cutter.put(item, now, wall_ms)
+                if self._cutter.put(item, now, wall_ms):
+                    self._watch.prove()
             else:
                 count += 1
                 self._note(item)
