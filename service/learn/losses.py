@@ -15,7 +15,7 @@ from service.errors import BrokerAway, TopicMissing
 from service.learn.learner import Standing
 from service.metrics import Metrics
 from service.stream.broker import Broker
-from service.stream.records import DataLoss
+from service.stream.records import TP, DataLoss
 
 _log = structlog.get_logger(__name__)
 
@@ -108,3 +108,9 @@ def said(loss: DataLoss, wanted: int) -> str:
         case _:
             gone = f"offsets {wanted} to {loss.available_low - 1} are gone from the topic"
             return f"{where}: {gone} and were not learned"
+
+
+def rewritten(place: TP, end: int) -> str:
+    """Return the sentence for a journaled range that holds other records now."""
+    cut = f"{place[0]}, partition {place[1]}: the log was cut off before offset {end}"
+    return f"{cut}, and others were written there; those that were learned are gone"

@@ -19,7 +19,7 @@ from service.errors import BrokerAway, DataLost, HeadwaterError, TopicMissing
 from service.learn import restore
 from service.learn.inbox import OpenSource
 from service.learn.learner import Learner
-from service.learn.losses import said
+from service.learn.losses import rewritten, said
 from service.learn.restore import RangeReader
 from service.learn.saving import Saver
 from service.learn.telemetry import Telemetry
@@ -91,7 +91,7 @@ class Sources:
         topics = sorted({*self._settings.kafka.topics, *(topic for topic, _ in cursors)})
         ids, epochs = dict(learner.standing.topic_ids), dict(learner.standing.epochs)
         source = self._source(topics, cursors, ids, epochs)
-        return RangeSource(source, self._stop, self.tell)
+        return RangeSource(source, self._stop, self.tell, epochs)
 
     def _source(
         self, topics: Sequence[str], cursors: Offsets, topic_ids: dict[str, str | None],
@@ -114,11 +114,19 @@ class Sources:
 class RangeSource:
     """Reads journaled ranges from the topics; DataLost when records of one are gone."""
 
-    def __init__(self, source: Source, stop: threading.Event, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, source: Source, stop: threading.Event, tell: Callable[[str], None],
+        epochs: Epochs | None = None,
+    ) -> None:  # fmt: skip
         self._source = source
         self._stop = stop
         self._tell = tell
         self._losses: dict[TP, DataLoss] | None = None
+        self._epochs: Epochs = dict(epochs or {})
+
+    def expect(self, epochs: Epochs) -> None:
+        """Say under which leader epochs the next cut was read, where they had changed."""
+        self._epochs.update(epochs)
 
     def read_range(self, next_offsets: Offsets) -> list[Record]:
         """Return the records of one cut."""
@@ -136,6 +144,9 @@ class RangeSource:
                 continue
             if isinstance(found, DataLoss):
                 raise DataLost(said(found, found.wanted))
+            for place, epoch in found.epochs.items():
+                if epoch > self._epochs.setdefault(place, epoch):
+                    raise DataLost(rewritten(place, next_offsets[place]))
             return found.records
         raise Stopped
 

@@ -25,7 +25,7 @@ class Run(msgspec.Struct, frozen=True):
     records: list[Record]
     times_ms: list[int]
     epoch: int = -1
-    """Leader epoch of the last of them; -1 where the broker tells none."""
+    """Leader epoch of all of them; -1 where the broker tells none."""
 
 
 class EndOfPartition(msgspec.Struct, frozen=True):

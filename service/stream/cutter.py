@@ -262,8 +262,8 @@ class Cutter:
                 corrected = lane.corrected
                 taken, times = lane.take(count)
                 next_offsets[lane.partition] = taken[-1].offset + 1
-                if lane.epoch >= 0:
-                    epochs[lane.partition] = lane.epoch
+                if lane.taken_epoch >= 0:
+                    epochs[lane.partition] = lane.taken_epoch
                 records += taken
                 stamps.append(np.array([r.timestamp_ms for r in taken]) if corrected else times)
         self._total -= len(records)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import groupby, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -199,7 +199,11 @@ def _runs(messages: list[Message], *, one_topic: bool) -> Iterator[Run]:
         edges = np.flatnonzero(np.diff(places[order])) + 1
     start = 0
     for end in [*edges.tolist(), len(messages)]:
-        yield _run(messages[start:end])
+        run = messages[start:end]
+        if run[0].leader_epoch() == run[-1].leader_epoch():
+            yield _run(run)
+        else:
+            yield from (_run(list(same)) for _, same in groupby(run, Message.leader_epoch))
         start = end
 
 
@@ -219,6 +223,6 @@ def _run(messages: list[Message]) -> Run:
     headers = list(map(_headers, messages))
     if any(headers):
         columns.append(None if found is None else tuple(found) for found in headers)
-    epoch = messages[-1].leader_epoch()
+    epoch = messages[0].leader_epoch()
     records = list(map(Record, *columns))
     return Run(topic, partition, records, times_ms, -1 if epoch is None else epoch)

@@ -57,6 +57,10 @@ class Lane:
         """Where the log was cut off, if that is why it is lost."""
         self.epoch = epoch
         """Leader epoch of the newest record that was put; -1 where the broker tells none."""
+        self.taken_epoch = epoch
+        """Leader epoch of the last record that was taken."""
+        self._epochs: deque[tuple[int, int]] = deque()
+        """Where the epoch changes among the buffered records: first offset, epoch."""
         self.limit = UNKNOWN
         self.corrected = False
         """Some buffered record is ordered by another time than its timestamp."""
@@ -86,7 +90,9 @@ class Lane:
         self.limit = max(self.limit, newest) if self._head < tail else newest
         self._arrivals.append((self._taken + len(self), now_s))
         self.next_offset = records[-1].offset + 1
-        self.epoch = epoch
+        if epoch != self.epoch:
+            self._epochs.append((records[0].offset, epoch))
+            self.epoch = epoch
         self.heard_s = self.put_s = now_s
         self._flow = self._flow * math.exp((self._flow_s - now_s) / FLOW_S) + len(records)
         self._flow_s = now_s
@@ -126,6 +132,8 @@ class Lane:
         self._taken += count
         while self._arrivals and self._arrivals[0][0] <= self._taken:
             self._arrivals.popleft()
+        while self._epochs and self._epochs[0][0] <= records[-1].offset:
+            self.taken_epoch = self._epochs.popleft()[1]
         if not len(self):
             self.limit = int(times[-1])
             self.corrected = False
@@ -142,7 +150,8 @@ class Lane:
         self._head = 0
         self.next_offset, self.heard_s = offset, now_s
         self.at_end = self.lost = self.parked = False
-        self.cut_off_at, self.epoch = None, -1
+        self.cut_off_at, self.epoch, self.taken_epoch = None, -1, -1
+        self._epochs.clear()
 
     def _let_go(self) -> None:
         """Drop what was taken once it is half of what is held."""

@@ -17,7 +17,7 @@ Offsets = dict[TP, int]
 """The next offset of each partition."""
 
 Epochs = dict[TP, int]
-"""Per partition the newest leader epoch that its records were read under. Kept with a cursor, it
+"""Per partition the leader epoch of the last record before its cursor. Kept with the cursor, it
 shows whether the log was cut off before the cursor and goes on with other records."""
 
 Headers = tuple[tuple[str, bytes | None], ...]

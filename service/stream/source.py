@@ -112,8 +112,7 @@ class Source:
 
     def next_cut(self, timeout_s: float) -> Cut | DataLoss | PartitionAdded | None:
         """Return the next cut, or what came instead; None when nothing was due in time."""
-        now = self._clock()
-        deadline = now + timeout_s
+        deadline = (now := self._clock()) + timeout_s
         if now - self._left_s > _AWAY_S:
             self._cutter.returned(now)
         self._listened_s += now - self._left_s
@@ -161,7 +160,8 @@ class Source:
                 taken = self._cutter.take_before(next_offsets)
                 self.cursors.update(next_offsets)
                 self._unpark(now)
-                return Cut(taken.records, dict(next_offsets), "flush", taken.selection)
+                taken.next_offsets.update(next_offsets)
+                return taken
             if now >= deadline:
                 return self._overdue(waiting, next_offsets)
             self._unpark(now, waiting)

@@ -306,9 +306,11 @@ class FakeReader:
         self._highs[place] = log.high
         records = log.readable(offset, room)
         if records:
-            self._next[place] = records[-1].offset + 1
             self._ended.pop(place, None)
-            self._epochs[place] = epoch = log.epoch_of(records[-1].offset)
+            epoch = log.epoch_of(records[0].offset)
+            records = [r for r in records if log.epoch_of(r.offset) == epoch]
+            self._next[place] = records[-1].offset + 1
+            self._epochs[place] = epoch
             return [Run(*place, records, [record.timestamp_ms for record in records], epoch)]
         if self._ended.get(place) == log.end:
             return []
