@@ -28,6 +28,7 @@ from service._settings.event import (
     Section,
 )
 from service._settings.folders import runtime_root
+from service._settings.guard import GuardSettings
 from service._settings.values import (
     Host,
     Name,
@@ -47,6 +48,7 @@ __all__ = [
     "DeadLetterLimit",
     "EventSettings",
     "EventTime",
+    "GuardSettings",
     "KafkaSettings",
     "Keep",
     "LearningSettings",
@@ -178,6 +180,12 @@ class LearningSettings(Section):
     clip: float | None = Field(
         None, gt=0, description="Longest gradient of one row, as a norm; null: no limit."
     )
+    cap: float | None = Field(
+        32.0,
+        gt=1,
+        description="Most that one event can do: a gradient longer than so many times the usual "
+        "length is shortened to it; null: no cap.",
+    )
     holdout: float = Field(
         0.0, ge=0, lt=1, description="Share of events that are scored and never learned."
     )
@@ -252,6 +260,9 @@ class Settings(Section):
     model: ModelSettings = Field(default_factory=ModelSettings, description="What is learned.")
     learning: LearningSettings = Field(
         default_factory=LearningSettings, description="How it is learned."
+    )
+    guard: GuardSettings = Field(
+        default_factory=GuardSettings, description="What keeps a bad stream from being served."
     )
     state: StateSettings = Field(default_factory=StateSettings, description="Where state is kept.")
     snapshots: SnapshotSettings = Field(

@@ -8,62 +8,51 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import structlog
 
 from service.errors import DataLost, Halted
+from service.events.decode import Decoded
 from service.learn import limit
-from service.learn.burial import Burial
-from service.learn.commands import Refused, Reply
+from service.learn.course import GUARD, Course
+from service.learn.guard.judge import Judge
 from service.learn.inbox import Inbox, Item
-from service.learn.keeping import Keeper
-from service.learn.learner import Learner, Step, bad_counts, nested, new_epochs
-from service.learn.losses import Losses
-from service.learn.publishing import Publisher
-from service.learn.telemetry import Telemetry
-from service.settings import DeadLetterLimit, KafkaSettings
-from service.stream.records import Cut, DataLoss, PartitionAdded
+from service.learn.learner import Learner, Step, bad_counts, nested
+from service.learn.losses import new_epochs
+from service.learn.tools import Tools
+from service.settings import DeadLetterLimit
+from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded
 
 _log = structlog.get_logger(__name__)
 _FILL_S = 0.5
 _IDLE_S = 1.0
 
 
-class Tools(msgspec.Struct):
-    """What the acts work with; made and closed by the process."""
-
-    publisher: Publisher
-    keeper: Keeper
-    burial: Burial
-    losses: Losses
-    telemetry: Telemetry
-    kafka: KafkaSettings
-    open_inbox: Callable[[Learner], Inbox]
-    topic_id: Callable[[str], str | None]
-    exit_on_halt: bool
-    should_stop: Callable[[], bool]
-
-
 class Acts:
     """The learner at work."""
 
-    def __init__(self, learner: Learner, tools: Tools) -> None:
-        self.learner = learner
+    def __init__(self, learner: Learner, frozen: Learner | None, tools: Tools) -> None:
         self._t = tools
+        judge = Judge(tools.guard, learner, tools.telemetry.metrics, tools.clock)
+        self.course = Course(learner, frozen, judge, tools.keeper, self._append, tools.tell)
         self._inbox: Inbox | None = None
-        self._why_halted: str | None = learner.standing.halted
-        self._loss: DataLoss | None = None
+        self.why_halted: str | None = learner.standing.halted
+        self.loss: DataLoss | None = None
+        """Records that are gone, where that halts learning."""
         self._stuck: tuple[str, str] | None = None
         self._last_learned_s = 0.0
         self._fill_due = 0.0
 
     @property
+    def learner(self) -> Learner:
+        """What is learned."""
+        return self.course.learner
+
+    @property
     def may_learn(self) -> bool:
         """Neither paused nor halted."""
-        return not self.learner.standing.paused and self._why_halted is None
+        return not self.learner.standing.paused and self.why_halted is None
 
     @property
     def limit(self) -> DeadLetterLimit:
@@ -75,10 +64,12 @@ class Acts:
         """The state's name, as the contract spells it."""
         if self._stuck is not None:
             return self._stuck[0]
-        if self._why_halted is not None:
+        if self.why_halted is not None:
             return "halted"
         if self.learner.standing.paused:
             return "paused"
+        if self.learner.standing.frozen is not None:
+            return "frozen"
         return "learning" if time.monotonic() - self._last_learned_s < _IDLE_S else "idle"
 
     def next_item(self, timeout_s: float) -> Item | None:
@@ -98,6 +89,9 @@ class Acts:
         self._t.telemetry.metrics.histogram("headwater_step_duration_seconds").observe(seconds)
         self._t.telemetry.spent("learn", seconds)
         self._t.telemetry.newest_ms = step.newest_ms
+        if step.capped:
+            capped = self._t.telemetry.metrics.counter("headwater_capped_updates_total")
+            capped.inc(float(step.capped))
         self._t.publisher.learned(step.timestamps_ms)
 
     def bury(self, step: Step) -> None:
@@ -128,19 +122,38 @@ class Acts:
         self._t.telemetry.metrics.counter("headwater_cuts_total").inc(1.0, cut.trigger)
         self._t.telemetry.spent("journal", time.monotonic() - began)
 
-    def finish(self, step: Step, seconds: float, over_limit: str | None) -> None:
-        """Publish if it is time; halt if there were too many bad events."""
-        self._t.publisher.publish_if_due(self.learner)
-        self._t.telemetry.metrics.histogram("headwater_cut_duration_seconds").observe(seconds)
+    def too_many_broken(self, step: Step) -> str | None:
+        """Count the events that changed nothing because they gave no finite numbers; return why to
+        halt, if they are too many."""
         broken = step.counts.get("quarantined/not_finite", 0)
         if limit.count(self.learner.standing, self.limit, [True] * broken) is not None:
-            over_limit = over_limit or "too many events gave scores that are not finite"
+            return "too many events gave scores that are not finite"
+        return None
+
+    def guard(self, step: Step, decoded: Decoded) -> None:
+        """Have the guard look at the cut before it may be served, and do what it says."""
+        verdict = self.course.look(step, decoded.columns)
+        if verdict is None:
+            return
+        match verdict.kind:
+            case "freeze":
+                self.course.freeze(verdict.to, GUARD, verdict.reason)
+            case "adopt":
+                self.course.unfreeze(GUARD, verdict.reason)
+            case "roll_back":
+                self._guard_rolls_back(verdict.reason)
+        self.serve_turn()
+
+    def finish(self, seconds: float, over_limit: str | None) -> None:
+        """Publish if it is time; halt if there were too many bad events."""
+        self._publish_if_due()
+        self._t.telemetry.metrics.histogram("headwater_cut_duration_seconds").observe(seconds)
         if over_limit is not None:
             self.halt(over_limit)
 
     def tick(self) -> None:
         """Whatever is due: publish, heartbeat, metrics, journal to the medium, snapshot."""
-        self._t.publisher.publish_if_due(self.learner)
+        self._publish_if_due()
         if self._t.publisher.beat_is_due:
             self._beat()
         now = time.monotonic()
@@ -148,8 +161,8 @@ class Acts:
             self._t.telemetry.fill(self.learner, self._inbox)
             self._fill_due = now + _FILL_S
         offsets = self._t.keeper.tick(self.learner)
-        if offsets is not None and self._inbox is not None:
-            self._inbox.commit(offsets)
+        if offsets is not None:
+            self.commit(offsets)
 
     def add_partition(self, added: PartitionAdded) -> None:
         """Learn from a new partition, from its beginning."""
@@ -160,94 +173,97 @@ class Acts:
         if added.topic not in standing.topic_ids:
             standing.topic_ids[added.topic] = self._t.topic_id(added.topic)
         ids = {added.topic: standing.topic_ids[added.topic]}
-        self._note("partition_added", topic=added.topic, partition=added.partition,
+        self.note("partition_added", topic=added.topic, partition=added.partition,
                    start=added.start, topic_ids=ids)  # fmt: skip
 
     def lose(self, loss: DataLoss) -> None:
         """Records are gone: halt, or skip what is gone, as the settings say."""
-        self._stop_reading()
+        self.stop_reading()
         if self._t.kafka.on_data_loss == "skip":
-            self._t.losses.skip(loss, self.learner.standing, self._note)
+            self._t.losses.skip(loss, self.learner.standing, self.note)
             return
-        self._loss = loss
-        self._why_halted = self._t.losses.halt(loss, self.learner.standing)
+        self.loss = loss
+        self.why_halted = self._t.losses.halt(loss, self.learner.standing)
         if self._t.exit_on_halt:
-            raise DataLost(self._why_halted)
+            raise DataLost(self.why_halted)
 
     def halt(self, reason: str) -> None:
         """Stop learning until an operator says resume; the API goes on answering."""
         self.learner.standing.halted = reason
-        self._why_halted = reason
-        self._note("halt", reason=reason)
-        self._stop_reading()
+        self.why_halted = reason
+        self.note("halt", reason=reason)
+        self.stop_reading()
         _log.error("halted", reason=reason)
         if self._t.exit_on_halt:
             raise Halted(reason)
 
-    def obey(self, request: dict[str, Any]) -> Reply:
-        """Do one command of the side door."""
-        match request["command"]:
-            case "pause":
-                return self._pause()
-            case "resume":
-                return self._resume()
-            case "snapshot":
-                return self._snapshot()
-            case other:
-                raise Refused(f"there is no command {other!r}; pause, resume, snapshot, status")
-
-    def status(self) -> Reply:
+    def status(self) -> dict[str, Any]:
         """Return what the learner is doing; may be asked from any thread."""
         said = {
             "state": self.state,
             "reason": self._reason,
             "version": self._t.keeper.journal.last_version,
             "published_version": self._t.publisher.version,
+            "frozen_version": self.learner.standing.frozen,
             "lag_records": self._lag,
         }
         return self._t.telemetry.status(self.learner, self._inbox, said)
 
     def close(self) -> None:
         """End clean: a last snapshot, its offsets committed, no more reading."""
-        self._t.publisher.publish_if_due(self.learner)
+        self._publish_if_due()
         if self._t.keeper.is_saved(self.learner) or self._t.keeper.now(self.learner).manifest:
-            offsets = dict(self.learner.standing.cursors)
-            if self._inbox is not None:
-                self._inbox.commit(offsets)
-        self._stop_reading()
+            self.commit(dict(self.learner.standing.cursors))
+        self.stop_reading()
         self._t.keeper.journal.sync()
         self._t.telemetry.fill(self.learner, None)
         self._t.publisher.beat(self.learner, "down", "stopped", None)
 
-    def _pause(self) -> Reply:
-        if not self.learner.standing.paused:
-            self.learner.standing.paused = True
-            self._note("pause")
-            self._stop_reading()
-        return self.status()
+    def _guard_rolls_back(self, why: str) -> None:
+        good = self.course.good
+        if good is None:
+            self.halt(f"{why}; there is no earlier state in memory to go back to")
+            return
+        halted = self.course.roll_back_by_guard(good, why)
+        if halted is not None:
+            self.halt(halted)
 
-    def _resume(self) -> Reply:
-        if self._loss is not None:
-            raise Refused(
-                f"{self._why_halted}. Restore the records, or set kafka.on_data_loss: skip, "
-                "and start again"
-            )
-        if not self.may_learn:
-            standing = self.learner.standing
-            standing.paused, standing.halted, self._why_halted = False, None, None
-            standing.bad_in_a_row = standing.bad_in_window = standing.seen_in_window = 0
-            self._note("resume")
-        return self.status()
+    def resume(self, by: str) -> None:
+        """Learn again after a pause or a halt."""
+        standing = self.learner.standing
+        standing.paused, standing.halted, self.why_halted = False, None, None
+        standing.bad_in_a_row = standing.bad_in_window = standing.seen_in_window = 0
+        self.note("resume", by=by)
 
-    def _snapshot(self) -> Reply:
-        saved = self._t.keeper.now(self.learner)
-        if saved.manifest is None:
-            raise Refused(f"the snapshot failed: {saved.error}")
+    def commit(self, offsets: Offsets) -> None:
+        """Have offsets committed for lag tools, where something is read."""
         if self._inbox is not None:
-            self._inbox.commit(saved.cursors)
-        return {"id": saved.manifest.id, "version": saved.version, "bytes": saved.manifest.nbytes}
+            self._inbox.commit(offsets)
 
-    def _note(self, kind: str, **rest: Any) -> None:
+    def serve_turn(self) -> None:
+        """What is served changed: let it answer at once, then make it durable."""
+        self._beat()
+        served = self.course.served
+        if served is not None and served.state.is_finite():
+            self._t.publisher.publish(served)
+        self.course.secure()
+
+    def _publish_if_due(self) -> None:
+        """Publish what is served, if it is new and fit: never anything that is not finite."""
+        served = self.course.served
+        if served is None or not self._t.publisher.is_due(served):
+            return
+        if served.state.is_finite():
+            self._t.publisher.publish(served)
+        elif self.may_learn:
+            why = f"the weights of version {served.standing.version} are not finite"
+            if self._t.guard.loss == "act" and self.course.good is not None:
+                self._guard_rolls_back(why)
+                self.serve_turn()
+            else:
+                self.halt(why)
+
+    def note(self, kind: str, **rest: Any) -> None:
         """Journal an entry that is not a cut."""
         self.learner.standing.version += 1
         at = time.time_ns() // 1_000_000
@@ -273,7 +289,8 @@ class Acts:
         """Why nothing is learned, where something keeps us from it."""
         if self._stuck is not None:
             return self._stuck[1]
-        return self._why_halted or (self._inbox.away if self._inbox is not None else None)
+        away = self._inbox.away if self._inbox is not None else None
+        return self.why_halted or away or self.course.why_frozen
 
     @property
     def _lag(self) -> int | None:
@@ -290,7 +307,8 @@ class Acts:
         self._stuck = (state, reason)
         self._beat()
 
-    def _stop_reading(self) -> None:
+    def stop_reading(self) -> None:
+        """Let go of the source: who reads next begins where the cursors stand."""
         if self._inbox is not None:
             self._inbox.close()
             self._inbox = None

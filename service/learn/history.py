@@ -15,6 +15,7 @@ import msgspec
 from service.errors import Diverged
 from service.learn.learner import Learner, Standing, flat
 from service.model.layout import Layout
+from service.model.prequential import OUTCOMES
 from service.model.recipe import Recipe
 from service.model.state import State
 from service.stream.records import Offsets, Record
@@ -56,38 +57,39 @@ def way(entries: Iterable[Entry], start: int, target: int) -> list[Entry] | None
 
 def redo(learner: Learner, entry: Entry, read: ReadRange, replayed: Replayed) -> Learner:
     """Apply one journaled entry; return the learner that stands at its version."""
-    s = learner.standing
-    match entry["kind"]:
-        case "cut":
-            _redo_cut(learner, entry, read, replayed)
-        case "partition_added":
-            s.cursors[entry["topic"], entry["partition"]] = entry["start"]
-            s.topic_ids.update(entry["topic_ids"])
-        case "skip":
-            s.cursors[entry["topic"], entry["partition"]] = entry["to"]
-            s.epochs.pop((entry["topic"], entry["partition"]), None)
-            s.topic_ids.update(entry["topic_ids"])
-        case "pause":
-            s.paused = True
-        case "resume":
-            s.paused, s.halted = False, None
-            s.bad_in_a_row = s.bad_in_window = s.seen_in_window = 0
-        case "halt":
-            s.halted = entry["reason"]
-        case "settings" | "layout":
-            recipe = Recipe.from_json(msgspec.json.encode(entry["recipe"]))
-            learner = rebuilt(learner, recipe)
-        case "environment":
-            s.lineage = entry["lineage"]
-            s.paused = entry.get("paused", s.paused)
-            s.halted = entry.get("halted", s.halted)
-            if entry.get("sealed"):
-                replayed.note(entry["version"], "the journal marks a divergence here")
-        case unknown:
-            raise Diverged(f"entry {entry['version']} is of the unknown kind {unknown!r}")
+    kind = entry["kind"]
+    if kind == "cut":
+        _redo_cut(learner, entry, read, replayed)
+    elif kind in {"settings", "layout"}:
+        recipe = Recipe.from_json(msgspec.json.encode(entry["recipe"]))
+        learner = rebuilt(learner, recipe)
+    elif kind in _REDO:
+        _REDO[kind](learner, entry)
+    else:
+        raise Diverged(f"entry {entry['version']} is of the unknown kind {kind!r}")
+    if entry.get("sealed"):
+        replayed.note(entry["version"], "the journal marks a divergence here")
     learner.standing.version = entry["version"]
     replayed.entries += 1
     return learner
+
+
+def kept(standing: Standing) -> Entry:
+    """Return what does not go back when the weights do, as an entry holds it."""
+    return {
+        "lineage": standing.lineage,
+        "paused": standing.paused,
+        "halted": standing.halted,
+        "rollbacks": list(standing.rollbacks),
+    }
+
+
+def restore_kept(standing: Standing, values: Entry) -> None:
+    """Take over what `kept` returned."""
+    standing.lineage = values["lineage"]
+    standing.paused = values["paused"]
+    standing.halted = values["halted"]
+    standing.rollbacks = list(values["rollbacks"])
 
 
 def rebuilt(learner: Learner, recipe: Recipe) -> Learner:
@@ -107,6 +109,90 @@ def genesis(entry: Entry) -> Learner:
         topic_ids=dict(entry["topic_ids"]),
     )
     return Learner.fresh(recipe, standing)
+
+
+def _add_partition(learner: Learner, entry: Entry) -> None:
+    s = learner.standing
+    s.cursors[entry["topic"], entry["partition"]] = entry["start"]
+    s.topic_ids.update(entry["topic_ids"])
+
+
+def _skip(learner: Learner, entry: Entry) -> None:
+    s = learner.standing
+    if "next" not in entry:  # records that are gone; else: events that a rollback does not repeat
+        s.cursors[entry["topic"], entry["partition"]] = entry["to"]
+        s.epochs.pop((entry["topic"], entry["partition"]), None)
+        s.topic_ids.update(entry["topic_ids"])
+        return
+    for place, offset in flat(entry["next"]).items():
+        s.cursors[place] = offset
+        s.epochs.pop(place, None)  # of an earlier offset; the next cut says it again
+    for key, n in entry["counts"].items():
+        outcome, _, reason = key.partition("/")
+        learner.state.outcomes[OUTCOMES.index((outcome, reason))] += n
+    for topic, n in entry["records"].items():
+        s.records[topic] = s.records.get(topic, 0) + n
+
+
+def _pause(learner: Learner, _: Entry) -> None:
+    learner.standing.paused = True
+
+
+def _resume(learner: Learner, _: Entry) -> None:
+    s = learner.standing
+    s.paused, s.halted = False, None
+    s.bad_in_a_row = s.bad_in_window = s.seen_in_window = 0
+
+
+def _halt(learner: Learner, entry: Entry) -> None:
+    learner.standing.halted = entry["reason"]
+
+
+def _environment(learner: Learner, entry: Entry) -> None:
+    s = learner.standing
+    s.lineage = entry["lineage"]
+    s.paused = entry.get("paused", s.paused)
+    s.halted = entry.get("halted", s.halted)
+    if "frozen" in entry:
+        _serve(learner, *entry["frozen"])
+
+
+def _freeze(learner: Learner, entry: Entry) -> None:
+    restore_kept(learner.standing, entry["kept"])
+    _serve(learner, entry["version"], entry["by"], entry["reason"])
+
+
+def _shadow(learner: Learner, entry: Entry) -> None:
+    _serve(learner, entry["frozen"], entry["by"], entry["reason"])
+
+
+def _unfreeze(learner: Learner, _: Entry) -> None:
+    _serve(learner, None, None, None)
+
+
+def _roll_back(learner: Learner, entry: Entry) -> None:
+    restore_kept(learner.standing, entry["kept"])
+    _serve(learner, None, None, None)
+
+
+def _serve(learner: Learner, version: int | None, by: str | None, why: str | None) -> None:
+    s = learner.standing
+    s.frozen, s.frozen_by, s.frozen_why = version, by, why
+
+
+_REDO: dict[str, Callable[[Learner, Entry], None]] = {
+    "partition_added": _add_partition,
+    "skip": _skip,
+    "pause": _pause,
+    "resume": _resume,
+    "halt": _halt,
+    "environment": _environment,
+    "freeze": _freeze,
+    "shadow": _shadow,
+    "unfreeze": _unfreeze,
+    "rollback": _roll_back,
+}
+"""What an entry of each kind does, but for those that read records or change the layout."""
 
 
 def _redo_cut(learner: Learner, entry: Entry, read: ReadRange, replayed: Replayed) -> None:

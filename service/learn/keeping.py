@@ -54,6 +54,10 @@ class Keeper:
         self._saved(saved)
         return saved
 
+    def reach(self, versions: tuple[int, ...]) -> None:
+        """From now on, keep what leads to each of these versions."""
+        self._saver.reach = versions
+
     def is_saved(self, learner: Learner) -> bool:
         """The present version is in a snapshot already."""
         self.tick(learner)

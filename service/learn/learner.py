@@ -7,16 +7,17 @@ the number of the journal entry that made this state; cursors are the NEXT offse
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from service.events.decode import Decoded, Decoder, Fault
+from service.events.decode import Columns, Decoded, Decoder, Fault
 from service.model import prequential
 from service.model.featurizer import Featurizer
 from service.model.layout import Layout
@@ -36,8 +37,11 @@ class Standing:
 
     cursors: next offset per (topic, partition). topic_ids: identity of each topic, so that a
     recreated one is noticed. records: taken per topic. bad_in_a_row, bad_in_window and
-    seen_in_window: counts for the dead-letter limit. epochs: leader epochs of the cursors, so that a
-    log that was cut off before one is noticed.
+    seen_in_window: counts for the dead-letter limit. epochs: leader epochs of the cursors.
+    frozen: the version that is served while learning goes on in the shadow; frozen_by ("guard" or
+    "operator") and frozen_why belong to it.
+    rollbacks: for each rollback of the guard, how many events had been taken. watch: what the
+    watch on the loss knows.
     """
 
     version: int
@@ -52,6 +56,18 @@ class Standing:
     seen_in_window: int = 0
     event_time_ms: int | None = None
     epochs: Epochs = field(default_factory=dict)
+    frozen: int | None = None
+    frozen_by: str | None = None
+    frozen_why: str | None = None
+    rollbacks: list[int] = field(default_factory=list)
+    watch: dict[str, Any] = field(default_factory=dict)
+
+    def copy(self) -> Standing:
+        """Return one that later changes of this one do not reach."""
+        return replace(
+            self, cursors=dict(self.cursors), topic_ids=dict(self.topic_ids),
+            records=dict(self.records), epochs=dict(self.epochs), rollbacks=list(self.rollbacks),
+        )  # fmt: skip
 
 
 class DeadEvent(msgspec.Struct):
@@ -72,6 +88,8 @@ class Step(msgspec.Struct):
     keys: int
     loss: str
     dead: list[DeadEvent]
+    capped: int
+    """Events that were learned with a gradient shortened to the cap."""
     scores: NDArray[np.float64]
     labels: NDArray[np.float64]
     newest_ms: int
@@ -95,6 +113,17 @@ class Learner:
         """Return a learner before its first event."""
         return cls(recipe, State.fresh(Layout(recipe)), standing)
 
+    def copy(self, into: Learner | None = None) -> Learner:
+        """Return a learner that goes its own way from here; `into`: one of the same layout whose
+        memory may be used."""
+        other = copy.copy(self)
+        other.state = self.state.copy() if into is None else into.state
+        if into is not None:
+            other.state.image[:] = self.state.image
+        other.state.touch_all()
+        other.standing = self.standing.copy()
+        return other
+
     @property
     def events_learned(self) -> int:
         """Events that are in the weights."""
@@ -103,6 +132,10 @@ class Learner:
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Decode a cut's records; touches no state, so another thread may do it ahead."""
         return self.decoder.decode_records([record.value for record in records])
+
+    def score(self, columns: Columns) -> NDArray[np.float64]:
+        """Return the scores [N, O] of events by the weights as they are; changes nothing."""
+        return self._model.score(self.state, self._featurizer.rows(columns, self.state.normaliser))
 
     def take(self, records: Sequence[Record], decoded: Decoded, next_offsets: Offsets) -> Step:
         """Score and learn one cut; the version grows by one.
@@ -144,6 +177,7 @@ class Learner:
             keys=checksum(records),
             loss=np.float64(np.nansum(losses)).tobytes().hex(),
             dead=dead,
+            capped=int((learned.applied == 3).sum()),
             scores=learned.scores,
             labels=labels,
             newest_ms=max((r.timestamp_ms for r in records), default=-1),
@@ -165,6 +199,9 @@ class Learner:
             "bad": bad_counts(s),
             "event_time_ms": s.event_time_ms,
             "epochs": nested(s.epochs),
+            "frozen": [s.frozen, s.frozen_by, s.frozen_why],
+            "rollbacks": s.rollbacks,
+            "watch": s.watch,
             "events_learned": self.events_learned,
             "targets": self.report(),
         }
@@ -224,6 +261,7 @@ class Learner:
 
 def standing_of(meta: dict[str, Any]) -> Standing:
     """Return the standing that `Learner.meta` wrote."""
+    frozen, frozen_by, frozen_why = meta.get("frozen", (None, None, None))
     return Standing(
         version=meta["version"],
         lineage=meta["lineage"],
@@ -237,19 +275,17 @@ def standing_of(meta: dict[str, Any]) -> Standing:
         seen_in_window=meta["bad"][2],
         event_time_ms=meta["event_time_ms"],
         epochs=flat(meta.get("epochs", {})),
+        frozen=frozen,
+        frozen_by=frozen_by,
+        frozen_why=frozen_why,
+        rollbacks=list(meta.get("rollbacks", [])),
+        watch=dict(meta.get("watch", {})),
     )
 
 
 def bad_counts(standing: Standing) -> list[int]:
     """Return the counts for the dead-letter limit, as snapshots and the journal keep them."""
     return [standing.bad_in_a_row, standing.bad_in_window, standing.seen_in_window]
-
-
-def new_epochs(standing: Standing, epochs: Epochs) -> Epochs:
-    """Take over the leader epochs of a cut; return those that are not what they were."""
-    changed = {tp: epoch for tp, epoch in epochs.items() if standing.epochs.get(tp) != epoch}
-    standing.epochs.update(changed)
-    return changed
 
 
 def said(fault: Fault) -> str:

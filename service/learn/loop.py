@@ -14,16 +14,17 @@ from service.learn import limit
 from service.learn.acts import Acts
 from service.learn.commands import Commands
 from service.learn.inbox import Ready
+from service.learn.orders import Orders
 from service.stream.records import DataLoss, PartitionAdded
 
 _TICK_S = 0.05
 
 
-def run(acts: Acts, commands: Commands, should_stop: Callable[[], bool]) -> None:
+def run(acts: Acts, orders: Orders, commands: Commands, should_stop: Callable[[], bool]) -> None:
     """Learn until told to stop. Raises what cannot be acted upon; the process then ends."""
     commands.open()
     while not should_stop():
-        commands.obey(acts.obey, wait_s=0.0 if acts.may_learn else _TICK_S)
+        commands.obey(orders.obey, wait_s=0.0 if acts.may_learn else _TICK_S)
         acts.tick()
         match acts.next_item(_TICK_S):
             case Ready() as ready:
@@ -40,6 +41,8 @@ def learn(acts: Acts, ready: Ready) -> None:
     ready, over_limit = limit.within(ready, acts.learner, acts.limit)
     step = acts.learner.take(ready.cut.records, ready.decoded, ready.cut.next_offsets)
     acts.learned(step, time.monotonic() - began)
+    over_limit = acts.too_many_broken(step) or over_limit
     acts.bury(step)
     acts.journal_cut(step, ready.cut)
-    acts.finish(step, time.monotonic() - began, over_limit)
+    acts.guard(step, ready.decoded)
+    acts.finish(time.monotonic() - began, over_limit)

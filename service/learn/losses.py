@@ -15,7 +15,7 @@ from service.errors import BrokerAway, TopicMissing
 from service.learn.learner import Standing
 from service.metrics import Metrics
 from service.stream.broker import Broker
-from service.stream.records import TP, DataLoss
+from service.stream.records import TP, DataLoss, Epochs, Offsets
 
 _log = structlog.get_logger(__name__)
 
@@ -73,6 +73,14 @@ class Losses:
         self._lost.inc(1.0, loss.reason)
         self._skipped.inc(float(max(to - wanted, 0)), loss.reason)
 
+    def to_the_end(self, offsets: Offsets) -> Offsets:
+        """Return where each partition ends now; what lies between is counted as skipped. Raises
+        BrokerAway."""
+        ends = {place: self._broker.watermarks(place)[1] for place in offsets}
+        beyond = sum(max(0, ends[place] - offset) for place, offset in offsets.items())
+        self._skipped.inc(float(beyond), "rollback")
+        return {place: max(ends[place], offset) for place, offset in offsets.items()}
+
     def _begin_anew(self, topic: str, identity: str | None, standing: Standing, note: Note) -> None:
         """Read a topic from its beginning. The new identity is in the last entry only, so that
         a crash in between finds the old one and does it all again."""
@@ -114,3 +122,10 @@ def rewritten(place: TP, end: int) -> str:
     """Return the sentence for a journaled range that holds other records now."""
     cut = f"{place[0]}, partition {place[1]}: the log was cut off before offset {end}"
     return f"{cut}, and others were written there; those that were learned are gone"
+
+
+def new_epochs(standing: Standing, epochs: Epochs) -> Epochs:
+    """Take over the leader epochs of a cut; return those that are not what they were."""
+    changed = {tp: epoch for tp, epoch in epochs.items() if standing.epochs.get(tp) != epoch}
+    standing.epochs.update(changed)
+    return changed

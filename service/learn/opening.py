@@ -15,12 +15,12 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from service.errors import BrokerAway, DataLost, HeadwaterError, TopicMissing
-from service.learn import restore
+from service.errors import BrokerAway, DataLost, HeadwaterError, SnapshotInvalid, TopicMissing
+from service.learn import history, restore
 from service.learn.inbox import OpenSource
 from service.learn.learner import Learner
 from service.learn.losses import rewritten, said
-from service.learn.restore import RangeReader
+from service.learn.reach import RangeReader, reach
 from service.learn.saving import Saver
 from service.learn.telemetry import Telemetry
 from service.model.recipe import Recipe
@@ -158,8 +158,9 @@ class RangeSource:
 def open_learner(  # noqa: PLR0913 - what it opens, from what, and whom it tells
     settings: Settings, broker: Broker, sources: Sources, store: Store, beat: Beat,
     telemetry: Telemetry, accept_removed: Collection[str],
-) -> Learner:  # fmt: skip
-    """Return the learner at its last journaled version, or at version 0 of a new model.
+) -> tuple[Learner, Learner | None]:  # fmt: skip
+    """Return the learner at its last journaled version, or at version 0 of a new model; and the
+    one that is served instead of it, while a version is frozen.
 
     Raises Stopped, DataLost, and whatever says that the state cannot be used.
     """
@@ -181,7 +182,22 @@ def open_learner(  # noqa: PLR0913 - what it opens, from what, and whom it tells
             raise HeadwaterError(f"the first snapshot cannot be written: {saved.error}")
         telemetry.saved(saved.version, saved.cursors)
     boot.mark_running(store.state_at)
-    return learner
+    return learner, _frozen(learner, sources, store, beat)
+
+
+def _frozen(learner: Learner, sources: Sources, store: Store, beat: Beat) -> Learner | None:
+    """Return the frozen version; None when nothing is frozen, or it cannot be made again: then
+    what the live file holds goes on being served, and an operator decides."""
+    version = learner.standing.frozen
+    if version is None:
+        return None
+    try:
+        frozen = reach(version, store.journal, store.snapshots, sources.ranges, _shown(beat))
+    except (SnapshotInvalid, DataLost) as error:
+        _log.error("frozen_version_lost", version=version, why=str(error))
+        return None
+    frozen = frozen.copy()
+    return frozen if frozen.recipe == learner.recipe else history.rebuilt(frozen, learner.recipe)
 
 
 def _begin(settings: Settings, broker: Broker, sources: Sources, store: Store) -> Learner:

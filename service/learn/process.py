@@ -29,7 +29,7 @@ from service.errors import (
     TopicMissing,
 )
 from service.learn import loop, warm
-from service.learn.acts import Acts, Tools
+from service.learn.acts import Acts
 from service.learn.burial import Burial
 from service.learn.commands import Commands, Refused, Reply
 from service.learn.environment import fingerprint
@@ -37,9 +37,12 @@ from service.learn.inbox import Inbox
 from service.learn.keeping import Keeper
 from service.learn.losses import Losses
 from service.learn.opening import Sources, Stopped, Store, kafka_of, open_learner
+from service.learn.orders import Orders
 from service.learn.publishing import Publisher
+from service.learn.reach import reach
 from service.learn.saving import Saver
 from service.learn.telemetry import Telemetry
+from service.learn.tools import Tools
 from service.metrics import Metrics
 from service.model.layout import Layout
 from service.model.recipe import Recipe
@@ -147,7 +150,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             try:
                 warm.compile_passes(recipe.kind)
                 door.beat("restoring")
-                learner = open_learner(
+                learner, frozen = open_learner(
                     settings, broker, sources, store, door.beat, telemetry, options.accept_removed
                 )
             except Stopped:
@@ -165,32 +168,37 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
         live = door.go_live(runtime_at, recipe)
         burial = Burial(lambda: DeadLetters(broker, settings.kafka.dead_letter_topic), stop.is_set)
         stack.callback(burial.close)
-        acts = Acts(
-            learner,
-            Tools(
-                publisher=Publisher(live, telemetry, settings.runtime.publish_ms / 1000),
-                keeper=Keeper(
-                    store.journal, store.saver, telemetry, settings.snapshots.every_seconds
-                ),
-                burial=burial,
-                losses=Losses(broker, telemetry.metrics),
-                telemetry=telemetry,
-                kafka=settings.kafka,
-                open_inbox=lambda now: Inbox(sources.live(now), now.decode),
-                topic_id=broker.topic_id,
-                exit_on_halt=options.exit_on_halt,
-                should_stop=stop.is_set,
+        tools = Tools(
+            publisher=Publisher(live, telemetry, settings.runtime.publish_ms / 1000),
+            keeper=Keeper(store.journal, store.saver, telemetry, settings.snapshots.every_seconds),
+            burial=burial,
+            losses=Losses(broker, telemetry.metrics),
+            telemetry=telemetry,
+            kafka=settings.kafka,
+            guard=settings.guard,
+            reach=lambda version, told: reach(
+                version, store.journal, store.snapshots, sources.ranges, told
             ),
+            tell=_tell,
+            open_inbox=lambda now: Inbox(sources.live(now), now.decode),
+            topic_id=broker.topic_id,
+            exit_on_halt=options.exit_on_halt,
+            should_stop=stop.is_set,
         )
+        acts = Acts(learner, frozen, tools)
         stack.enter_context(telemetry.metrics.kept_in(runtime_at))
-        _work(acts, door, stop, state_at)
+        _work(acts, Orders(acts, tools), door, stop, state_at)
 
 
-def _work(acts: Acts, door: Door, stop: threading.Event, state_at: Path) -> None:
+def _tell(by: str, turn: str, why: str) -> None:
+    _log.warning("told", by=by, turn=turn, why=why)
+
+
+def _work(acts: Acts, orders: Orders, door: Door, stop: threading.Event, state_at: Path) -> None:
     """Learn until told to stop, then end clean."""
     door.acts = acts
     try:
-        loop.run(acts, door.commands, stop.is_set)
+        loop.run(acts, orders, door.commands, stop.is_set)
     except (BrokerAway, TopicMissing) as error:
         if not stop.is_set():
             raise

@@ -37,11 +37,13 @@ class Publisher:
             return longest_s
         return min(longest_s, max(self._due - time.monotonic(), 0.001))
 
-    def publish_if_due(self, learner: Learner) -> None:
-        """Let the newest version answer, unless the last one went live just now."""
+    def is_due(self, learner: Learner) -> bool:
+        """Its version does not answer yet, and the last one did not go live just now."""
+        return self.version != learner.standing.version and time.monotonic() >= self._due
+
+    def publish(self, learner: Learner) -> None:
+        """Let its version answer."""
         began, standing = time.monotonic(), learner.standing
-        if self.version == standing.version or began < self._due:
-            return
         meta = {
             "name": learner.recipe.name,
             "version": standing.version,
@@ -60,7 +62,14 @@ class Publisher:
         self._telemetry.spent("publish", ended - began)
         self._fresh = []
 
-    def beat(self, learner: Learner, state: str, reason: str | None, lag: int | None) -> None:
+    def beat(
+        self,
+        learner: Learner,
+        state: str,
+        reason: str | None,
+        lag: int | None,
+        progress: float | None = None,
+    ) -> None:
         """Give a sign of life now."""
         self._beat_due = time.monotonic() + _BEAT_S
         self._live.beat(
@@ -68,7 +77,7 @@ class Publisher:
                 "state": state,
                 "reason": reason,
                 "lag_records": lag,
-                "progress": None,
+                "progress": progress,
                 "pid": os.getpid(),
                 "version": learner.standing.version,
             }

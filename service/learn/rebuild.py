@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from service.errors import DataLost, Diverged, SnapshotInvalid
-from service.learn import history, restore, warm
+from service.learn import history, reach, warm
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
-from service.learn.restore import RangeReader, ReplayStopped
+from service.learn.reach import RangeReader, ReplayStopped
 from service.weights.digest import digest
 from service.weights.journal import Journal
 from service.weights.journal_reader import JournalReader
@@ -46,9 +46,7 @@ def rebuild(
     warm.compile_passes(learner.recipe.kind)
     replayed = Replayed()
     try:
-        learner = restore.replay(
-            learner, path, open_reader, replayed, lambda done, _: progress(done)
-        )
+        learner = reach.replay(learner, path, open_reader, replayed, lambda done, _: progress(done))
     except ReplayStopped as stopped:
         raise DataLost(str(stopped)) from None
     if replayed.diverged_at is not None:
@@ -84,7 +82,7 @@ def _foothold(
         if path is None or any(e.get("sealed") for e in path):
             continue
         try:
-            learner = restore.from_snapshot(*snapshots.load(entry.id))
+            learner = reach.from_snapshot(*snapshots.load(entry.id))
         except SnapshotInvalid as error:
             refused.append(str(error))
             continue

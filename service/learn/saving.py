@@ -39,6 +39,8 @@ class Saver:
     """Writes snapshots in a thread of its own. Owned by the loop; `close` joins it."""
 
     def __init__(self, snapshots: Snapshots, journal: Journal, environment: dict[str, str]) -> None:
+        self.reach: tuple[int, ...] = ()
+        """Versions to which a way must be kept, whatever the keep policy says."""
         self._snapshots = snapshots
         self._journal = journal
         self._environment = environment
@@ -92,7 +94,7 @@ class Saver:
             # The journal first: a snapshot must never know more than the journal can prove.
             self._journal.sync()
             manifest = self._snapshots.write(parts, meta)
-            self._snapshots.collect()
+            self._snapshots.collect(self.reach)
             oldest = min(
                 (e.manifest.version for e in self._snapshots.list() if e.manifest), default=0
             )

@@ -30,7 +30,8 @@ class Learned(msgspec.Struct):
     norms: NDArray[np.float64]
     """[N] length of the gradient that was applied; 0 where none was."""
     applied: NDArray[np.uint8]
-    """[N] 1 learned, 0 only scored, 2 not finite: that row changed nothing."""
+    """[N] 1 learned, 0 only scored, 2 not finite: that row changed nothing; 3 learned with a
+    gradient that was shortened to the cap."""
 
 
 class Gradient(msgspec.Struct):
@@ -53,7 +54,12 @@ class Model:
         betas = (learning.beta1, learning.beta2)
         self._hyper = torch.from_numpy(
             hyper_of(
-                learning.learning_rate, learning.momentum, betas, recipe.optimizer, learning.clip
+                learning.learning_rate,
+                learning.momentum,
+                betas,
+                recipe.optimizer,
+                learning.clip,
+                learning.cap,
             )
         )
         self._targets = torch.from_numpy(target_table(layout))
@@ -68,7 +74,8 @@ class Model:
     def learn(self, state: State, rows: Rows, weights: NDArray[np.float64]) -> Learned:
         """Score and learn N rows in order. weights: [N] importance, 0 means score only."""
         done = self._blank(len(rows))
-        tensors = [torch.from_numpy(a) for a in (rows.x, rows.ids, rows.y, weights)]
+        given = (state.usual, rows.x, rows.ids, rows.y, weights)
+        tensors = [torch.from_numpy(a) for a in given]
         into = [torch.from_numpy(a) for a in (done.scores, done.losses, done.norms, done.applied)]
         head = (self._rule, *self._moving(state), torch.from_numpy(state.counts),
                 torch.from_numpy(state.touched), torch.from_numpy(state.frames), self._targets,

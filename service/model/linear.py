@@ -16,7 +16,15 @@ import numpy as np
 from numba import njit
 
 from service.model.losses import grow_frame, link, loss_and_slope, renew_frame
-from service.model.steps import LARGEST_NORM, clipped, rescale, step_one
+from service.model.steps import (
+    LARGEST_NORM,
+    capped,
+    clipped,
+    grow_usual,
+    is_long,
+    rescale,
+    step_one,
+)
 
 
 @njit(nogil=True, cache=True)
@@ -61,6 +69,7 @@ def learn(  # type: ignore[no-untyped-def]
     tables,
     sizes,
     hyper,
+    usual,
     x,
     ids,
     y,
@@ -74,7 +83,8 @@ def learn(  # type: ignore[no-untyped-def]
 
     x [N, D], ids [N, C], y [N, T] (NaN: missing), weights [N] (0: score only). Writes scores
     [N, O], losses [N, T] (NaN: missing), norms [N] (length of the applied gradient) and applied
-    [N]: 1 learned, 0 only scored, 2 not finite (nothing was changed by that row).
+    [N]: 1 learned, 0 only scored, 2 not finite (nothing was changed by that row), 3 learned with
+    a shortened gradient. usual [2]: see steps.is_long.
     """
     out = np.empty(scores.shape[1])
     slope = np.empty(scores.shape[1])
@@ -106,8 +116,14 @@ def learn(  # type: ignore[no-untyped-def]
             applied[r] = 2
             continue
         factor = clipped(norm, weights[r], hyper)
-        norms[r] = norm * factor
         applied[r] = 1
+        if is_long(norm * factor, usual, hyper):
+            moved = _moved_length(theta, targets, dense, tables, x[r], ids[r], y[r])
+            short = capped(rule, norm * factor, moved, usual, hyper)
+            applied[r] = 1 if short == norm * factor else 3
+            factor = short / norm
+        norms[r] = norm * factor
+        grow_usual(norms[r], usual)
         for t in range(targets.shape[0]):
             if math.isnan(y[r, t]):
                 continue
@@ -134,6 +150,24 @@ def learn(  # type: ignore[no-untyped-def]
                 for c in range(sizes.shape[0]):
                     rescale(rule, theta, slot0, slot1, touched, tables[t, c], sizes[c], ratio)
                 theta[base] += shift
+
+
+@njit(nogil=True, cache=True)
+def _moved_length(theta, targets, dense, tables, x, ids, y):  # type: ignore[no-untyped-def]
+    """Return the length of the weights that a row moves: those of its labelled targets."""
+    total = 0.0
+    for t in range(targets.shape[0]):
+        if math.isnan(y[t]):
+            continue
+        width = targets[t, 2]
+        for k in range(width):
+            total += theta[dense[t] + k] ** 2
+            for j in range(x.shape[0]):
+                if x[j] != 0.0:
+                    total += theta[dense[t] + (1 + j) * width + k] ** 2
+            for c in range(ids.shape[0]):
+                total += theta[tables[t, c] + ids[c] * width + k] ** 2
+    return math.sqrt(total)
 
 
 @njit(nogil=True, cache=True)

@@ -17,78 +17,18 @@ import numpy as np
 from numba import njit
 
 from service.model.losses import grow_frame, link, loss_and_slope, renew_frame
-from service.model.steps import LARGEST_NORM, clipped, rescale, step_one, step_run
-
-
-@njit(nogil=True, cache=True)
-def _inputs(theta, tables, embedding, x, ids, inputs):  # type: ignore[no-untyped-def]
-    """Write one row's inputs [I]: numbers, then the embedding of each category."""
-    d = x.shape[0]
-    for j in range(d):
-        inputs[j] = x[j]
-    for c in range(ids.shape[0]):
-        at = tables[c] + ids[c] * embedding
-        for e in range(embedding):
-            inputs[d + c * embedding + e] = theta[at + e]
-
-
-@njit(nogil=True, cache=True)
-def _hidden(theta, dense, inputs, hidden):  # type: ignore[no-untyped-def]
-    """Write relu(W'x + b) into hidden [H]."""
-    size = hidden.shape[0]
-    hidden[:] = theta[dense[0] : dense[0] + size]
-    for j in range(inputs.shape[0]):
-        value = inputs[j]
-        if value != np.float32(0.0):
-            at = dense[1] + j * size
-            row = theta[at : at + size]
-            for h in range(size):
-                hidden[h] += value * row[h]
-    for h in range(size):
-        hidden[h] = max(hidden[h], np.float32(0.0))
-
-
-@njit(nogil=True, cache=True)
-def _dot(a, b):  # type: ignore[no-untyped-def]
-    """Return a . b in float32 over eight fixed lanes: quick, and the same bits every time."""
-    n = a.shape[0] // 8 * 8
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0.0)
-    for i in range(0, n, 8):
-        s0 += a[i] * b[i]
-        s1 += a[i + 1] * b[i + 1]
-        s2 += a[i + 2] * b[i + 2]
-        s3 += a[i + 3] * b[i + 3]
-        s4 += a[i + 4] * b[i + 4]
-        s5 += a[i + 5] * b[i + 5]
-        s6 += a[i + 6] * b[i + 6]
-        s7 += a[i + 7] * b[i + 7]
-    total = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
-    for i in range(n, a.shape[0]):
-        total += a[i] * b[i]
-    return total
-
-
-@njit(nogil=True, cache=True)
-def _head(theta, base, width, hidden, out):  # type: ignore[no-untyped-def]
-    """Write the outputs [width] of one target."""
-    size = hidden.shape[0]
-    for o in range(width):
-        row = theta[base + width + o * size : base + width + (o + 1) * size]
-        out[o] = float(theta[base + o]) + float(_dot(hidden, row))
-
-
-@njit(nogil=True, cache=True)
-def score(theta, frames, targets, dense, heads, tables, embedding, size, x, ids, out, scores):  # type: ignore[no-untyped-def]
-    """Score N rows with the weights as they are. scores: float64 [N, O]; out: scratch [O]."""
-    inputs = np.empty(x.shape[1] + ids.shape[1] * embedding, dtype=np.float32)
-    hidden = np.empty(size, dtype=np.float32)
-    for r in range(x.shape[0]):
-        _inputs(theta, tables, embedding, x[r], ids[r], inputs)
-        _hidden(theta, dense, inputs, hidden)
-        for t in range(targets.shape[0]):
-            start, width = targets[t, 1], targets[t, 2]
-            _head(theta, heads[t], width, hidden, out)
-            link(targets[t, 0], width, frames[t], out, scores[r, start : start + width])
+from service.model.mlp_score import dot, head_of, hidden_of, inputs_of
+from service.model.steps import (
+    LARGEST_NORM,
+    capped,
+    clipped,
+    grow_usual,
+    is_long,
+    length_of,
+    rescale,
+    step_one,
+    step_run,
+)
 
 
 @njit(nogil=True, cache=True)
@@ -98,7 +38,7 @@ def _forward(theta, frames, targets, heads, hidden, y, out, scores, losses, slop
     for t in range(targets.shape[0]):
         kind, start, width = targets[t, 0], targets[t, 1], targets[t, 2]
         o = out[start : start + width]
-        _head(theta, heads[t], width, hidden, o)
+        head_of(theta, heads[t], width, hidden, o)
         s = scores[start : start + width]
         link(kind, width, frames[t], o, s)
         losses[t] = math.nan
@@ -136,7 +76,7 @@ def _backward(theta, targets, dense, heads, hidden, inputs, y, slope, d_hidden, 
     along_inputs = 0.0
     for j in range(first, inputs.shape[0]):
         at = dense[1] + j * size
-        d_inputs[j] = _dot(theta[at : at + size], d_hidden)
+        d_inputs[j] = dot(theta[at : at + size], d_hidden)
         along_inputs += float(d_inputs[j]) * float(d_inputs[j])
     return along_hidden, along_inputs
 
@@ -157,6 +97,7 @@ def learn(  # type: ignore[no-untyped-def]
     embedding,
     size,
     hyper,
+    usual,
     x,
     ids,
     y,
@@ -178,8 +119,8 @@ def learn(  # type: ignore[no-untyped-def]
     slope = np.empty(scores.shape[1], dtype=np.float64)
     trunk = steps.shape[0] - 1
     for r in range(x.shape[0]):
-        _inputs(theta, tables, embedding, x[r], ids[r], inputs)
-        _hidden(theta, dense, inputs, hidden)
+        inputs_of(theta, tables, embedding, x[r], ids[r], inputs)
+        hidden_of(theta, dense, inputs, hidden)
         total = _forward(
             theta, frames, targets, heads, hidden, y[r], out, scores[r], losses[r], slope
         )
@@ -200,8 +141,16 @@ def learn(  # type: ignore[no-untyped-def]
             applied[r] = 2
             continue
         factor = clipped(norm, weights[r], hyper)
-        norms[r] = norm * factor
         applied[r] = 1
+        if is_long(norm * factor, usual, hyper):
+            moved = _moved_length(
+                theta, targets, dense, heads, tables, embedding, size, n_inputs, ids[r], y[r]
+            )
+            short = capped(rule, norm * factor, moved, usual, hyper)
+            applied[r] = 1 if short == norm * factor else 3
+            factor = short / norm
+        norms[r] = norm * factor
+        grow_usual(norms[r], usual)
         steps[trunk] += 1
         c1 = 1.0 - hyper[2] ** steps[trunk]
         c2 = 1.0 - hyper[3] ** steps[trunk]
@@ -236,6 +185,21 @@ def learn(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
+def _moved_length(theta, targets, dense, heads, tables, embedding, size, n_inputs, ids, y):  # type: ignore[no-untyped-def]
+    """Return the length of the weights that a row moves: the hidden layer, the heads of its
+    labelled targets, its embeddings."""
+    total = length_of(theta[dense[0] : dense[0] + size])
+    total += length_of(theta[dense[1] : dense[1] + n_inputs * size])
+    for t in range(targets.shape[0]):
+        if not math.isnan(y[t]):
+            total += length_of(theta[heads[t] : heads[t] + targets[t, 2] * (1 + size)])
+    for c in range(ids.shape[0]):
+        at = tables[c] + ids[c] * embedding
+        total += length_of(theta[at : at + embedding])
+    return math.sqrt(total)
+
+
+@njit(nogil=True, cache=True)
 def gradient(  # type: ignore[no-untyped-def]
     theta,
     frames,
@@ -264,8 +228,8 @@ def gradient(  # type: ignore[no-untyped-def]
     slope = np.empty(scores.shape[1], dtype=np.float64)
     losses = np.empty(targets.shape[0], dtype=np.float64)
     for r in range(x.shape[0]):
-        _inputs(theta, tables, embedding, x[r], ids[r], inputs)
-        _hidden(theta, dense, inputs, hidden)
+        inputs_of(theta, tables, embedding, x[r], ids[r], inputs)
+        hidden_of(theta, dense, inputs, hidden)
         _forward(theta, frames, targets, heads, hidden, y[r], out, scores[r], losses, slope)
         if weights[r] <= 0.0 or np.isnan(y[r]).all():
             continue

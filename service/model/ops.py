@@ -12,7 +12,7 @@ from torch import Tensor
 from service.model import linear, mlp, steps
 
 _LEARN = (
-    "theta", "slot0", "slot1", "counts", "touched", "frames",
+    "theta", "slot0", "slot1", "counts", "touched", "frames", "usual",
     "scores", "losses", "norms", "applied",
 )  # fmt: skip
 _GRADIENT = ("scores", "grads", "moved")
@@ -22,13 +22,13 @@ _GRADIENT = ("scores", "grads", "moved")
 def linear_learn(  # noqa: PLR0913 - an operator's arguments are its tensors
     rule: int, theta: Tensor, slot0: Tensor, slot1: Tensor, counts: Tensor, touched: Tensor,
     frames: Tensor, targets: Tensor, dense: Tensor, tables: Tensor, sizes: Tensor, hyper: Tensor,
-    x: Tensor, ids: Tensor, y: Tensor, weights: Tensor,
+    usual: Tensor, x: Tensor, ids: Tensor, y: Tensor, weights: Tensor,
     scores: Tensor, losses: Tensor, norms: Tensor, applied: Tensor,
 ) -> None:  # fmt: skip
     linear.learn(rule, *(
         t.numpy() for t in (
             theta, slot0, slot1, counts, touched, frames, targets, dense, tables, sizes, hyper,
-            x, ids, y, weights, scores, losses, norms, applied,
+            usual, x, ids, y, weights, scores, losses, norms, applied,
         )
     ))  # fmt: skip
 
@@ -50,12 +50,12 @@ def linear_gradient(  # noqa: PLR0913
 def mlp_learn(  # noqa: PLR0913
     rule: int, theta: Tensor, slot0: Tensor, slot1: Tensor, counts: Tensor, touched: Tensor,
     frames: Tensor, targets: Tensor, dense: Tensor, heads: Tensor, tables: Tensor,
-    embedding: int, size: int, hyper: Tensor,
+    embedding: int, size: int, hyper: Tensor, usual: Tensor,
     x: Tensor, ids: Tensor, y: Tensor, weights: Tensor,
     scores: Tensor, losses: Tensor, norms: Tensor, applied: Tensor,
 ) -> None:  # fmt: skip
     before = (theta, slot0, slot1, counts, touched, frames, targets, dense, heads, tables)
-    after = (hyper, x, ids, y, weights, scores, losses, norms, applied)
+    after = (hyper, usual, x, ids, y, weights, scores, losses, norms, applied)
     given = [*(t.numpy() for t in before), embedding, size, *(t.numpy() for t in after)]
     mlp.learn(rule, *given)
 

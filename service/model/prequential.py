@@ -33,8 +33,11 @@ OUTCOMES: tuple[tuple[str, str], ...] = (
             "unknown_class", "bad_time",
         )
     ),
+    ("skipped", "rollback"),
+    ("quarantined", "kills_process"),
 )  # fmt: skip
-"""Every way an event can end: (outcome, reason)."""
+"""Every way an event can end: (outcome, reason). Stored by place: new ones go to the end, and a
+new layout number goes with them."""
 
 FADE = 0.999
 PREDICTORS = ("model", "no_change", "prior")

@@ -15,8 +15,13 @@ from service.events.schema import Schema
 from service.settings import EventSettings, LearningSettings, ModelSettings, Settings
 
 Kind = Literal["linear", "mlp"]
-LAYOUT = 1
-"""Number of the arrangement of tensors and their meaning; grows when either changes."""
+LAYOUT = 2
+"""Number of the arrangement of tensors and their meaning; grows when either changes.
+
+2 has two more outcomes at the end, the usual length of a gradient, and the cap on it.
+"""
+_READABLE = {1, 2}
+"""Layouts whose tensors are taken over name by name."""
 _NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "step_rows"}
 
 
@@ -66,11 +71,14 @@ class Recipe:
     def from_json(cls, raw: bytes) -> Recipe:
         """Return the recipe that `to_json` wrote."""
         value = msgspec.json.decode(raw)
-        if value.get("layout") != LAYOUT:
+        layout = value.get("layout")
+        if layout not in _READABLE:
             raise LayoutChanged(
-                f"the state is laid out as number {value.get('layout')}, this release reads {LAYOUT}; "
+                f"the state is laid out as number {layout}, this release reads 1 to {LAYOUT}; "
                 "use the release that wrote it, or start anew in another state directory"
             )
+        if layout == 1:
+            value["learning"]["cap"] = None  # it had none
         return cls(
             value["name"],
             EventSettings.model_validate(value["event"]),

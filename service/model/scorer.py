@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.events.decode import Columns, Decoder
-from service.model import linear, mlp, prequential
+from service.model import linear, mlp_score, prequential
 from service.model.featurizer import Featurizer, Rows
 from service.model.layout import Entry, Layout
 from service.model.losses import KINDS
@@ -32,7 +32,7 @@ def score_rows(
             theta, frames, targets, layout.dense, layout.tables, rows.x, rows.ids, out, scores
         )
     else:
-        mlp.score(
+        mlp_score.score(
             theta, frames, targets, layout.dense, layout.heads, layout.tables,
             recipe.model.embedding, recipe.model.hidden, rows.x, rows.ids, out, scores,
         )  # fmt: skip

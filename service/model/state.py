@@ -13,16 +13,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.model import prequential
+from service.model import prequential, steps
 from service.model.layout import BLOCK_BYTES, Layout, escape
 
 Parts = dict[str, dict[str, torch.Tensor]]
+OUTCOMES = ("metrics", "outcomes")
+"""Part and name of the counts by outcome: earlier layouts have fewer of them."""
 
 
 class State:
     """The image [nbytes] of one layout, with views by meaning.
 
     theta, slot0, slot1: float32 [P] (slots may be empty); counts: int64 [T or T+1];
+    usual: float64 [2], the usual length of a gradient (steps.is_long);
     normaliser: float64 [Dn, 3]; frames: float64 [T, 5]; outcomes: int64; scores: one float64
     vector per target; touched: uint8, one flag per 64 weights.
     """
@@ -36,6 +39,7 @@ class State:
         self.theta = self._flat(layout.theta)
         self.slots = [self._flat(start) for start in layout.slots]
         self.counts = self._at(layout.counts, np.int64, (n_counts,))
+        self.usual = self._at(layout.usual.offset, np.float64, (2,))
         self.normaliser = self._at(layout.normaliser, np.float64, (n_numbers, 3))
         self.frames = self._at(layout.frames, np.float64, (n_targets, 5))
         outcomes = layout.outcomes
@@ -75,6 +79,9 @@ class State:
             if held is not None and tuple(held.shape) == entry.shape:
                 entry.view(state.image)[...] = held.numpy()
                 continue
+            if held is not None and (entry.part, entry.name) == OUTCOMES:
+                entry.view(state.image)[: len(held)] = held.numpy()  # the list only grows
+                continue
             initial = _initial(layout, entry.part, entry.name, entry.shape, added=True)
             if initial is not None:
                 entry.view(state.image)[...] = initial
@@ -83,13 +90,29 @@ class State:
             for part, tensors in parts.items()
             for name, tensor in tensors.items()
             if (fitting := layout.by_name.get((part, name))) is None
-            or fitting.shape != tuple(tensor.shape)
+            or (fitting.shape != tuple(tensor.shape) and (part, name) != OUTCOMES)
         ]
         return state, lost
 
     def parts(self) -> Parts:
         """Return every named tensor, as views: {"weights": {name: tensor}, ...}."""
         return parts_of(self.layout, self.image)
+
+    def copy(self) -> State:
+        """Return one with memory of its own; everything in it counts as changed."""
+        other = State(self.layout)
+        other.image[:] = self.image
+        other.touch_all()
+        return other
+
+    def is_finite(self) -> bool:
+        """Whether the weights that changed since they were last published are finite, and all that
+        scales them."""
+        small = (self.normaliser, self.frames)
+        return bool(
+            steps.touched_are_finite(self.theta, self.touched)
+            and all(np.isfinite(one).all() for one in small)
+        )
 
     def take_touched(self) -> NDArray[np.uint8]:
         """Return one flag per 256-byte block of the image that may have changed since the last

@@ -7,7 +7,14 @@ Formulas are those of torch.optim: SGD with momentum (no dampening, no Nesterov)
 (Duchi, Hazan, Singer 2011), Adam (Kingma, Ba 2015). Rows of a table are lazy: their momentum
 and Adam averages move when the row is touched, as in torch.optim.SparseAdam.
 
-`hyper` is float64: [learning rate, momentum, beta1, beta2, eps, clip (0: none)].
+`hyper` is float64: [learning rate, momentum, beta1, beta2, eps, clip (0: none), cap (0: none)].
+
+The cap bounds what one event can do. A row's gradient that is longer than `cap` times the usual
+length (a running root mean square, kept in the state) is shortened to that, unless the step it
+makes is small beside the weights that it moves. So one absurd label or amount can neither throw
+the weights far away nor fill Adagrad's sums, whatever its size; ordinary rows are not touched.
+Clipping against running and relative thresholds: Tang et al., "Improving Training Stability for
+Multitask Ranking Models in Recommender Systems" (KDD 2023).
 """
 
 from __future__ import annotations
@@ -32,14 +39,25 @@ BLOCK = 64
 LARGEST_NORM = 1e15
 """A row whose gradient is longer than this is treated as not finite: its square would leave
 float32."""
+CAP_AFTER = 100.0
+"""Rows that are learned before the usual length is trusted."""
+SHARE_OF_WEIGHTS = 0.1
+"""A step no longer than this share of the weights that it moves is never capped."""
+FORGET = 1.0 / 20000.0
+"""Slowest rate of the running mean square: it forgets after about 20,000 rows."""
 
 
 def hyper_of(
-    learning_rate: float, momentum: float, betas: tuple[float, float], rule: str, clip: float | None
+    learning_rate: float,
+    momentum: float,
+    betas: tuple[float, float],
+    rule: str,
+    clip: float | None,
+    cap: float | None,
 ) -> NDArray[np.float64]:
     """Return the numbers that the compiled passes read."""
     eps = 1e-8 if rule == "adam" else 1e-10
-    return np.array([learning_rate, momentum, betas[0], betas[1], eps, clip or 0.0])
+    return np.array([learning_rate, momentum, betas[0], betas[1], eps, clip or 0.0, cap or 0.0])
 
 
 @njit(nogil=True, cache=True, inline="always")
@@ -108,6 +126,58 @@ def clipped(norm, weight, hyper):  # type: ignore[no-untyped-def]
     if hyper[5] > 0.0 and scaled > hyper[5]:
         return weight * hyper[5] / scaled
     return weight
+
+
+@njit(nogil=True, cache=True, inline="always")
+def is_long(length, usual, hyper):  # type: ignore[no-untyped-def]
+    """Whether a gradient of this length is longer than the cap lets pass. usual, float64 [2]:
+    rows so far, their running mean square length."""
+    return (
+        hyper[6] > 0.0
+        and usual[0] >= CAP_AFTER
+        and usual[1] > 0.0
+        and length > hyper[6] * math.sqrt(usual[1])
+    )
+
+
+@njit(nogil=True, cache=True)
+def capped(rule, length, weights_length, usual, hyper):  # type: ignore[no-untyped-def]
+    """Return the length that a long gradient is shortened to; `length` where it may stay.
+    weights_length: Euclidean length of the weights that the row moves."""
+    most = hyper[6] * math.sqrt(usual[1])
+    if rule <= 1:  # the step is the gradient times the rate
+        most = max(most, SHARE_OF_WEIGHTS * weights_length / hyper[0])
+    return min(length, most)
+
+
+@njit(nogil=True, cache=True, inline="always")
+def grow_usual(length, usual):  # type: ignore[no-untyped-def]
+    """Take the length of an applied gradient into the usual one."""
+    if length > 0.0:
+        usual[0] += 1.0
+        usual[1] += max(1.0 / usual[0], FORGET) * (length * length - usual[1])
+
+
+@njit(nogil=True, cache=True)
+def length_of(run):  # type: ignore[no-untyped-def]
+    """Return the sum of squares of float32 weights [n], as float64."""
+    total = 0.0
+    for i in range(run.shape[0]):
+        total += float(run[i]) * float(run[i])
+    return total
+
+
+@njit(nogil=True, cache=True)
+def touched_are_finite(theta, touched):  # type: ignore[no-untyped-def]
+    """Whether every weight of theta [P] in a touched block (uint8 [P / 64]) is finite."""
+    for block in range(touched.shape[0]):
+        if touched[block]:
+            total = np.float32(0.0)
+            for i in range(block * BLOCK, (block + 1) * BLOCK):
+                total += theta[i] * np.float32(0.0)
+            if total != np.float32(0.0):
+                return False
+    return True
 
 
 @njit(nogil=True, cache=True)

@@ -108,6 +108,10 @@ class SnapshotReader:
             f"none of the {len(listed)} snapshots in {self.directory} can be used: {reasons}"
         )
 
+    def has_up_to(self, version: int) -> bool:
+        """Whether there is any snapshot, good or damaged, of at most this version."""
+        return any(_version(id) <= version for id in self._ids())
+
     def verify(self) -> Failures:
         """Read everything; what is wrong, empty if nothing is."""
         failures: Failures = []

@@ -18,7 +18,7 @@ from __future__ import annotations
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,15 +86,18 @@ class Snapshots(SnapshotReader):
             self._stored = {digests[name]: files[name] for name in files}
             return written
 
-    def collect(self) -> tuple[str, ...]:
+    def collect(self, reach: Iterable[int] = ()) -> tuple[str, ...]:
         """Remove what the keep policy does not keep, then the parts nobody names; the ids gone.
 
-        A damaged snapshot goes when there are as many good ones as the policy wants at least.
+        For each version of `reach` the newest snapshot up to it stays as well. A damaged snapshot goes when there are as many good ones as the policy wants at least.
         """
         with self._changing:
             listed = self.list()
             good = [entry for entry in listed if entry.manifest]
             stays = kept(map(_candidate, good), self._keep)
+            for version in reach:
+                upto = [e for e in good if e.manifest and e.manifest.version <= version]
+                stays |= {e.id for e in upto[:1]}
             if len(good) < self._keep.last:
                 stays |= {entry.id for entry in listed if entry.manifest is None}
             gone = tuple(e.id for e in listed if e.id not in stays and not e.pinned)

@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from service.learn import history, restore
+from service.learn import history, reach, restore
 from service.learn.history import Replayed
 from service.learn.learner import Learner, nested
 from service.learn.opening import RangeSource
@@ -138,7 +138,7 @@ class Crashes(RuleBasedStateMachine):
         assert self.expected["learned"] == outcomes[0]
         assert 1 == len({lineage for lineage, _ in self.seen})
         entries = list(self.journal.read(0))
-        again = restore.replay(
+        again = reach.replay(
             history.genesis(entries[0]), entries[1:], self._ranges, replayed := Replayed(),
             lambda *_: None,
         )  # fmt: skip

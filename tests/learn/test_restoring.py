@@ -8,7 +8,8 @@ import pytest
 
 from service.errors import DataLost
 from service.learn import restore
-from service.learn.learner import Learner, nested, new_epochs
+from service.learn.learner import Learner, nested
+from service.learn.losses import new_epochs
 from service.learn.opening import RangeSource
 from service.learn.restore import Journaling, Policy, Restored
 from service.stream.records import Cut

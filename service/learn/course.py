@@ -1,0 +1,141 @@
+"""The course of history: what is learned, what is served, and its turns, ordered or on alarm.
+
+Usually both are one state. While a version is frozen it is served, and learning goes on in the
+shadow. Order of a turn: journaled, then served, then saved; until its snapshot is durable, nothing
+that leads to it is removed. Called from the loop's thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import structlog
+
+from service.errors import LayoutChanged
+from service.events.decode import Columns
+from service.learn import turns
+from service.learn.commands import Refused
+from service.learn.guard.judge import Judge, Verdict
+from service.learn.history import Entry
+from service.learn.keeping import Keeper
+from service.learn.learner import Learner, Step
+
+_log = structlog.get_logger(__name__)
+GUARD, OPERATOR = "guard", "operator"
+
+
+class Told(Protocol):
+    """Called after a turn, with who made it, what it was and why; for the audit log."""
+
+    def __call__(self, by: str, turn: str, why: str) -> None: ...
+
+
+class Course:
+    """The learner, what is served of it, and the guard that watches over both."""
+
+    def __init__(
+        self,
+        learner: Learner,
+        frozen: Learner | None,
+        judge: Judge,
+        keeper: Keeper,
+        append: Callable[[Entry], None],
+        tell: Told,
+    ) -> None:
+        self.learner = learner
+        self._frozen = frozen
+        self._keeper = keeper
+        self._append = append
+        self._tell = tell
+        self._judge = judge
+        if learner.standing.frozen is not None:
+            self._judge.froze(by_guard=learner.standing.frozen_by == GUARD)
+        self._show()
+
+    @property
+    def served(self) -> Learner | None:
+        """Whose version answers; None: a frozen one that this process could not make again, so the
+        live file is left as it is."""
+        return self.learner if self.learner.standing.frozen is None else self._frozen
+
+    @property
+    def why_frozen(self) -> str | None:
+        """What is said about a freeze; None when nothing is frozen."""
+        s = self.learner.standing
+        if s.frozen is None:
+            return None
+        return f"frozen at version {s.frozen} by the {s.frozen_by}: {s.frozen_why}"
+
+    def look(self, step: Step, columns: Columns) -> Verdict | None:
+        """Have the guard look at a cut that was just learned and journaled."""
+        verdict = self._judge.take(self.learner, step, columns, self._frozen)
+        self._keeper.reach(self._needed())
+        return verdict
+
+    @property
+    def good(self) -> Learner | None:
+        """The newest state kept in memory that raised no suspicion, or what is frozen."""
+        return self._frozen or self._judge.good()
+
+    def freeze(self, to: Learner | None, by: str, why: str) -> None:
+        """Serve `to` (None: the present state) from now on."""
+        self._frozen = turns.freeze(self.learner, to, by, why, self._append)
+        self._judge.froze(by_guard=by == GUARD)
+        self._turned(by, "freeze", why)
+
+    def unfreeze(self, by: str, why: str) -> None:
+        """Serve what is learned again."""
+        turns.unfreeze(self.learner, by, why, self._append)
+        self._frozen = None
+        self._judge.ended(self.learner, adopted=True)
+        self._turned(by, "unfreeze", why)
+
+    def roll_back(self, to: Learner, skip: turns.Skip | None, by: str, why: str) -> None:
+        """Go on from the state of `to`. Raises Refused where it does not fit the settings."""
+        try:
+            self.learner = turns.roll_back(self.learner, to, skip, by, why, self._append)
+        except LayoutChanged as error:
+            raise Refused(str(error)) from None
+        self._frozen = None
+        self._judge.ended(self.learner, adopted=False)
+        self._judge.metrics.counter("headwater_rollbacks_total").inc(1.0, by)
+        self._turned(by, "rollback", why)
+
+    def roll_back_by_guard(self, to: Learner, why: str) -> str | None:
+        """Go back to `to` and skip what was learned since; return why to halt, if that was once
+        too often."""
+        standing, settings = self.learner.standing, self._judge.settings
+        now = int(self.learner.state.outcomes.sum())
+        recent = [at for at in standing.rollbacks if now - at < settings.within_events]
+        standing.rollbacks = [*recent, now]
+        self.roll_back(to, turns.skip_all(self.learner, to), GUARD, why)
+        if len(recent) < settings.most_rollbacks:
+            return None
+        return (
+            f"the guard rolled back {len(recent) + 1} times within {settings.within_events} "
+            f"events (guard.most_rollbacks is {settings.most_rollbacks}); the last time: {why}"
+        )
+
+    def secure(self) -> None:
+        """After a turn was served: save it, so that a restart need not find the way again."""
+        for state in (self._frozen, self.learner):
+            if state is not None:
+                saved = self._keeper.now(state)
+                if saved.error is not None:
+                    _log.error("turn_not_saved", version=saved.version, error=saved.error)
+        self._keeper.reach(self._needed())
+
+    def _needed(self) -> tuple[int, ...]:
+        needed = (self.learner.standing.frozen, self._judge.oldest_good)
+        return tuple(version for version in needed if version is not None)
+
+    def _turned(self, by: str, turn: str, why: str) -> None:
+        _log.warning("turn", turn=turn, by=by, why=why, version=self.learner.standing.version)
+        self._show()
+        self._tell(by, turn, why)
+
+    def _show(self) -> None:
+        frozen = self.learner.standing.frozen
+        gauge = self._judge.metrics.gauge("headwater_frozen_version")
+        gauge.set(float("nan") if frozen is None else float(frozen))

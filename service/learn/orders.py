@@ -1,0 +1,123 @@
+"""The operator's commands: pause, resume, snapshot, freeze, unfreeze, rollback. Done between two cuts.
+
+Each is refused with the reason, or journaled and done before its answer goes out. Called from the
+loop's thread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.errors import DataLost, SnapshotInvalid
+from service.learn.acts import Acts
+from service.learn.commands import Refused, Reply
+from service.learn.course import OPERATOR
+from service.learn.learner import Learner
+from service.learn.tools import Tools
+from service.learn.turns import SKIPPED, Skip, skip_all
+
+
+class Orders:
+    """Carries out what comes in by the side door."""
+
+    def __init__(self, acts: Acts, tools: Tools) -> None:
+        self._acts = acts
+        self._t = tools
+        self._known = {
+            "pause": self._pause,
+            "resume": self._resume,
+            "snapshot": self._snapshot,
+            "freeze": self._freeze,
+            "unfreeze": self._unfreeze,
+            "rollback": self._roll_back,
+        }
+
+    def obey(self, request: dict[str, Any]) -> Reply:
+        """Do one command; Refused says why not."""
+        command = request["command"]
+        if command not in self._known:
+            raise Refused(f"there is no command {command!r}; {', '.join(self._known)}, status")
+        return self._known[command](request)
+
+    def _pause(self, request: dict[str, Any]) -> Reply:
+        if not self._acts.learner.standing.paused:
+            self._acts.learner.standing.paused = True
+            self._acts.note("pause", by=_by(request))
+            self._acts.stop_reading()
+        return self._acts.status()
+
+    def _resume(self, request: dict[str, Any]) -> Reply:
+        if self._acts.loss is not None:
+            raise Refused(
+                f"{self._acts.why_halted}. Restore the records, or set kafka.on_data_loss: skip, "
+                "and start again"
+            )
+        if not self._acts.may_learn:
+            self._acts.resume(_by(request))
+        return self._acts.status()
+
+    def _snapshot(self, _: dict[str, Any]) -> Reply:
+        saved = self._t.keeper.now(self._acts.learner)
+        if saved.manifest is None:
+            raise Refused(f"the snapshot failed: {saved.error}")
+        self._acts.commit(saved.cursors)
+        return {"id": saved.manifest.id, "version": saved.version, "bytes": saved.manifest.nbytes}
+
+    def _freeze(self, request: dict[str, Any]) -> Reply:
+        course = self._acts.course
+        if course.why_frozen is not None:
+            raise Refused(f"{course.why_frozen}; unfreeze first")
+        course.freeze(None, OPERATOR, f"ordered by {_by(request)}")
+        self._acts.serve_turn()
+        return self._acts.status()
+
+    def _unfreeze(self, request: dict[str, Any]) -> Reply:
+        course = self._acts.course
+        if course.why_frozen is None:
+            raise Refused("nothing is frozen")
+        course.unfreeze(OPERATOR, f"ordered by {_by(request)}")
+        self._acts.serve_turn()
+        return self._acts.status()
+
+    def _roll_back(self, request: dict[str, Any]) -> Reply:
+        to = self._at(request.get("to"), "to")
+        skip = self._skip(to, request.get("skip_to"))
+        self._acts.stop_reading()
+        self._acts.course.roll_back(to, skip, OPERATOR, f"ordered by {_by(request)}")
+        self._acts.serve_turn()
+        skipped = 0 if skip is None else skip.counts.get("/".join(SKIPPED), 0)
+        return self._acts.status() | {"rolled_back_to": request["to"], "skipped": skipped}
+
+    def _skip(self, to: Learner, skip_to: object) -> Skip | None:
+        """Return what a rollback to `to` leaves out; Refused when that makes no sense."""
+        if skip_to is None:
+            return None
+        if skip_to in {"now", "latest"}:
+            skip = skip_all(self._acts.learner, to)
+            if skip_to == "latest":
+                skip.next = self._t.losses.to_the_end(skip.next)
+            return skip
+        upto = self._at(skip_to, "skip_to")
+        ours, theirs = upto.standing.cursors, to.standing.cursors
+        if any(ours.get(place, 0) < offset for place, offset in theirs.items()):
+            raise Refused(f"skip_to: version {skip_to} lies before version {to.standing.version}")
+        return skip_all(upto, to)
+
+    def _at(self, version: object, what: str) -> Learner:
+        """Make the version again that a command names; the loop says meanwhile that it does so."""
+        if not isinstance(version, int) or isinstance(version, bool):
+            raise Refused(f"{what}: {version!r} is not the number of a version")
+
+        def beat(done: float, learner: Learner) -> None:
+            if self._t.publisher.beat_is_due:
+                why = f"at version {learner.standing.version}, on the way to {version}"
+                self._t.publisher.beat(learner, "replaying", why, None, round(done, 4))
+
+        try:
+            return self._t.reach(version, beat)
+        except (SnapshotInvalid, DataLost) as error:
+            raise Refused(f"{what}: {error}") from None
+
+
+def _by(request: dict[str, Any]) -> str:
+    return str(request.get("by", OPERATOR))

@@ -1,0 +1,158 @@
+"""From a version in the journal back to its bits: the newest state that leads there, then entries.
+
+Reads journal, snapshots and topics; changes nothing. A replay says when it gave other bits than
+were journaled, and stops where records are gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from service.errors import DataLost, SnapshotInvalid
+from service.learn import history
+from service.learn.history import Entry, Replayed
+from service.learn.learner import Learner, flat, standing_of
+from service.model.layout import Layout
+from service.model.recipe import Recipe
+from service.model.state import State
+from service.stream.records import Epochs, Offsets, Record
+from service.weights.journal import Journal
+from service.weights.snapshots import Snapshots
+
+
+class RangeReader(Protocol):
+    """Reads the records of one journaled cut; its cursors move with it."""
+
+    def read_range(self, next_offsets: Offsets) -> list[Record]:
+        """Return every record before these offsets and not yet read, in row order."""
+
+    def expect(self, epochs: Epochs) -> None:
+        """Say under which leader epochs the next cut was read, where they had changed."""
+
+    def close(self) -> None:
+        """Let go of the broker."""
+
+
+def reach(
+    version: int,
+    journal: Journal,
+    snapshots: Snapshots,
+    open_reader: Callable[[Learner], RangeReader],
+    progress: Callable[[float, Learner], None],
+) -> Learner:
+    """Return the learner at a version of the journal, made from a snapshot and the entries between.
+
+    Raises SnapshotInvalid when nothing leads there or the replay gives other bits than were
+    journaled, DataLost when records are gone.
+    """
+    last = -1 if journal.last_version is None else journal.last_version
+    if not 0 <= version <= last:
+        raise SnapshotInvalid(f"version {version} is not in the journal, which ends at {last}")
+    learner, path, _, _ = foothold(journal, snapshots, version)
+    replayed = Replayed()
+    try:
+        learner = replay(learner, path, open_reader, replayed, progress)
+    except ReplayStopped as stopped:
+        raise stopped.loss from None
+    if replayed.diverged_at is not None:
+        raise SnapshotInvalid(
+            f"version {version} cannot be made again: {replayed.reason} "
+            f"(version {replayed.diverged_at})"
+        )
+    return learner
+
+
+def replay(
+    learner: Learner,
+    path: list[Entry],
+    open_reader: Callable[[Learner], RangeReader],
+    replayed: Replayed,
+    progress: Callable[[float, Learner], None],
+) -> Learner:
+    """Redo the entries in order, reading again what each cut held."""
+    reader: RangeReader | None = None
+    try:
+        for done, entry in enumerate(path):
+            if entry["kind"] == "cut" and reader is None:
+                reader = open_reader(learner)
+            elif entry["kind"] in {"partition_added", "skip"} and reader is not None:
+                reader.close()
+                reader = None
+            read = reader.read_range if reader is not None else nothing
+            if reader is not None and "epochs" in entry:
+                reader.expect(flat(entry["epochs"]))
+            try:
+                learner = history.redo(learner, entry, read, replayed)
+            except DataLost as loss:
+                raise ReplayStopped(learner, loss) from None
+            progress((done + 1) / len(path), learner)
+    finally:
+        if reader is not None:
+            reader.close()
+    return learner
+
+
+class ReplayStopped(Exception):
+    """Records of a journaled cut are gone. `learner` stands at the last version that was redone."""
+
+    def __init__(self, learner: Learner, loss: DataLost) -> None:
+        super().__init__(str(loss))
+        self.learner = learner
+        self.loss = loss
+
+
+def from_snapshot(parts: Any, meta: dict[str, Any]) -> Learner:
+    """Return the learner that a snapshot holds."""
+    recipe = Recipe.from_json(msgspec.json.encode(meta["recipe"]))
+    state, lost = State.of(Layout(recipe), parts)
+    if lost:
+        raise SnapshotInvalid(f"snapshot of version {meta['version']} holds unknown {lost}")
+    state.touch_all()
+    return Learner(recipe, state, standing_of(meta))
+
+
+def foothold(
+    journal: Journal, snapshots: Snapshots, target: int
+) -> tuple[Learner, list[Entry], dict[str, str], list[str]]:
+    """Return the newest state that a way leads from to version `target` (-1: the journal has no
+    entry at all), the way, and where it was computed."""
+    notes: list[str] = []
+    newest = target
+    while True:
+        there = target < 0 or snapshots.has_up_to(newest)
+        found = snapshots.newest_valid(newest if target >= 0 else None) if there else None
+        if found is None:
+            return _from_genesis(journal, target, notes)
+        for failure in found.failures:
+            notes.append(f"snapshot {failure['id']} refused: {failure['file']} {failure['reason']}")
+        version = found.manifest.version
+        entries = list(journal.read(version + 1)) if target > version else []
+        path = history.way(entries, version, max(target, version))
+        if path is not None:
+            learner = from_snapshot(found.parts, found.manifest.meta)
+            return learner, path, found.manifest.meta.get("environment", {}), notes
+        notes.append(f"snapshot {found.manifest.id} does not lead to version {target}")
+        newest = version - 1
+
+
+def _from_genesis(
+    journal: Journal, target: int, notes: list[str]
+) -> tuple[Learner, list[Entry], dict[str, str], list[str]]:
+    entries = list(journal.read(0)) if journal.first_version == 0 else []
+    if not entries or entries[0]["kind"] != "genesis":
+        raise SnapshotInvalid(
+            f"there is no snapshot that leads to version {target}, and the journal in "
+            f"{journal.directory} does not begin at version 0; restore the snapshots from a backup"
+        )
+    path = history.way(entries[1:], 0, target)
+    assert path is not None, "a journal without gaps leads from its start to any of its versions"
+    notes.append("no snapshot: replaying from version 0")
+    return history.genesis(entries[0]), path, entries[0]["environment"], notes
+
+
+def nothing(_: Offsets) -> list[Record]:
+    """For entries that read no records."""
+    return []
