@@ -47,12 +47,12 @@ class Canary:
         labelled = np.flatnonzero(~np.isnan(columns.targets).all(axis=1))
         chosen = labelled[(-self._seen) % _EVERY :: _EVERY]
         self._seen += len(labelled)
-        for row in chosen[-MOST:]:
-            at = self._taken % MOST
-            self._taken += 1
-            self._ring.numbers[at] = columns.numbers[row]
-            self._ring.codes[at] = columns.codes[row]
-            self._ring.targets[at] = columns.targets[row]
+        chosen = chosen[-MOST:]
+        at = (self._taken + np.arange(len(chosen))) % MOST
+        self._taken += len(chosen)
+        self._ring.numbers[at] = columns.numbers[chosen]
+        self._ring.codes[at] = columns.codes[chosen]
+        self._ring.targets[at] = columns.targets[chosen]
 
     def scores(self, learner: Learner) -> tuple[Losses, Losses] | None:
         """Return scores [K, O] by the learner's weights and labels [K, T]; None with too few."""

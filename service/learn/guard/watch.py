@@ -103,16 +103,13 @@ class Watch:
     def take(self, losses: Losses) -> str | None:
         """Return why there is an alarm, or None. losses [N]; NaN is not counted."""
         losses = losses[np.isfinite(losses)]
-        alarm, at = None, 0
-        while at < len(losses):
-            part = losses[at : at + self._block - self._n]
-            at += len(part)
-            self._sum += float(part.sum())
-            self._n += len(part)
-            if self._n >= self._block:
-                alarm = self._close(self._sum / self._n) or alarm
-                self._sum, self._n = 0.0, 0
-        return alarm
+        first = min(self._block - self._n, len(losses))
+        alarm = self._add(float(losses[:first].sum()), first)
+        whole = (len(losses) - first) // self._block
+        rest = first + whole * self._block
+        for total in losses[first:rest].reshape(whole, self._block).sum(axis=1).tolist():
+            alarm = self._add(total, self._block) or alarm
+        return self._add(float(losses[rest:].sum()), len(losses) - rest) or alarm
 
     def begin_again(self) -> None:
         """What was usual is so no more (a new version serves, the world changed): learn it anew."""
@@ -135,6 +132,15 @@ class Watch:
 
     def _scale(self, t: int, errors: NDArray[np.float64]) -> float:
         return float(self._scales[t]) or max(float(np.median(errors)), 1e-300)
+
+    def _add(self, total: float, n: int) -> str | None:
+        self._sum += total
+        self._n += n
+        if self._n < self._block:
+            return None
+        mean = self._sum / self._n
+        self._sum, self._n = 0.0, 0
+        return self._close(mean)
 
     def _close(self, mean: float) -> str | None:
         if self._blocks < GRACE_BLOCKS:
