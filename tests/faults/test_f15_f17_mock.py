@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from service.errors import BrokerAway, TopicMissing
-from service.stream.broker import Outgoing, Survey, TopicSurvey
+from service.stream.broker import Fetched, Outgoing, OutOfRange, Run, Survey, TopicSurvey
 from service.stream.kafka import KafkaBroker
-from service.stream.records import Cut, DataLoss, Offsets
+from service.stream.records import Cut, DataLoss, Epochs, Offsets
 from service.stream.source import Source
 from tests.e2e.service import until
 from tests.faults.mock_cluster import FETCH, LIST_OFFSETS, METADATA, OFFSET_COMMIT, MockCluster
@@ -87,6 +87,16 @@ class Stream:
         self.source.close()
         self.producer.close()
         self.broker.close()
+
+
+def fetched(stream: Stream, offsets: Offsets, epochs: Epochs) -> list[Fetched]:
+    """Return the first that a reader brings from there."""
+    reader = stream.broker.reader(offsets, epochs)
+    try:
+        found: list[Fetched] = until(lambda: reader.fetch(100, 0.1), "an answer")
+    finally:
+        reader.close()
+    return found
 
 
 @pytest.fixture
@@ -183,3 +193,25 @@ def test_f17_a_commit_that_is_refused_is_counted(mock_cluster: MockCluster, stre
             return stream.source.commit_failures == n
 
         until(counted, f"{n} refused commits counted")
+
+
+def test_f21_the_client_says_where_a_log_was_cut_off(
+    mock_cluster: MockCluster, stream: Stream
+) -> None:
+    """
+    Five records under the first leader, others under the next: whoever had read ten under the
+    first has read what is gone. The log goes on with others from the fifth on.
+    """
+    place = (TOPIC, 0)
+    stream.write(5 * PARTITIONS)
+    stream.stored()
+    mock_cluster.lead(TOPIC, 0, 3)
+    mock_cluster.lead(TOPIC, 0, 2)
+    stream.write(20 * PARTITIONS)
+    stream.stored()
+
+    assert [OutOfRange(*place, 10, 5)] == fetched(stream, {place: 10}, {place: 0})
+
+    runs = [run for run in fetched(stream, {place: 4}, {place: 0}) if isinstance(run, Run)]
+    assert (0, 1) == (runs[0].epoch, len(runs[0].records))
+    assert 0 < runs[1].epoch
