@@ -1,8 +1,8 @@
 """Faults, by their numbers: what goes wrong outside, and that every event counts once all the same.
 
-`INDEX` names for each fault the rooms whose tests hold its number (`f18_` and so on);
-tests/faults/test_index.py checks that they do. Faults of more than one machine, or of a minute,
-run when HEADWATER_TEST_CHAOS is set.
+Each fault of the table has a test whose name holds its number (`f18_`); tests/faults/test_index.py
+checks that. Faults of several brokers or of a minute, and whole processes where the parts are tested
+in their rooms anyway, run when HEADWATER_TEST_CHAOS is set.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ SCRIPT = Path(__file__).parent.parent.parent.parent / "shared" / "kafka" / "kafk
 CHAOS = bool(os.environ.get("HEADWATER_TEST_CHAOS"))  # noqa: TID251 - the suite's own name
 
 chaos = pytest.mark.skipif(
-    not CHAOS, reason="several brokers, or a minute of trouble: set HEADWATER_TEST_CHAOS=1"
+    not CHAOS, reason="takes long (several brokers, whole processes): HEADWATER_TEST_CHAOS=1"
 )
 
 
@@ -70,6 +71,11 @@ class Cluster:
 
 def leader(topic: Topic, partition: int = 0) -> int | None:
     """Return the node (0, 1, ...) that leads a partition; None while there is none."""
-    found = topic.admin.list_topics(topic.name, timeout=10)
-    node = found.topics[topic.name].partitions[partition].leader
-    return node - 1 if node > 0 else None
+    found = described(topic, partition)
+    return None if found is None or found.leader <= 0 else found.leader - 1
+
+
+def described(topic: Topic, partition: int = 0) -> Any:
+    """Return what the cluster says of a partition; None while it says nothing."""
+    found = topic.admin.list_topics(topic.name, timeout=10).topics
+    return found[topic.name].partitions.get(partition) if topic.name in found else None

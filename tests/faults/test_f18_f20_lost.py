@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.service import Service, Topic, until
 from tests.e2e.test_learning import CLICK, events
 from tests.faults.accounts import settled
+from tests.faults.clusters import chaos
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kafka]
 SKIPPED = 'headwater_skipped_offsets_total{process="learner",reason="retention"}'
@@ -26,6 +27,7 @@ def stop(service: Service) -> int:
     return pid
 
 
+@chaos
 def test_f18_retention_that_overtakes_a_running_learner_halts_it_or_is_counted(
     make_service, kafka_bootstrap
 ):

@@ -10,7 +10,7 @@ from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import CLICK, events
 from tests.fakes.broker import FakeBroker
 from tests.faults.accounts import settled
-from tests.faults.clusters import Cluster, chaos, leader
+from tests.faults.clusters import Cluster, chaos, described, leader
 
 PLACE = ("t", 0)
 
@@ -121,9 +121,10 @@ def replicas(topic: Topic) -> tuple[int, int]:
     """Return the nodes that hold partition 0, its leader first."""
 
     def known() -> tuple[int, int] | None:
-        found = topic.admin.list_topics(topic.name, timeout=10).topics[topic.name].partitions[0]
-        others = [node for node in found.replicas if node != found.leader]
-        return (found.leader - 1, others[0] - 1) if found.leader > 0 and len(others) == 1 else None
+        found = described(topic)
+        if found is None or found.leader <= 0 or len(found.isrs) < 2:
+            return None
+        return found.leader - 1, next(n for n in found.replicas if n != found.leader) - 1
 
     pair: tuple[int, int] = until(known, "a leader and a follower")
     return pair
@@ -131,5 +132,5 @@ def replicas(topic: Topic) -> tuple[int, int]:
 
 def in_sync(topic: Topic) -> list[int]:
     """Return the nodes that are in sync for partition 0."""
-    found = topic.admin.list_topics(topic.name, timeout=10).topics[topic.name].partitions[0]
-    return [node - 1 for node in found.isrs]
+    found = described(topic)
+    return [] if found is None else [node - 1 for node in found.isrs]

@@ -7,8 +7,9 @@ import pytest
 from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import CLICK, events
 from tests.faults.accounts import settled
+from tests.faults.clusters import chaos
 
-pytestmark = [pytest.mark.e2e, pytest.mark.kafka]
+pytestmark = [pytest.mark.e2e, pytest.mark.kafka, chaos]
 
 
 def test_f22_f23_a_missing_topic_is_waited_for_and_new_partitions_are_learned_from_0(

@@ -20,8 +20,9 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # not in its 
 from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import events
 from tests.faults.accounts import outcomes, settled
+from tests.faults.clusters import chaos
 
-pytestmark = [pytest.mark.e2e, pytest.mark.kafka]
+pytestmark = [pytest.mark.e2e, pytest.mark.kafka, chaos]
 COMPACTED = {
     "cleanup.policy": "compact",
     "segment.ms": "100",

@@ -52,7 +52,8 @@ def test_f26_f27_bad_events_cost_themselves_and_nothing_but_bad_ones_stops_learn
     stream: list[Any] = []
     for i, value in enumerate(BAD):
         stream += [*good[99 * i : 99 * i + 99], value]
-    topic.publish(stream)
+    good += events(4, 1)
+    topic.publish([*stream, *good[-4:]])
     service.learned(len(good))
     pid = service.learner_pid()
     until(lambda: bad(service) == len(BAD), f"{len(BAD)} dead letters")
