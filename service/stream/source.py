@@ -4,7 +4,7 @@ One thread uses it; the clock is injected. Nothing is learned, decoded or stored
 are the offsets after the records handed out in cuts: always offset + 1 of a record, never a
 client's position. What is fetched ahead stays in the buffer, so a replay (`read_range`) goes over
 into live reading without reading anything twice. Records that come after a pause wait until a
-later look at the topic has shown that it is still the same one.
+later look at the topic has shown that it is still the same one, two seconds at most.
 
 A loss is handed out again at every call until `skip_to` decides about it. It is told when nothing
 readable is buffered before it, so `wanted` is the cursor.
@@ -122,10 +122,10 @@ class Source:
                 if (signal := self._signal(now)) is not None:
                     return signal
                 self._listen(now)
-                cut = self._cutter.full_cut(now) if self._watch.proven else None
+                cut = self._cutter.full_cut(now) if self._watch.proven(now) else None
                 room = self._cutter.room
                 more = cut is None and room > 0 and self._fetch(min(_CHUNK, room), 0.0)
-                if cut is None and self._watch.proven:
+                if cut is None and self._watch.proven(now):
                     cut = self._cutter.cut(now)
                 if cut is not None:
                     self.cursors.update(cut.next_offsets)
@@ -248,7 +248,7 @@ class Source:
                 count += len(item.records)
                 self.records_fetched += len(item.records)
                 if self._cutter.put(item, now, wall_ms):
-                    self._watch.prove()
+                    self._watch.prove(now)
             else:
                 count += 1
                 self._note(item)

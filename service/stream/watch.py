@@ -15,6 +15,7 @@ from service.stream.records import TP, DataLoss, Loss, Offsets, PartitionAdded
 
 _GONE_AFTER_S = 3.0
 _GONE_LOOK_S = 0.3
+_PROOF_S = 2.0
 _ANSWER_S = 10.0
 
 
@@ -41,16 +42,17 @@ class Watch:
         self._pending: Callable[[float], Survey | None] | None = None
         self._missing_s: dict[str, float] = {}
         self._begun = self._ended = self._wanted = 0
+        self._asked_s = float("-inf")
 
-    @property
-    def proven(self) -> bool:
-        """Whether a look that began after the last `prove` has ended."""
-        return self._ended >= self._wanted
+    def proven(self, now_s: float) -> bool:
+        """Whether a look that began after `prove` has ended, or took too long to wait for."""
+        return self._ended >= self._wanted or now_s - self._asked_s > _PROOF_S
 
-    def prove(self) -> None:
+    def prove(self, now_s: float) -> None:
         """Look again, at once: what came just now may be of another topic of that name."""
-        self._wanted = self._begun + 1
-        self.hurry()
+        if self._ended >= self._wanted:  # else one is under way: nothing waits for ever
+            self._wanted, self._asked_s = self._begun + 1, now_s
+            self.hurry()
 
     def hurry(self) -> None:
         """Look again at the next poll."""

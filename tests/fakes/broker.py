@@ -98,6 +98,8 @@ class FakeBroker:
         self.deaf: set[TP] = set()
         """What readers hear nothing of, until one is opened anew."""
         self.readers = 0
+        self.survey_s = 0.0
+        """How long a survey takes."""
         self._committed: Offsets = {}
         self._ids = count(1)
 
@@ -186,8 +188,12 @@ class FakeBroker:
         return {tp: self._committed[tp] for tp in partitions if tp in self._committed}
 
     def survey(self, topics: Sequence[str]) -> Callable[[float], Survey | None]:
+        due_s = self.clock() + self.survey_s
+
         def answer(timeout_s: float) -> Survey | None:
             self._ask()
+            if self.clock() < due_s:
+                return None
             return {topic: self._seen(topic) for topic in topics}
 
         return answer
