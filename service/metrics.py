@@ -78,6 +78,8 @@ METRICS: tuple[Declared, ...] = (
         "Offsets passed over without learning their records.",
         ("reason",),
     ),
+    Declared("headwater_partition_silent_total", "counter", "Times a reader went deaf.", _TP),
+    Declared("headwater_commit_failures_total", "counter", "Commits that Kafka refused."),
     Declared("headwater_snapshots_total", "counter", "Snapshots by result.", ("result",)),
     Declared(
         "headwater_http_requests_total",

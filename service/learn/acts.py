@@ -19,6 +19,7 @@ from service.learn.course import GUARD, Course
 from service.learn.guard.judge import Judge
 from service.learn.inbox import Inbox, Item
 from service.learn.learner import Learner, Step, bad_counts, nested
+from service.learn.losses import new_epochs
 from service.learn.tools import Tools
 from service.settings import DeadLetterLimit
 from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded
@@ -102,6 +103,7 @@ class Acts:
     def journal_cut(self, step: Step, cut: Cut) -> None:
         """Write the cut's entry; from here on the version exists."""
         began = time.monotonic()
+        changed = new_epochs(self.learner.standing, cut.epochs)
         self._append(
             {
                 "version": step.version,
@@ -115,6 +117,7 @@ class Acts:
                 "trigger": cut.trigger,
                 "bad": bad_counts(self.learner.standing),
             }
+            | ({"epochs": nested(changed)} if changed else {})
         )
         self._t.telemetry.metrics.counter("headwater_cuts_total").inc(1.0, cut.trigger)
         self._t.telemetry.spent("journal", time.monotonic() - began)

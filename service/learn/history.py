@@ -121,9 +121,12 @@ def _skip(learner: Learner, entry: Entry) -> None:
     s = learner.standing
     if "next" not in entry:  # records that are gone; else: events that a rollback does not repeat
         s.cursors[entry["topic"], entry["partition"]] = entry["to"]
+        s.epochs.pop((entry["topic"], entry["partition"]), None)
         s.topic_ids.update(entry["topic_ids"])
         return
-    s.cursors.update(flat(entry["next"]))
+    for place, offset in flat(entry["next"]).items():
+        s.cursors[place] = offset
+        s.epochs.pop(place, None)  # of an earlier offset; the next cut says it again
     for key, n in entry["counts"].items():
         outcome, _, reason = key.partition("/")
         learner.state.outcomes[OUTCOMES.index((outcome, reason))] += n
@@ -199,6 +202,7 @@ def _redo_cut(learner: Learner, entry: Entry, read: ReadRange, replayed: Replaye
     if "bad" in entry:
         s = learner.standing
         s.bad_in_a_row, s.bad_in_window, s.seen_in_window = entry["bad"]
+    learner.standing.epochs.update(flat(entry.get("epochs", {})))
     if step.keys != entry["keys"]:
         replayed.note(version, f"{step.records} records were read, {entry['records']} journaled")
     elif step.loss != entry["loss"]:

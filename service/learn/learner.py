@@ -25,7 +25,7 @@ from service.model.learning import Model
 from service.model.prequential import OUTCOMES
 from service.model.recipe import Recipe
 from service.model.state import State
-from service.stream.records import Offsets, Record
+from service.stream.records import Epochs, Offsets, Record
 
 _AT = {outcome: i for i, outcome in enumerate(OUTCOMES)}
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -37,8 +37,9 @@ class Standing:
 
     cursors: next offset per (topic, partition). topic_ids: identity of each topic, so that a
     recreated one is noticed. records: taken per topic. bad_in_a_row, bad_in_window and
-    seen_in_window: counts for the dead-letter limit. frozen: the version that is served while
-    learning goes on in the shadow; frozen_by ("guard" or "operator") and frozen_why belong to it.
+    seen_in_window: counts for the dead-letter limit. epochs: leader epochs of the cursors.
+    frozen: the version that is served while learning goes on in the shadow; frozen_by ("guard" or
+    "operator") and frozen_why belong to it.
     rollbacks: for each rollback of the guard, how many events had been taken. watch: what the
     watch on the loss knows.
     """
@@ -54,6 +55,7 @@ class Standing:
     bad_in_window: int = 0
     seen_in_window: int = 0
     event_time_ms: int | None = None
+    epochs: Epochs = field(default_factory=dict)
     frozen: int | None = None
     frozen_by: str | None = None
     frozen_why: str | None = None
@@ -63,12 +65,9 @@ class Standing:
     def copy(self) -> Standing:
         """Return one that later changes of this one do not reach."""
         return replace(
-            self,
-            cursors=dict(self.cursors),
-            topic_ids=dict(self.topic_ids),
-            records=dict(self.records),
-            rollbacks=list(self.rollbacks),
-        )
+            self, cursors=dict(self.cursors), topic_ids=dict(self.topic_ids),
+            records=dict(self.records), epochs=dict(self.epochs), rollbacks=list(self.rollbacks),
+        )  # fmt: skip
 
 
 class DeadEvent(msgspec.Struct):
@@ -199,6 +198,7 @@ class Learner:
             "halted": s.halted,
             "bad": bad_counts(s),
             "event_time_ms": s.event_time_ms,
+            "epochs": nested(s.epochs),
             "frozen": [s.frozen, s.frozen_by, s.frozen_why],
             "rollbacks": s.rollbacks,
             "watch": s.watch,
@@ -274,6 +274,7 @@ def standing_of(meta: dict[str, Any]) -> Standing:
         bad_in_window=meta["bad"][1],
         seen_in_window=meta["bad"][2],
         event_time_ms=meta["event_time_ms"],
+        epochs=flat(meta.get("epochs", {})),
         frozen=frozen,
         frozen_by=frozen_by,
         frozen_why=frozen_why,

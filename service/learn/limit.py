@@ -79,4 +79,5 @@ def first_of(cut: Cut, taken: int) -> Cut:
     return Cut(
         [cut.records[at] for at in kept], ends, cut.trigger,
         [moved[at] for at in cut.selection[:taken]],
+        {place: epoch for place, epoch in cut.epochs.items() if place in ends},
     )  # fmt: skip

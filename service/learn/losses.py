@@ -15,7 +15,7 @@ from service.errors import BrokerAway, TopicMissing
 from service.learn.learner import Standing
 from service.metrics import Metrics
 from service.stream.broker import Broker
-from service.stream.records import DataLoss, Offsets
+from service.stream.records import TP, DataLoss, Epochs, Offsets
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +60,7 @@ class Losses:
             return
         to = loss.available_high if loss.reason == "truncated" else loss.available_low
         standing.cursors[place] = to
+        standing.epochs.pop(place, None)
         note(
             "skip",
             topic=loss.topic,
@@ -86,6 +87,7 @@ class Losses:
         places = sorted(place for place in standing.cursors if place[0] == topic)
         for place in places:
             wanted, standing.cursors[place] = standing.cursors[place], 0
+            standing.epochs.pop(place, None)
             ids = {topic: identity} if place == places[-1] else {}
             standing.topic_ids.update(ids)
             note(
@@ -109,7 +111,21 @@ def said(loss: DataLoss, wanted: int) -> str:
         case "topic_missing":
             return f"{where}: the topic is gone, with everything from offset {wanted} on"
         case "truncated":
-            return f"{where}: the log ends at {loss.available_high}, offset {wanted} comes next"
+            cut = f"the log was cut off at {loss.available_high}, before offset {wanted}"
+            return f"{where}: {cut}, which comes next; what followed there is gone or another"
         case _:
             gone = f"offsets {wanted} to {loss.available_low - 1} are gone from the topic"
             return f"{where}: {gone} and were not learned"
+
+
+def rewritten(place: TP, end: int) -> str:
+    """Return the sentence for a journaled range that holds other records now."""
+    cut = f"{place[0]}, partition {place[1]}: the log was cut off before offset {end}"
+    return f"{cut}, and others were written there; those that were learned are gone"
+
+
+def new_epochs(standing: Standing, epochs: Epochs) -> Epochs:
+    """Take over the leader epochs of a cut; return those that are not what they were."""
+    changed = {tp: epoch for tp, epoch in epochs.items() if standing.epochs.get(tp) != epoch}
+    standing.epochs.update(changed)
+    return changed

@@ -19,7 +19,7 @@ from service.errors import BrokerAway, DataLost, HeadwaterError, SnapshotInvalid
 from service.learn import history, restore
 from service.learn.inbox import OpenSource
 from service.learn.learner import Learner
-from service.learn.losses import said
+from service.learn.losses import rewritten, said
 from service.learn.reach import RangeReader, reach
 from service.learn.saving import Saver
 from service.learn.telemetry import Telemetry
@@ -28,7 +28,7 @@ from service.settings import Settings, runtime_directory
 from service.stream.broker import Broker
 from service.stream.embedded import address
 from service.stream.kafka import KafkaBroker
-from service.stream.records import TP, DataLoss, Offsets, Record
+from service.stream.records import TP, DataLoss, Epochs, Offsets, Record
 from service.stream.source import Source
 from service.stream.start import resolve_start, wait_for_topics
 from service.weights import boot
@@ -74,13 +74,13 @@ class Sources:
     def live(self, learner: Learner) -> OpenSource:
         """Return what opens a source where the learner stands now, once Kafka answers."""
         cursors = dict(learner.standing.cursors)
-        topic_ids = dict(learner.standing.topic_ids)
+        topic_ids, epochs = dict(learner.standing.topic_ids), dict(learner.standing.epochs)
         topics = self._settings.kafka.topics
 
         def opened(should_stop: Callable[[], bool], tell: Callable[[str], None]) -> Source | None:
             if not wait_for_topics(self._broker, topics, should_stop, tell):
                 return None
-            return self._source(topics, cursors, topic_ids)
+            return self._source(topics, cursors, topic_ids, epochs)
 
         return opened
 
@@ -89,12 +89,14 @@ class Sources:
         self.wait()
         cursors = dict(learner.standing.cursors)
         topics = sorted({*self._settings.kafka.topics, *(topic for topic, _ in cursors)})
-        source = self._source(topics, cursors, dict(learner.standing.topic_ids))
-        return RangeSource(source, self._stop, self.tell)
+        ids, epochs = dict(learner.standing.topic_ids), dict(learner.standing.epochs)
+        source = self._source(topics, cursors, ids, epochs)
+        return RangeSource(source, self._stop, self.tell, epochs)
 
     def _source(
-        self, topics: Sequence[str], cursors: Offsets, topic_ids: dict[str, str | None]
-    ) -> Source:
+        self, topics: Sequence[str], cursors: Offsets, topic_ids: dict[str, str | None],
+        epochs: Epochs,
+    ) -> Source:  # fmt: skip
         settings = self._settings
         return Source(
             self._broker,
@@ -104,6 +106,7 @@ class Sources:
             linger_s=settings.learning.linger_ms / 1000,
             buffer_records=settings.kafka.buffer_records,
             topic_ids=topic_ids,
+            epochs=epochs,
             discovery_s=settings.kafka.discovery_seconds,
         )
 
@@ -111,11 +114,19 @@ class Sources:
 class RangeSource:
     """Reads journaled ranges from the topics; DataLost when records of one are gone."""
 
-    def __init__(self, source: Source, stop: threading.Event, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, source: Source, stop: threading.Event, tell: Callable[[str], None],
+        epochs: Epochs | None = None,
+    ) -> None:  # fmt: skip
         self._source = source
         self._stop = stop
         self._tell = tell
         self._losses: dict[TP, DataLoss] | None = None
+        self._epochs: Epochs = dict(epochs or {})
+
+    def expect(self, epochs: Epochs) -> None:
+        """Say under which leader epochs the next cut was read, where they had changed."""
+        self._epochs.update(epochs)
 
     def read_range(self, next_offsets: Offsets) -> list[Record]:
         """Return the records of one cut."""
@@ -133,6 +144,9 @@ class RangeSource:
                 continue
             if isinstance(found, DataLoss):
                 raise DataLost(said(found, found.wanted))
+            for place, epoch in found.epochs.items():
+                if epoch > self._epochs.setdefault(place, epoch):
+                    raise DataLost(rewritten(place, next_offsets[place]))
             return found.records
         raise Stopped
 

@@ -14,11 +14,11 @@ import msgspec
 from service.errors import DataLost, SnapshotInvalid
 from service.learn import history
 from service.learn.history import Entry, Replayed
-from service.learn.learner import Learner, standing_of
+from service.learn.learner import Learner, flat, standing_of
 from service.model.layout import Layout
 from service.model.recipe import Recipe
 from service.model.state import State
-from service.stream.records import Offsets, Record
+from service.stream.records import Epochs, Offsets, Record
 from service.weights.journal import Journal
 from service.weights.snapshots import Snapshots
 
@@ -28,6 +28,9 @@ class RangeReader(Protocol):
 
     def read_range(self, next_offsets: Offsets) -> list[Record]:
         """Return every record before these offsets and not yet read, in row order."""
+
+    def expect(self, epochs: Epochs) -> None:
+        """Say under which leader epochs the next cut was read, where they had changed."""
 
     def close(self) -> None:
         """Let go of the broker."""
@@ -79,6 +82,8 @@ def replay(
                 reader.close()
                 reader = None
             read = reader.read_range if reader is not None else nothing
+            if reader is not None and "epochs" in entry:
+                reader.expect(flat(entry["epochs"]))
             try:
                 learner = history.redo(learner, entry, read, replayed)
             except DataLost as loss:

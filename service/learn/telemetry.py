@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from service.learn.learner import Learner, nested
 from service.metrics import Metrics
 from service.model.prequential import OUTCOMES
 from service.stream.records import TP, Offsets
+from service.stream.source import Source
 
 
 class Telemetry:
@@ -34,6 +36,7 @@ class Telemetry:
         self.snapshot_version: int | None = None
         self.newest_ms = -1
         """Timestamp of the newest record of the last cut."""
+        self._counted: tuple[Source | None, Counter[TP], int] = (None, Counter(), 0)
         self._started = time.monotonic()
         self._saved_at: float | None = None
         metrics.gauge("headwater_build_info").set(
@@ -71,6 +74,8 @@ class Telemetry:
                 m.set_counter("headwater_dead_letters_total", {"reason": reason}, float(n))
         for topic, n in standing.records.items():
             m.set_counter("headwater_records_total", {"topic": topic}, float(n))
+        if inbox is not None and inbox.source is not None:
+            self._count(inbox.source)
         lag = sum(inbox.lag.values()) if inbox is not None else 0
         age = max(0.0, time.time_ns() / 1e9 - self.newest_ms / 1e3) if lag else 0.0
         known = inbox is not None and inbox.away is None
@@ -127,6 +132,18 @@ class Telemetry:
             "snapshot": {"version": self.snapshot_version, "age_seconds": age},
             "trained_through": nested(standing.cursors),
         }
+
+    def _count(self, source: Source) -> None:
+        """Add what this source has met since the last time; the next source begins at nothing."""
+        before, silences, failures = self._counted
+        if before is not source:
+            silences, failures = Counter(), 0
+        self._counted = source, source.silences.copy(), source.commit_failures
+        silent = self.metrics.counter("headwater_partition_silent_total")
+        for (topic, partition), n in (self._counted[1] - silences).items():
+            silent.inc(float(n), topic, str(partition))
+        refused = self.metrics.counter("headwater_commit_failures_total")
+        refused.inc(float(self._counted[2] - failures))
 
     def _headroom(self, inbox: Inbox) -> Offsets:
         if inbox.source is None:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import msgspec
 
-from service.stream.records import TP, Headers, Offsets, Record
+from service.stream.records import TP, Epochs, Headers, Offsets, Record
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -24,6 +24,8 @@ class Run(msgspec.Struct, frozen=True):
     partition: int
     records: list[Record]
     times_ms: list[int]
+    epoch: int = -1
+    """Leader epoch of all of them; -1 where the broker tells none."""
 
 
 class EndOfPartition(msgspec.Struct, frozen=True):
@@ -39,7 +41,10 @@ class OutOfRange(msgspec.Struct, frozen=True):
 
     topic: str
     partition: int
-    offset: int
+    offset: int | None
+    """None where the client does not say; then it is what it would have read next."""
+    cut_off_at: int | None = None
+    """The log was cut off here, before `offset`: what follows are other records, or none."""
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -94,8 +99,9 @@ class Reader(Protocol):
 
     commit_failures: int
 
-    def add(self, offsets: Offsets) -> None:
-        """Begin to read these partitions at these offsets."""
+    def add(self, offsets: Offsets, epochs: Epochs | None = None) -> None:
+        """Begin to read these partitions at these offsets. `epochs`: where one is known, it is
+        checked that the log before the offset is still the one that was read."""
 
     def remove(self, partitions: Collection[TP]) -> None:
         """Stop reading these partitions; what was fetched ahead of them is thrown away."""
@@ -160,8 +166,8 @@ class Broker(Protocol):
     ) -> None:
         """Create a topic; one that exists is left as it is."""
 
-    def reader(self, offsets: Offsets) -> Reader:
-        """Return a reader of these partitions."""
+    def reader(self, offsets: Offsets, epochs: Epochs | None = None) -> Reader:
+        """Return a reader of these partitions; `epochs` as in Reader.add."""
 
     def producer(self) -> Producer:
         """Return a producer."""

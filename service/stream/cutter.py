@@ -40,6 +40,9 @@ PATIENCE_S = 0.5
 STALL_S = 2.0
 """Longest that a lane is waited for that has, or may have, more."""
 
+PAUSE_S = 0.4
+"""A topic that is made anew brings nothing for longer than this in between."""
+
 FUTURE_MS = 3_600_000
 """A timestamp further ahead of the clock than this is no time; arrival counts instead."""
 
@@ -79,10 +82,10 @@ class Cutter:
         """Return the lane of a partition, None if it is not read."""
         return self._by_partition.get(partition)
 
-    def start(self, partition: TP, offset: int, now_s: float) -> None:
-        """Begin a lane."""
+    def start(self, partition: TP, offset: int, now_s: float, epoch: int = -1) -> None:
+        """Begin a lane. `epoch`: the leader epoch of what comes before `offset`."""
         assert partition not in self._by_partition, f"{partition} is read already"
-        self._by_partition[partition] = Lane(partition, offset, now_s)
+        self._by_partition[partition] = Lane(partition, offset, now_s, epoch)
         self._lanes = [self._by_partition[known] for known in sorted(self._by_partition)]
         for rank, lane in enumerate(self._lanes):
             lane.rank = rank
@@ -93,22 +96,30 @@ class Cutter:
         self._total -= len(lane)
         lane.restart(offset, now_s)
 
-    def put(self, run: Run, now_s: float, wall_ms: int) -> None:
-        """Take in records that arrived. Those a lane has had already are left out."""
+    def put(self, run: Run, now_s: float, wall_ms: int) -> bool:
+        """Take in records that arrived. Those a lane has had already are left out.
+
+        Returns whether they came after a pause in which a topic can be made anew: the client
+        waits half a second before it reads on after the error that a deleted topic gives.
+        """
         lane = self._by_partition.get((run.topic, run.partition))
         if lane is None or lane.parked:
-            return  # fetched before it was taken away; it will be fetched again if it is wanted
+            return (
+                False  # fetched before it was taken away; it will be fetched again if it is wanted
+            )
         records, times = run.records, np.array(run.times_ms, dtype=np.int64)
         if records[0].offset < lane.next_offset:
             fresh = [i for i, record in enumerate(records) if record.offset >= lane.next_offset]
             records, times = [records[i] for i in fresh], times[fresh]
             if not records:
-                return
+                return False
         if int(times.max()) > wall_ms + FUTURE_MS:
             times = np.where(times > wall_ms + FUTURE_MS, wall_ms, times)
             lane.corrected = True
-        lane.put(records, times, now_s)
+        paused = now_s - lane.put_s >= PAUSE_S
+        lane.put(records, times, now_s, run.epoch)
         self._total += len(records)
+        return paused
 
     def drained(self, now_s: float) -> None:
         """Nothing more was waiting in the client."""
@@ -244,13 +255,15 @@ class Cutter:
         self, counts: list[int], merged: NDArray[np.intp], trigger: Trigger, now_s: float | None
     ) -> Cut:
         """Remove records. `merged`: their order, as places in the lanes' records one by one."""
-        records, next_offsets = [], {}
+        records, next_offsets, epochs = [], {}, {}
         stamps = [np.empty(0, np.int64)]
         for lane, count in zip(self._lanes, counts, strict=True):
             if count:
                 corrected = lane.corrected
                 taken, times = lane.take(count)
                 next_offsets[lane.partition] = taken[-1].offset + 1
+                if lane.taken_epoch >= 0:
+                    epochs[lane.partition] = lane.taken_epoch
                 records += taken
                 stamps.append(np.array([r.timestamp_ms for r in taken]) if corrected else times)
         self._total -= len(records)
@@ -264,4 +277,5 @@ class Cutter:
             next_offsets=next_offsets,
             trigger=trigger,
             selection=place[merged].tolist(),
+            epochs=epochs,
         )

@@ -34,7 +34,7 @@ from service.stream.kafka_log import client_log
 from service.stream.kafka_producer import KafkaProducer
 from service.stream.kafka_reader import KafkaReader
 from service.stream.kafka_survey import Asked, KafkaSurvey, identity
-from service.stream.records import TP, Offsets
+from service.stream.records import TP, Epochs, Offsets
 
 _MISSING = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -161,9 +161,9 @@ class KafkaBroker:
         for future in asked.values():
             self._answer(future)
 
-    def reader(self, offsets: Offsets) -> KafkaReader:
+    def reader(self, offsets: Offsets, epochs: Epochs | None = None) -> KafkaReader:
         """Return a reader; its fetches are sized so that a round over all partitions fits."""
-        return _built(lambda: KafkaReader(self._shared, self.group, self._client, offsets))
+        return _built(lambda: KafkaReader(self._shared, self.group, self._client, offsets, epochs))
 
     def producer(self) -> KafkaProducer:
         """Return a producer."""

@@ -6,9 +6,10 @@ Every element's error is looked at; cursors never come from the client's positio
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import repeat
+from itertools import groupby, repeat
 from operator import itemgetter
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from service.stream.broker import EndOfPartition, Fetched, OutOfRange, Run, Trouble
-from service.stream.records import TP, Offsets, Record
+from service.stream.records import TP, Epochs, Offsets, Record
 
 _OURS: dict[str, Any] = {
     "enable.auto.commit": False,
@@ -30,6 +31,7 @@ _OURS: dict[str, Any] = {
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 16_384,
     "fetch.queue.backoff.ms": 1,
+    "fetch.error.backoff.ms": 500,  # see Cutter.put
     "fetch.max.bytes": 16 << 20,
     "fetch.wait.max.ms": 100,  # the end of a partition is heard of with an empty answer
 }
@@ -41,6 +43,8 @@ _GONE = (
     KafkaError.OFFSET_OUT_OF_RANGE,
     KafkaError._LOG_TRUNCATION,
 )
+
+_CUT_OFF = re.compile(r"truncation detected at offset (\d+).*?end offset is (-?\d+)")
 
 _error = Message.error
 _topic = Message.topic
@@ -64,6 +68,7 @@ class KafkaReader:
         group: str,
         client: Mapping[str, str],
         offsets: Offsets,
+        epochs: Epochs | None = None,
     ) -> None:
         each = _ROUND_BYTES // max(1, len(offsets))
         self.commit_failures = 0
@@ -82,13 +87,13 @@ class KafkaReader:
             }
         )
         self._consumer.assign([])
-        self.add(offsets)
+        self.add(offsets, epochs)
 
-    def add(self, offsets: Offsets) -> None:
-        """Begin to read these partitions at these offsets."""
+    def add(self, offsets: Offsets, epochs: Epochs | None = None) -> None:
+        """Begin to read these partitions at these offsets; see Reader.add."""
         self._partitions |= {tp: TopicPartition(*tp) for tp in offsets}
         self._topics = {topic for topic, _ in self._partitions}
-        begin = [TopicPartition(*tp, offset) for tp, offset in offsets.items()]
+        begin = [_place(tp, offset, (epochs or {}).get(tp)) for tp, offset in offsets.items()]
         if begin:
             self._consumer.incremental_assign(begin)
 
@@ -156,14 +161,24 @@ class KafkaReader:
             self.commit_failures += 1
 
 
+def _place(tp: TP, offset: int, epoch: int | None) -> TopicPartition:
+    if epoch is None:
+        return TopicPartition(*tp, offset)
+    return TopicPartition(*tp, offset, leader_epoch=epoch)
+
+
 def _signal(message: Message) -> Fetched:
     error = message.error()
     assert error is not None, "a signal is an error"
     topic, partition, offset = message.topic(), message.partition(), message.offset()
-    if topic is not None and partition is not None and offset is not None:
-        if error.code() == KafkaError._PARTITION_EOF:
+    if topic is not None and partition is not None:
+        if error.code() == KafkaError._PARTITION_EOF and offset is not None:
             return EndOfPartition(topic, partition, offset)
         if error.code() in _GONE:
+            # of a log that was cut off the client tells the offsets in words only
+            said = _CUT_OFF.search(error.str())
+            if said is not None:
+                return OutOfRange(topic, partition, int(said[1]), max(0, int(said[2])))
             return OutOfRange(topic, partition, offset)
     return Trouble(error.name(), error.str(), topic)
 
@@ -184,7 +199,11 @@ def _runs(messages: list[Message], *, one_topic: bool) -> Iterator[Run]:
         edges = np.flatnonzero(np.diff(places[order])) + 1
     start = 0
     for end in [*edges.tolist(), len(messages)]:
-        yield _run(messages[start:end])
+        run = messages[start:end]
+        if run[0].leader_epoch() == run[-1].leader_epoch():
+            yield _run(run)
+        else:
+            yield from (_run(list(same)) for _, same in groupby(run, Message.leader_epoch))
         start = end
 
 
@@ -204,4 +223,6 @@ def _run(messages: list[Message]) -> Run:
     headers = list(map(_headers, messages))
     if any(headers):
         columns.append(None if found is None else tuple(found) for found in headers)
-    return Run(topic, partition, list(map(Record, *columns)), times_ms)
+    epoch = messages[0].leader_epoch()
+    records = list(map(Record, *columns))
+    return Run(topic, partition, records, times_ms, -1 if epoch is None else epoch)

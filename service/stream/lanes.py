@@ -10,12 +10,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterable
 from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.stream.records import TP, Record
+from service.stream.records import TP, Epochs, Record
 
 UNKNOWN = -(2**63)
 """The limit of a lane that was never heard."""
@@ -30,7 +31,7 @@ _offset = attrgetter("offset")
 class Lane:
     """The buffered records of one partition."""
 
-    def __init__(self, partition: TP, offset: int, now_s: float) -> None:
+    def __init__(self, partition: TP, offset: int, now_s: float, epoch: int = -1) -> None:
         self.partition = partition
         self.rank = 0
         """Place among all lanes by (topic, partition); decides between equal times."""
@@ -38,6 +39,8 @@ class Lane:
         """What is fetched next."""
         self.heard_s = now_s
         """When a record was last heard of, or reading began."""
+        self.put_s = now_s
+        """When records last came."""
         self.at_end = False
         """Nothing readable is behind `next_offset`, as far as heard."""
         self.end_offset = -1
@@ -50,6 +53,14 @@ class Lane:
         """Not read at the moment, because it has more than its share."""
         self.lost = False
         """The broker refused `next_offset`; nothing more comes until somebody decides."""
+        self.cut_off_at: int | None = None
+        """Where the log was cut off, if that is why it is lost."""
+        self.epoch = epoch
+        """Leader epoch of the newest record that was put; -1 where the broker tells none."""
+        self.taken_epoch = epoch
+        """Leader epoch of the last record that was taken."""
+        self._epochs: deque[tuple[int, int]] = deque()
+        """Where the epoch changes among the buffered records: first offset, epoch."""
         self.limit = UNKNOWN
         self.corrected = False
         """Some buffered record is ordered by another time than its timestamp."""
@@ -67,7 +78,9 @@ class Lane:
         """When the first buffered record arrived. Only for a lane that holds records."""
         return self._arrivals[0][1]
 
-    def put(self, records: list[Record], times: NDArray[np.int64], now_s: float) -> None:
+    def put(
+        self, records: list[Record], times: NDArray[np.int64], now_s: float, epoch: int = -1
+    ) -> None:
         """Append records that follow the ones before."""
         self._make_room(len(records))
         tail = len(self._records)
@@ -77,7 +90,10 @@ class Lane:
         self.limit = max(self.limit, newest) if self._head < tail else newest
         self._arrivals.append((self._taken + len(self), now_s))
         self.next_offset = records[-1].offset + 1
-        self.heard_s = now_s
+        if epoch != self.epoch:
+            self._epochs.append((records[0].offset, epoch))
+            self.epoch = epoch
+        self.heard_s = self.put_s = now_s
         self._flow = self._flow * math.exp((self._flow_s - now_s) / FLOW_S) + len(records)
         self._flow_s = now_s
         self.at_end = False
@@ -116,6 +132,8 @@ class Lane:
         self._taken += count
         while self._arrivals and self._arrivals[0][0] <= self._taken:
             self._arrivals.popleft()
+        while self._epochs and self._epochs[0][0] <= records[-1].offset:
+            self.taken_epoch = self._epochs.popleft()[1]
         if not len(self):
             self.limit = int(times[-1])
             self.corrected = False
@@ -132,6 +150,8 @@ class Lane:
         self._head = 0
         self.next_offset, self.heard_s = offset, now_s
         self.at_end = self.lost = self.parked = False
+        self.cut_off_at, self.epoch, self.taken_epoch = None, -1, -1
+        self._epochs.clear()
 
     def _let_go(self) -> None:
         """Drop what was taken once it is half of what is held."""
@@ -147,3 +167,8 @@ class Lane:
             grown = np.empty(max(need, 2 * len(self._times)), dtype=np.int64)
             grown[: len(self._records)] = self._times[: len(self._records)]
             self._times = grown
+
+
+def epochs_of(lanes: Iterable[Lane]) -> Epochs:
+    """Return what leader epochs the lanes were read under, where they are known."""
+    return {lane.partition: lane.epoch for lane in lanes if lane.epoch >= 0}

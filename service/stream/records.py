@@ -16,6 +16,10 @@ TP = tuple[str, int]
 Offsets = dict[TP, int]
 """The next offset of each partition."""
 
+Epochs = dict[TP, int]
+"""Per partition the leader epoch of the last record before its cursor. Kept with the cursor, it
+shows whether the log was cut off before the cursor and goes on with other records."""
+
 Headers = tuple[tuple[str, bytes | None], ...]
 
 Trigger = Literal["size", "time", "flush"]
@@ -47,10 +51,13 @@ class Cut(msgspec.Struct, frozen=True):
     trigger: Trigger
     selection: list[int]
     """Indices into `records` in the order they were taken (the order of the merge)."""
+    epochs: Epochs = {}
+    """Leader epochs of the partitions that moved, where the broker tells them."""
 
 
 class DataLoss(msgspec.Struct, frozen=True):
-    """Records at the cursor cannot be read any more. `available_high` is exclusive."""
+    """Records at the cursor cannot be read any more. `available_high` is exclusive; in a log that
+    was cut off it is where: from there on the records are others, or none."""
 
     topic: str
     partition: int

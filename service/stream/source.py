@@ -3,7 +3,8 @@
 One thread uses it; the clock is injected. Nothing is learned, decoded or stored here. `cursors`
 are the offsets after the records handed out in cuts: always offset + 1 of a record, never a
 client's position. What is fetched ahead stays in the buffer, so a replay (`read_range`) goes over
-into live reading without reading anything twice.
+into live reading without reading anything twice. Records that come after a pause wait until a
+later look at the topic has shown that it is still the same one, two seconds at most.
 
 A loss is handed out again at every call until `skip_to` decides about it. It is told when nothing
 readable is buffered before it, so `wanted` is the cursor.
@@ -15,13 +16,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from service.errors import BrokerAway, TopicMissing
+from service.errors import BrokerAway
 from service.stream.broker import Broker, EndOfPartition, OutOfRange, Run, Trouble
 from service.stream.cutter import Cutter
-from service.stream.lanes import Lane
-from service.stream.records import TP, Cut, DataLoss, Offsets, PartitionAdded
+from service.stream.lanes import Lane, epochs_of
+from service.stream.news import News
+from service.stream.records import TP, Cut, DataLoss, Epochs, Offsets, PartitionAdded
+from service.stream.silence import Silence
 from service.stream.troubles import Troubles
-from service.stream.watch import Watch, loss
+from service.stream.watch import Watch
 
 __all__ = ["Cut", "DataLoss", "PartitionAdded", "Source"]
 
@@ -49,6 +52,8 @@ class Source:
         wall_ms: Callable[[], int] = _wall_ms,
         discovery_s: float = 10.0,
         topic_ids: Mapping[str, str | None] | None = None,
+        epochs: Epochs | None = None,
+        silent_s: float = 30.0,
     ) -> None:
         self.cursors: Offsets = dict(cursors)
         self.records_fetched = 0
@@ -61,14 +66,14 @@ class Source:
             batch_rows=batch_rows, linger_s=linger_s, buffer_records=buffer_records
         )
         self._watch = Watch(broker, topics, topic_ids or {}, discovery_s)
-        self._losses: dict[TP, DataLoss] = {}
-        self._found: list[PartitionAdded] = []
         self._troubles = Troubles()
-        self._left_s = clock()
+        self._news = News(broker, self._watch, self._cutter, self._troubles)
+        self._silence, self._commits_failed = Silence(silent_s), 0
+        self._left_s = self._listened_s = clock()
         reading = {tp: offset for tp, offset in cursors.items() if tp[0] in set(topics)}
         for tp, offset in reading.items():
-            self._cutter.start(tp, offset, self._left_s)
-        self._reader = broker.reader(reading)
+            self._cutter.start(tp, offset, self._left_s, (epochs or {}).get(tp, -1))
+        self._reader = broker.reader(reading, epochs_of(self._cutter.lanes))
 
     @property
     def topic_ids(self) -> dict[str, str | None]:
@@ -81,9 +86,14 @@ class Source:
         return self._troubles.counts
 
     @property
+    def silences(self) -> Counter[TP]:
+        """How often the reader was opened anew because a partition was silent."""
+        return self._silence.counts
+
+    @property
     def commit_failures(self) -> int:
         """Commits that Kafka refused or never answered."""
-        return self._reader.commit_failures
+        return self._commits_failed + self._reader.commit_failures
 
     @property
     def survey_failures(self) -> int:
@@ -102,19 +112,22 @@ class Source:
 
     def next_cut(self, timeout_s: float) -> Cut | DataLoss | PartitionAdded | None:
         """Return the next cut, or what came instead; None when nothing was due in time."""
-        now = self._clock()
-        deadline = now + timeout_s
+        deadline = (now := self._clock()) + timeout_s
         if now - self._left_s > _AWAY_S:
             self._cutter.returned(now)
+        self._listened_s += now - self._left_s
         try:
             while True:
                 now = self._clock()
                 if (signal := self._signal(now)) is not None:
                     return signal
-                cut = self._cutter.full_cut(now)
+                self._listen(now)
+                cut = self._cutter.full_cut(now) if self._watch.proven(now) else None
                 room = self._cutter.room
                 more = cut is None and room > 0 and self._fetch(min(_CHUNK, room), 0.0)
-                if cut is not None or (cut := self._cutter.cut(now)) is not None:
+                if cut is None and self._watch.proven(now):
+                    cut = self._cutter.cut(now)
+                if cut is not None:
                     self.cursors.update(cut.next_offsets)
                     self._unpark(now)
                     return cut
@@ -142,12 +155,13 @@ class Source:
             waiting = [tp for tp, end in next_offsets.items() if not self._has_all(tp, end)]
             for tp in waiting:
                 if self._lane(tp).lost:
-                    return self._loss(tp)
+                    return self._news.loss_of(self._lane(tp))
             if not waiting:
                 taken = self._cutter.take_before(next_offsets)
                 self.cursors.update(next_offsets)
                 self._unpark(now)
-                return Cut(taken.records, dict(next_offsets), "flush", taken.selection)
+                taken.next_offsets.update(next_offsets)
+                return taken
             if now >= deadline:
                 return self._overdue(waiting, next_offsets)
             self._unpark(now, waiting)
@@ -171,11 +185,7 @@ class Source:
         lane = self._lane(partition)
         if not lane.parked:
             self._reader.remove([partition])
-        if (told := self._losses.pop(partition, None)) is not None and told.reason in (
-            "recreated",
-            "topic_missing",
-        ):
-            self._watch.accept(partition[0])
+        self._news.decided(partition)
         self._cutter.restart(partition, offset, self._clock())
         self._reader.add({partition: offset})
         self.cursors[partition] = offset
@@ -211,35 +221,23 @@ class Source:
 
     def _signal(self, now_s: float) -> DataLoss | PartitionAdded | None:
         """Return what must be told before any cut."""
-        for event in self._watch.poll(now_s, self.cursors):
-            if isinstance(event, DataLoss):
-                self._losses.setdefault((event.topic, event.partition), event)
-            else:
-                self._found.append(event)
-        for lane in self._cutter.lanes:
-            if lane.lost and not len(lane) and lane.partition not in self._losses:
-                self._look_up(lane)
-        if self._losses:
-            return next(iter(self._losses.values()))
-        while self._found:
-            added = self._found.pop(0)
-            if (added.topic, added.partition) not in self.cursors:
-                self.add_partition(added.topic, added.partition, added.start)
-                return added
-        return None
+        told = self._news.next(now_s, self.cursors)
+        if isinstance(told, PartitionAdded):
+            self.add_partition(told.topic, told.partition, told.start)
+        return told
 
-    def _look_up(self, lane: Lane) -> None:
-        try:
-            self._losses[lane.partition] = self._loss(lane.partition)
-        except BrokerAway as error:
-            self._troubles.note(Trouble("BROKER_AWAY", str(error)), self._clock())
-
-    def _loss(self, partition: TP) -> DataLoss:
-        wanted = self._lane(partition).next_offset
-        try:
-            return loss(partition, wanted, self._broker.watermarks(partition))
-        except TopicMissing:
-            return DataLoss(*partition, "topic_missing", wanted, 0, 0)
+    def _listen(self, now_s: float) -> None:
+        """Open the reader anew where a partition is silent although there is more."""
+        listened_s, self._listened_s = now_s - self._listened_s, now_s
+        highs = self._watch.highs if self._watch.answers else {}
+        if self._silence.over(self._cutter.lanes, highs, listened_s):
+            self._commits_failed += self._reader.commit_failures
+            self._reader.close()
+            read = [lane for lane in self._cutter.lanes if not lane.parked]
+            for lane in read:
+                lane.more(now_s)
+            places = {lane.partition: lane.next_offset for lane in read}
+            self._reader = self._broker.reader(places, epochs_of(read))
 
     def _fetch(self, most: int, timeout_s: float, *, fill: bool = False) -> bool:
         """Take in what is there; true when more may be waiting."""
@@ -249,7 +247,8 @@ class Source:
             if isinstance(item, Run):
                 count += len(item.records)
                 self.records_fetched += len(item.records)
-                self._cutter.put(item, now, wall_ms)
+                if self._cutter.put(item, now, wall_ms):
+                    self._watch.prove(now)
             else:
                 count += 1
                 self._note(item)
@@ -266,10 +265,12 @@ class Source:
                 self._watch.hurry()  # it may be gone
             return
         lane = self._cutter.lane((item.topic, item.partition))
-        if lane is None or lane.parked or item.offset < lane.next_offset:
+        if lane is None or lane.parked:
+            return
+        if item.offset is not None and item.offset < lane.next_offset:
             return
         if isinstance(item, OutOfRange):
-            lane.lost = True
+            lane.lost, lane.cut_off_at = True, item.cut_off_at
         elif not lane.at_end:
             lane.ended(item.offset, max(item.offset, self._reader.high(lane.partition) or 0))
 
@@ -293,7 +294,8 @@ class Source:
 
     def _unpark(self, now_s: float, needed: Sequence[TP] = ()) -> None:
         if ready := self._cutter.unpark(now_s, needed):
-            self._reader.add(ready)
+            lanes = [lane for tp in ready if (lane := self._cutter.lane(tp)) is not None]
+            self._reader.add(ready, epochs_of(lanes))
 
     def _wait(self, now_s: float, deadline_s: float) -> None:
         left = min(deadline_s - now_s, max(0.001, self._watch.wait_s(now_s)))
@@ -312,7 +314,7 @@ class Source:
 
     def _overdue(self, waiting: Sequence[TP], next_offsets: Offsets) -> DataLoss:
         for tp in waiting:
-            found = self._loss(tp)
+            found = self._news.loss_of(self._lane(tp))
             if found.reason == "topic_missing" or found.available_high < next_offsets[tp]:
                 return found
         raise BrokerAway(f"Kafka did not give the records before {next_offsets} in time")

@@ -1,8 +1,8 @@
 """Look at the topics from time to time: new partitions, retention, topics made anew or gone.
 
 Asks without waiting (Broker.survey); `poll` is called often and is cheap. Knows nothing of
-records. A topic must be missing twice in a row to count as gone, since metadata may be stale
-while brokers come back.
+records. A topic must be missing at every look for three seconds to count as gone, since metadata
+may be stale while brokers come back.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from service.errors import BrokerAway
 from service.stream.broker import Broker, Survey, TopicSurvey
 from service.stream.records import TP, DataLoss, Loss, Offsets, PartitionAdded
 
-_GONE_AFTER = 2
+_GONE_AFTER_S = 3.0
+_GONE_LOOK_S = 0.3
+_PROOF_S = 2.0
 _ANSWER_S = 10.0
 
 
@@ -38,7 +40,19 @@ class Watch:
         self._every_s = every_s
         self._due_s = float("-inf")
         self._pending: Callable[[float], Survey | None] | None = None
-        self._missing = dict.fromkeys(topics, 0)
+        self._missing_s: dict[str, float] = {}
+        self._begun = self._ended = self._wanted = 0
+        self._asked_s = float("-inf")
+
+    def proven(self, now_s: float) -> bool:
+        """Whether a look that began after `prove` has ended, or took too long to wait for."""
+        return self._ended >= self._wanted or now_s - self._asked_s > _PROOF_S
+
+    def prove(self, now_s: float) -> None:
+        """Look again, at once: what came just now may be of another topic of that name."""
+        if self._ended >= self._wanted:  # else one is under way: nothing waits for ever
+            self._wanted, self._asked_s = self._begun + 1, now_s
+            self.hurry()
 
     def hurry(self) -> None:
         """Look again at the next poll."""
@@ -54,20 +68,21 @@ class Watch:
             if now_s < self._due_s:
                 return []
             self._pending = self._broker.survey(self._topics)
+            self._begun += 1
         try:
             survey = self._pending(0.0)
         except BrokerAway:
             self.failures += 1
             self.answers = False
-            self._pending, self._due_s = None, now_s + self._every_s
+            self._looked(now_s)
             return []
         if survey is None:
             return []
         self.answers = True
-        self._pending, self._due_s = None, now_s + self._every_s
+        self._looked(now_s)
         found: list[PartitionAdded | DataLoss] = []
         for topic, seen in survey.items():
-            if self._is_gone(topic, seen):
+            if self._is_gone(topic, seen, now_s):
                 found += self._losses(topic, "topic_missing", seen, cursors)
             elif seen is not None and self._is_another(topic, seen):
                 found += self._losses(topic, "recreated", seen, cursors)
@@ -99,14 +114,21 @@ class Watch:
     def accept(self, topic: str) -> None:
         """Take the topic as it is now; its identity is adopted anew."""
         self.topic_ids[topic] = None
-        self._missing[topic] = 0
+        self._missing_s.pop(topic, None)
         self.hurry()
 
-    def _is_gone(self, topic: str, seen: TopicSurvey | None) -> bool:
-        self._missing[topic] = 0 if seen is not None else self._missing[topic] + 1
-        if self._missing[topic] == 1:
+    def _looked(self, now_s: float) -> None:
+        self._pending, self._due_s = None, now_s + self._every_s
+        self._ended = self._begun
+        if self._wanted > self._begun:
             self.hurry()
-        return self._missing[topic] >= _GONE_AFTER
+
+    def _is_gone(self, topic: str, seen: TopicSurvey | None, now_s: float) -> bool:
+        if seen is not None:
+            self._missing_s.pop(topic, None)
+            return False
+        self._due_s = min(self._due_s, now_s + _GONE_LOOK_S)
+        return now_s - self._missing_s.setdefault(topic, now_s) >= _GONE_AFTER_S
 
     def _is_another(self, topic: str, seen: TopicSurvey) -> bool:
         known = self.topic_ids[topic]

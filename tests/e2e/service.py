@@ -51,11 +51,15 @@ def free_port() -> int:
 class Topic:
     """A fresh topic on a broker, and what tests do to it."""
 
-    def __init__(self, bootstrap: str, partitions: int = 1, name: str | None = None) -> None:
+    def __init__(
+        self, bootstrap: str, partitions: int = 1, name: str | None = None, copies: int = 1,
+        settings: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.bootstrap = bootstrap
         self.name = name or f"t-{uuid.uuid4().hex[:10]}"
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
-        made = self.admin.create_topics([NewTopic(self.name, partitions, 1)])
+        new = NewTopic(self.name, partitions, copies, config=settings or {})
+        made = self.admin.create_topics([new])
         made[self.name].result(30)
         self.partitions = partitions
         self.sent = 0

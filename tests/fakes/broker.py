@@ -25,7 +25,7 @@ from service.stream.broker import (
     TopicSurvey,
     Trouble,
 )
-from service.stream.records import TP, Headers, Offsets, Record
+from service.stream.records import TP, Epochs, Headers, Offsets, Record
 
 
 class FakeClock:
@@ -53,6 +53,18 @@ class FakePartition:
     high: int = 0
     stable: int | None = None
     """First offset of an open transaction: nothing from there on is readable."""
+
+    epochs: list[tuple[int, int]] = field(default_factory=lambda: [(0, 0)])
+    """Leader epochs: (first offset, epoch), in order."""
+
+    def epoch_of(self, offset: int) -> int:
+        return [epoch for first, epoch in self.epochs if first <= offset][-1]
+
+    def parted(self, epoch: int) -> int | None:
+        """Where the records of this epoch and of those before it end; None: with the log."""
+        if epoch < 0:
+            return None
+        return next((first for first, known in self.epochs if known > epoch), None)
 
     @property
     def end(self) -> int:
@@ -83,6 +95,11 @@ class FakeBroker:
         self.topics_refused = False
         self.reading_order: Callable[[list[TP]], list[TP]] = sorted
         self.troubles: list[Trouble] = []
+        self.deaf: set[TP] = set()
+        """What readers hear nothing of, until one is opened anew."""
+        self.readers = 0
+        self.survey_s = 0.0
+        """How long a survey takes."""
         self._committed: Offsets = {}
         self._ids = count(1)
 
@@ -132,6 +149,14 @@ class FakeBroker:
         log.high = high
         log.records = [record for record in log.records if record.offset < high]
 
+    def elect_unclean(self, place: TP, end: int) -> None:
+        """A replica that had records up to `end` only becomes the leader."""
+        self.truncate(place, end)
+        log = self._log(place)
+        newest = log.epochs[-1][1]
+        log.epochs = [(first, epoch) for first, epoch in log.epochs if first < end or first == 0]
+        log.epochs.append((end, newest + 1))
+
     def add_partitions(self, topic: str, total: int) -> None:
         partitions = self.topics[topic].partitions
         partitions += [FakePartition() for _ in range(total - len(partitions))]
@@ -163,8 +188,12 @@ class FakeBroker:
         return {tp: self._committed[tp] for tp in partitions if tp in self._committed}
 
     def survey(self, topics: Sequence[str]) -> Callable[[float], Survey | None]:
+        due_s = self.clock() + self.survey_s
+
         def answer(timeout_s: float) -> Survey | None:
             self._ask()
+            if self.clock() < due_s:
+                return None
             return {topic: self._seen(topic) for topic in topics}
 
         return answer
@@ -179,8 +208,10 @@ class FakeBroker:
             fresh = [FakePartition() for _ in range(partitions)]
             self.topics[topic] = FakeTopic(f"id-{next(self._ids)}", fresh)
 
-    def reader(self, offsets: Offsets) -> FakeReader:
-        return FakeReader(self, offsets)
+    def reader(self, offsets: Offsets, epochs: Epochs | None = None) -> FakeReader:
+        self.readers += 1
+        self.deaf.clear()
+        return FakeReader(self, offsets, epochs)
 
     def producer(self) -> FakeProducer:
         return FakeProducer(self)
@@ -214,7 +245,7 @@ class FakeBroker:
 class FakeReader:
     """Hands out what lies ready, one partition after the other."""
 
-    def __init__(self, broker: FakeBroker, offsets: Offsets) -> None:
+    def __init__(self, broker: FakeBroker, offsets: Offsets, epochs: Epochs | None = None) -> None:
         self.commit_failures = 0
         self.removed: list[TP] = []
         self._broker = broker
@@ -222,16 +253,18 @@ class FakeReader:
         self._ended: dict[TP, int] = {}
         self._highs: dict[TP, int] = {}
         self._lost: set[TP] = set()
-        self.add(offsets)
+        self._epochs: Epochs = {}
+        self.add(offsets, epochs)
 
-    def add(self, offsets: Offsets) -> None:
+    def add(self, offsets: Offsets, epochs: Epochs | None = None) -> None:
         for place, offset in offsets.items():
             assert place not in self._next, f"{place} is read already"
             self._next[place] = offset
+            self._epochs[place] = (epochs or {}).get(place, -1)
 
     def remove(self, partitions: Collection[TP]) -> None:
         for place in partitions:
-            del self._next[place]
+            del self._next[place], self._epochs[place]
             self._ended.pop(place, None)
             self._lost.discard(place)
             self.removed.append(place)
@@ -267,17 +300,24 @@ class FakeReader:
         except TopicMissing:
             return []
         offset = self._next[place]
-        if place in self._lost:
+        if place in self._lost or place in self._broker.deaf:
             return []
+        cut_off_at = log.parted(self._epochs[place])
+        if cut_off_at is not None and cut_off_at < offset:
+            self._lost.add(place)
+            return [OutOfRange(*place, offset, cut_off_at)]
         if not log.low <= offset <= log.high:
             self._lost.add(place)
             return [OutOfRange(*place, offset)]
         self._highs[place] = log.high
         records = log.readable(offset, room)
         if records:
-            self._next[place] = records[-1].offset + 1
             self._ended.pop(place, None)
-            return [Run(*place, records, [record.timestamp_ms for record in records])]
+            epoch = log.epoch_of(records[0].offset)
+            records = [r for r in records if log.epoch_of(r.offset) == epoch]
+            self._next[place] = records[-1].offset + 1
+            self._epochs[place] = epoch
+            return [Run(*place, records, [record.timestamp_ms for record in records], epoch)]
         if self._ended.get(place) == log.end:
             return []
         self._ended[place] = log.end

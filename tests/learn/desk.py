@@ -28,7 +28,7 @@ from service.learn.tools import Tools
 from service.metrics import Metrics
 from service.model.recipe import Recipe
 from service.settings import GuardSettings, KafkaSettings
-from service.stream.records import Cut, Offsets, Record
+from service.stream.records import Cut, Epochs, Offsets, Record
 from service.weights.journal import Journal
 from service.weights.live_reader import LiveReader
 from service.weights.live_writer import LiveWriter
@@ -59,6 +59,9 @@ class _Range:
         found = [r for r in self._topic if self._cursor <= r.offset < end]
         self._cursor = end
         return found
+
+    def expect(self, epochs: Epochs) -> None:
+        """There is one leader."""
 
     def close(self) -> None:
         """Nothing to let go of."""

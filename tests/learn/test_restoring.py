@@ -9,6 +9,7 @@ import pytest
 from service.errors import DataLost
 from service.learn import restore
 from service.learn.learner import Learner, nested
+from service.learn.losses import new_epochs
 from service.learn.opening import RangeSource
 from service.learn.restore import Journaling, Policy, Restored
 from service.stream.records import Cut
@@ -58,6 +59,7 @@ class Home:
         self.journal.append({
             "version": step.version, "kind": "cut", "next": nested(cut.next_offsets),
             "records": step.records, "keys": step.keys, "loss": step.loss,
+            "epochs": nested(new_epochs(self.learner.standing, cut.epochs)),
         })  # fmt: skip
 
     def note(self, kind: str, **rest: object) -> None:
@@ -69,6 +71,7 @@ class Home:
         return Source(
             self.broker, ["t"], dict(learner.standing.cursors), batch_rows=100, linger_s=0.01,
             buffer_records=1000, clock=self.broker.clock, wall_ms=self.broker.clock.wall_ms,
+            epochs=dict(learner.standing.epochs),
         )  # fmt: skip
 
     def restart(
@@ -80,7 +83,9 @@ class Home:
         restored = restore.restore(
             recipe(), self.journal, self.snapshots, {"cpu": cpu},
             Policy(power_lost, skip_lost, ()),
-            lambda of: RangeSource(self.source(of), threading.Event(), lambda _: None),
+            lambda of: RangeSource(
+                self.source(of), threading.Event(), lambda _: None, dict(of.standing.epochs)
+            ),
             lambda *_: None,
         )  # fmt: skip
         self.learner = restored.learner
@@ -183,6 +188,35 @@ def test_what_cannot_be_redone_is_given_up_and_what_the_operator_said_still_hold
     assert before.lineage != after.lineage
     again = home.restart(skip_lost=True).learner.standing
     assert after == again
+
+
+def test_f21_a_journaled_cut_that_was_cut_off_and_written_anew_is_a_loss(home):
+    """The same offsets under a newer leader epoch are other records: not learned in their stead.
+    With leave to skip, the last version before them goes on."""
+    home.broker.elect_unclean(("t", 0), 15)
+    for record in records(20, 99):
+        home.broker.append(("t", 0), record.value)
+
+    with pytest.raises(DataLost, match="cut off before offset 20, and others were written"):
+        home.restart()
+    restored = home.restart(skip_lost=True)
+
+    assert {("t", 0): 10, ("t", 1): 10} == restored.learner.standing.cursors
+    assert restored.replayed.diverged_at is None
+    home.learn(1)
+    assert {("t", 0): 36, ("t", 1): 10} == home.learner.standing.cursors
+    assert 46 == home.learner.events_learned
+    assert {("t", 0): 1, ("t", 1): 0} == home.learner.standing.epochs
+
+
+def test_f21_a_new_leader_that_lost_nothing_changes_nothing(home):
+    """Its records have a newer epoch, and the journal says so."""
+    home.broker.elect_unclean(("t", 0), 20)
+    home.learn(10)
+    before = home.learner.standing
+
+    assert before == home.restart().learner.standing
+    assert {("t", 0): 1, ("t", 1): 0} == before.epochs
 
 
 def test_a_divergence_is_saved_before_it_is_built_upon(home):

@@ -271,6 +271,25 @@ class TestReading:
 
         assert list(range(7, 300)) == [record.offset for record in records]
 
+    def test_reading_goes_on_under_the_leader_epoch_that_was_told(self, lab: Lab) -> None:
+        """
+        Where the broker tells epochs, giving one back finds the log as it was.
+        """
+        place = (lab.topic(), 0)
+        write(lab, place, [b"a", b"b"])
+        reader = lab.broker.reader({place: 0})
+        found = fetch_until(lab, reader, lambda found: any(isinstance(r, Run) for r in found))
+        reader.close()
+        epoch = next(run.epoch for run in found if isinstance(run, Run))
+        write(lab, place, [b"c"])
+
+        reader = lab.broker.reader({place: 2}, {place: epoch} if epoch >= 0 else None)
+        records, _ = read_to_end(lab, reader)
+        reader.close()
+
+        assert epoch >= 0 or lab.kind == "embedded"
+        assert [b"c"] == [record.value for record in records]
+
 
 class TestLoss:
     def test_deleted_records_are_out_of_range(self, lab: Lab) -> None:
