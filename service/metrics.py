@@ -78,6 +78,11 @@ METRICS: tuple[Declared, ...] = (
         "Offsets passed over without learning their records.",
         ("reason",),
     ),
+    Declared(
+        "headwater_crash_suspect_deaths",
+        "gauge",
+        "Deaths in a row with the same records in hand; 0 when they got through.",
+    ),
     Declared("headwater_snapshots_total", "counter", "Snapshots by result.", ("result",)),
     Declared(
         "headwater_http_requests_total",

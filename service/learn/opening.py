@@ -22,6 +22,7 @@ from service.learn.learner import Learner
 from service.learn.losses import said
 from service.learn.reach import RangeReader, reach
 from service.learn.saving import Saver
+from service.learn.suspect import LEARNING, InHand, Suspects, Watched
 from service.learn.telemetry import Telemetry
 from service.model.recipe import Recipe
 from service.settings import Settings, runtime_directory
@@ -52,6 +53,7 @@ class Store(msgspec.Struct):
     snapshots: Snapshots
     saver: Saver
     environment: dict[str, str]
+    suspects: Suspects
 
 
 class Sources:
@@ -178,7 +180,10 @@ def _frozen(learner: Learner, sources: Sources, store: Store, beat: Beat) -> Lea
     if version is None:
         return None
     try:
-        frozen = reach(version, store.journal, store.snapshots, sources.ranges, _shown(beat))
+        frozen = reach(
+            version, store.journal, store.snapshots, _watched(sources, store),
+            _shown(beat, store.suspects.in_hand),
+        )  # fmt: skip
     except (SnapshotInvalid, DataLost) as error:
         _log.error("frozen_version_lost", version=version, why=str(error))
         return None
@@ -212,7 +217,7 @@ def _restore(
     restored = restore.restore(
         Recipe.of(settings), store.journal, store.snapshots, store.environment,
         restore.Policy(power_lost, settings.kafka.on_data_loss == "skip", accept_removed),
-        sources.ranges, _shown(beat),
+        _watched(sources, store), _shown(beat, store.suspects.in_hand),
     )  # fmt: skip
     for note in restored.notes:
         _log.warning("restored_note", note=note)
@@ -225,11 +230,16 @@ def _restore(
     return restored
 
 
-def _shown(beat: Beat) -> Callable[[float, Learner], None]:
+def _watched(sources: Sources, store: Store) -> Callable[[Learner], RangeReader]:
+    return lambda of: Watched(sources.ranges(of), of.standing.cursors, store.suspects)
+
+
+def _shown(beat: Beat, in_hand: InHand) -> Callable[[float, Learner], None]:
     shown_s = 0.0
 
     def show(done: float, learner: Learner) -> None:
         nonlocal shown_s
+        in_hand.release(LEARNING)
         now = time.monotonic()
         if now - shown_s > 0.2 or done == 1.0:
             shown_s = now

@@ -28,7 +28,7 @@ from service.errors import (
     Problem,
     TopicMissing,
 )
-from service.learn import loop, warm
+from service.learn import inquest, loop, warm
 from service.learn.acts import Acts
 from service.learn.burial import Burial
 from service.learn.commands import Commands, Refused, Reply
@@ -38,9 +38,11 @@ from service.learn.keeping import Keeper
 from service.learn.losses import Losses
 from service.learn.opening import Sources, Stopped, Store, kafka_of, open_learner
 from service.learn.orders import Orders
+from service.learn.probe import Command
 from service.learn.publishing import Publisher
 from service.learn.reach import reach
 from service.learn.saving import Saver
+from service.learn.suspect import Suspects
 from service.learn.telemetry import Telemetry
 from service.learn.tools import Tools
 from service.metrics import Metrics
@@ -63,6 +65,7 @@ _PULSE_S = 0.5
 class Options:
     """What the command line says beside the settings."""
 
+    probe: Command
     exit_on_halt: bool = False
     accept_removed: Collection[str] = ()
 
@@ -153,6 +156,9 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
                 learner, frozen = open_learner(
                     settings, broker, sources, store, door.beat, telemetry, options.accept_removed
                 )
+                inquest.examine(
+                    learner, store, sources, broker, options.probe, door.beat, stop.is_set
+                )
             except Stopped:
                 return
             except DataLost as loss:
@@ -180,18 +186,27 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
                 version, store.journal, store.snapshots, sources.ranges, told
             ),
             tell=_tell,
-            open_inbox=lambda now: Inbox(sources.live(now), now.decode),
+            open_inbox=lambda now: Inbox(
+                sources.live(now), now.decode, in_hand=store.suspects.in_hand
+            ),
             topic_id=broker.topic_id,
+            in_hand=store.suspects.in_hand,
             exit_on_halt=options.exit_on_halt,
             should_stop=stop.is_set,
         )
         acts = Acts(learner, frozen, tools)
+        _show_deaths(telemetry.metrics, store.suspects, acts)
         stack.enter_context(telemetry.metrics.kept_in(runtime_at))
         _work(acts, Orders(acts, tools), door, stop, state_at)
 
 
 def _tell(by: str, turn: str, why: str) -> None:
     _log.warning("told", by=by, turn=turn, why=why)
+
+
+def _show_deaths(metrics: Metrics, suspects: Suspects, acts: Acts) -> None:
+    gauge = metrics.gauge("headwater_crash_suspect_deaths")
+    metrics.before_reading(lambda: gauge.set(float(suspects.deaths(acts.learner.standing.cursors))))
 
 
 def _work(acts: Acts, orders: Orders, door: Door, stop: threading.Event, state_at: Path) -> None:
@@ -262,4 +277,6 @@ def _open_store(settings: Settings, state_at: Path, stack: ExitStack) -> Store:
     environment = fingerprint()
     saver = Saver(snapshots, journal, environment)
     stack.callback(saver.close)
-    return Store(state_at, journal, snapshots, saver, environment)
+    suspects = Suspects(state_at, power_lost=lost_power)
+    stack.callback(suspects.close)
+    return Store(state_at, journal, snapshots, saver, environment, suspects)
