@@ -168,6 +168,11 @@ class Suspects:
         alive = [s.deaths for s in self._counts.suspects if not s.passed(cursors)]
         return max(alive, default=0)
 
+    def take_up(self, suspect: Suspect) -> None:
+        """Suspect a range, as if the learner had died there."""
+        self._counts.suspects.append(suspect)
+        self._write()
+
     def forget(self, suspects: Sequence[Suspect]) -> None:
         """Suspect these no more."""
         if suspects:
