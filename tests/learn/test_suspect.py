@@ -61,7 +61,9 @@ def test_what_a_killed_process_had_in_hand_is_read_by_the_next(tmp_path):
     line = [sys.executable, "-c", DIES.format(directory=str(tmp_path))]
     assert -9 == subprocess.run(line, timeout=60, check=False).returncode
 
-    assert {"t, partition 0, offsets 10 to 19; t, partition 1, offsets 5 to 8": 1} == known(tmp_path)
+    assert {"t, partition 0, offsets 10 to 19; t, partition 1, offsets 5 to 8": 1} == known(
+        tmp_path
+    )
 
 
 def test_a_run_that_ends_with_empty_hands_accuses_nobody(tmp_path):
