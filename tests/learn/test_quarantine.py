@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.learn.history import Replayed, redo
+from service.learn.history import Replayed, kept, redo, restore_kept
 from service.learn.learner import standing_of
 from service.model.prequential import OUTCOMES
 from tests.learn.cuts import learner, record, records, take
@@ -75,6 +75,25 @@ def test_places_behind_the_cursors_cost_nothing_and_stay_known():
 
     assert {"learned": 10} == take(of, records(10, 10)).counts
     assert 2 == len(of.standing.quarantined)
+
+
+def test_what_was_set_aside_stays_aside_when_the_weights_go_back():
+    """A rollback or a freeze to a version before it does not bring the killer back."""
+    of, back = redo(learner(), ENTRY, nothing, Replayed()), learner()
+
+    restore_kept(back.standing, json.loads(json.dumps(kept(of.standing))))
+
+    assert {("t", 0, 3), ("t", 0, 7)} == back.standing.quarantined
+
+
+def test_a_copy_of_a_learner_goes_its_own_way():
+    """What one sets aside, the other still learns."""
+    of = learner()
+    other = of.copy()
+
+    redo(other, ENTRY, nothing, Replayed())
+
+    assert (set(), 2) == (of.standing.quarantined, len(other.standing.quarantined))
 
 
 def test_a_topic_made_anew_has_other_records_at_these_offsets():

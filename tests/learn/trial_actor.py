@@ -6,7 +6,7 @@ import json
 import sys
 import time
 
-from service.learn import trial
+from service.learn import trials
 from service.learn.learner import Learner
 from tests.learn.cuts import learner, record
 
@@ -22,18 +22,18 @@ def deadly(self: Learner, records, decoded, next_offsets) -> None:
             case "hangs":
                 time.sleep(1e6)
             case "hungry":
-                bytearray(trial._available_bytes() + (1 << 30))
+                bytearray(trials._available_bytes() + (1 << 30))
 
 
 def main() -> None:
     """Try each kind alone."""
     Learner.take = deadly  # type: ignore[method-assign,assignment]
     Learner.decode = lambda self, records: None  # type: ignore[method-assign,assignment,return-value]
-    trial.PATIENCE_S = 0.5
+    trials.PATIENCE_S = 0.5
     found = {}
     for kind in KINDS:
-        trials = trial.Trials(learner(), [record(0, kind.encode())])
-        found[kind] = trials.dies(1, set())
+        tried = trials.Trials(learner(), [record(0, kind.encode())])
+        found[kind] = tried.dies(1, set())
     sys.stdout.write(json.dumps(found) + "\n")
 
 
