@@ -7,16 +7,12 @@ after six deaths in a row learning halts and names it; `headwater resume` begins
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-
 import structlog
 
 from service.errors import BrokerAway, DataLost, TopicMissing
 from service.learn import quarantine
 from service.learn.learner import Learner
 from service.learn.opening import Beat, Sources, Stopped, Store
-from service.learn.probe import Command, probe
 from service.learn.restore import Journaling
 from service.learn.suspect import DEATHS_TO_EXAMINE, DEATHS_TO_HALT, Suspect
 from service.learn.trials import Told
@@ -26,10 +22,7 @@ from service.stream.records import Offsets, Record
 _log = structlog.get_logger(__name__)
 
 
-def examine(  # noqa: PLR0913 - what is examined, with what, and whom it tells
-    learner: Learner, store: Store, sources: Sources, broker: Broker, command: Command, beat: Beat,
-    should_stop: Callable[[], bool],
-) -> None:  # fmt: skip
+def examine(learner: Learner, store: Store, sources: Sources, broker: Broker, beat: Beat) -> None:
     """Set aside what kills, or halt; whatever is decided is journaled. Raises Stopped."""
     suspects, standing = store.suspects, learner.standing
     suspects.drop_passed(standing.cursors)
@@ -41,8 +34,9 @@ def examine(  # noqa: PLR0913 - what is examined, with what, and whom it tells
         return
     beat("restoring", "reading again what was in hand when the learner died", None)
     records = _records(learner, sources, broker, worst)
-    told = _probed(learner, store, command, records, beat, should_stop)
-    if should_stop():
+    unread = Told(0, unclear="its records cannot be read")
+    told = store.prober.find(learner, records) if records else unread
+    if store.prober.should_stop():
         raise Stopped
     if not told.guilty:
         why = told.unclear or "in a trial all of it got through"
@@ -103,23 +97,3 @@ def _ends(worst: list[Suspect]) -> Offsets:
         for topic, partition, _, end in suspect.places:
             ends[topic, partition] = max(end, ends.get((topic, partition), 0))
     return ends
-
-
-def _probed(
-    learner: Learner, store: Store, command: Command, records: list[Record], beat: Beat,
-    should_stop: Callable[[], bool],
-) -> Told:  # fmt: skip
-    if not records:
-        return Told(0, unclear="its records cannot be read")
-    expected = 2 + math.ceil(math.log2(len(records) + 1)) + 3
-
-    def progress(trial: int) -> None:
-        most = max(expected, trial)
-        why = f"finding the event that kills the learner: trial {trial} of about {most}"
-        beat("restoring", why, round(trial / most, 4))
-
-    beat("restoring", "finding the event that kills the learner", None)
-    try:
-        return probe(command, store.state_at, learner, records, progress, should_stop)
-    except OSError as error:
-        return Told(0, unclear=f"no trial could be made: {error}")

@@ -20,10 +20,12 @@ from service.learn import history, restore
 from service.learn.inbox import OpenSource
 from service.learn.learner import Learner
 from service.learn.losses import said
+from service.learn.probe import Prober
 from service.learn.reach import RangeReader, reach
 from service.learn.saving import Saver
-from service.learn.suspect import LEARNING, InHand, Suspects, Watched
+from service.learn.suspect import Suspects
 from service.learn.telemetry import Telemetry
+from service.learn.watched import Watched
 from service.model.recipe import Recipe
 from service.settings import Settings, runtime_directory
 from service.stream.broker import Broker
@@ -54,6 +56,7 @@ class Store(msgspec.Struct):
     saver: Saver
     environment: dict[str, str]
     suspects: Suspects
+    prober: Prober
 
 
 class Sources:
@@ -180,10 +183,10 @@ def _frozen(learner: Learner, sources: Sources, store: Store, beat: Beat) -> Lea
     if version is None:
         return None
     try:
+        watched = _watched(sources, store, beat)
         frozen = reach(
-            version, store.journal, store.snapshots, _watched(sources, store),
-            _shown(beat, store.suspects.in_hand),
-        )  # fmt: skip
+            version, store.journal, store.snapshots, watched.open_reader, watched.progress
+        )
     except (SnapshotInvalid, DataLost) as error:
         _log.error("frozen_version_lost", version=version, why=str(error))
         return None
@@ -214,10 +217,11 @@ def _restore(
         _log.warning(
             "start_ignored", start=settings.kafka.start, why="there is a state to go on from"
         )
+    watched = _watched(sources, store, beat)
     restored = restore.restore(
         Recipe.of(settings), store.journal, store.snapshots, store.environment,
         restore.Policy(power_lost, settings.kafka.on_data_loss == "skip", accept_removed),
-        _watched(sources, store), _shown(beat, store.suspects.in_hand),
+        watched.open_reader, watched.progress,
     )  # fmt: skip
     for note in restored.notes:
         _log.warning("restored_note", note=note)
@@ -230,16 +234,15 @@ def _restore(
     return restored
 
 
-def _watched(sources: Sources, store: Store) -> Callable[[Learner], RangeReader]:
-    return lambda of: Watched(sources.ranges(of), of.standing.cursors, store.suspects)
+def _watched(sources: Sources, store: Store, beat: Beat) -> Watched:
+    return Watched(sources.ranges, _shown(beat), store.suspects, store.prober)
 
 
-def _shown(beat: Beat, in_hand: InHand) -> Callable[[float, Learner], None]:
+def _shown(beat: Beat) -> Callable[[float, Learner], None]:
     shown_s = 0.0
 
     def show(done: float, learner: Learner) -> None:
         nonlocal shown_s
-        in_hand.release(LEARNING)
         now = time.monotonic()
         if now - shown_s > 0.2 or done == 1.0:
             shown_s = now

@@ -6,6 +6,7 @@ kills it when it is told to stop or when it takes too long.
 
 from __future__ import annotations
 
+import math
 import os
 import selectors
 import shutil
@@ -34,6 +35,39 @@ class Command(msgspec.Struct):
 
     line: Sequence[str]
     environment: Mapping[str, str]
+
+
+class Prober:
+    """Finds what kills, telling how far it is. `beat`: state, reason, progress."""
+
+    def __init__(
+        self,
+        command: Command,
+        directory: Path,
+        beat: Callable[[str, str | None, float | None], None],
+        should_stop: Callable[[], bool],
+    ) -> None:
+        self.should_stop = should_stop
+        self._command = command
+        self._directory = directory
+        self._beat = beat
+
+    def find(self, learner: Learner, records: list[Record]) -> Told:
+        """Return which of the records kill whoever learns them after this learner."""
+        expected = 2 + math.ceil(math.log2(len(records) + 1)) + 3
+
+        def progress(trial: int) -> None:
+            most = max(expected, trial)
+            why = f"finding the event that kills the learner: trial {trial} of about {most}"
+            self._beat("restoring", why, round(trial / most, 4))
+
+        self._beat("restoring", "finding the event that kills the learner", None)
+        try:
+            return probe(
+                self._command, self._directory, learner, records, progress, self.should_stop
+            )
+        except OSError as error:
+            return Told(0, unclear=f"no trial could be made: {error}")
 
 
 def probe(

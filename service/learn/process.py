@@ -38,7 +38,7 @@ from service.learn.keeping import Keeper
 from service.learn.losses import Losses
 from service.learn.opening import Sources, Stopped, Store, kafka_of, open_learner
 from service.learn.orders import Orders
-from service.learn.probe import Command
+from service.learn.probe import Command, Prober
 from service.learn.publishing import Publisher
 from service.learn.reach import reach
 from service.learn.saving import Saver
@@ -145,7 +145,9 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
         door.beat("restoring", "compiling")
         stack.enter_context(ControlServer(runtime_at / "control.sock", door.answer))
         telemetry = Telemetry(Metrics("learner"))
-        store = _open_store(settings, state_at, stack)
+        store = _open_store(
+            settings, state_at, Prober(options.probe, state_at, door.beat, stop.is_set), stack
+        )
         broker = kafka_of(settings)
         stack.callback(broker.close)
         sources = Sources(settings, broker, stop, door.waiting)
@@ -156,9 +158,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
                 learner, frozen = open_learner(
                     settings, broker, sources, store, door.beat, telemetry, options.accept_removed
                 )
-                inquest.examine(
-                    learner, store, sources, broker, options.probe, door.beat, stop.is_set
-                )
+                inquest.examine(learner, store, sources, broker, door.beat)
             except Stopped:
                 return
             except DataLost as loss:
@@ -267,7 +267,7 @@ def _present_or_new(directory: Path, recipe: Recipe) -> LiveWriter:
         return _open_live(directory, recipe)
 
 
-def _open_store(settings: Settings, state_at: Path, stack: ExitStack) -> Store:
+def _open_store(settings: Settings, state_at: Path, prober: Prober, stack: ExitStack) -> Store:
     lost_power = boot.unclean_power_loss(state_at)
     journal = stack.enter_context(Journal.open(state_at / "journal", after_power_loss=lost_power))
     if journal.torn_bytes:
@@ -279,4 +279,4 @@ def _open_store(settings: Settings, state_at: Path, stack: ExitStack) -> Store:
     stack.callback(saver.close)
     suspects = Suspects(state_at, power_lost=lost_power)
     stack.callback(suspects.close)
-    return Store(state_at, journal, snapshots, saver, environment, suspects)
+    return Store(state_at, journal, snapshots, saver, environment, suspects, prober)

@@ -16,13 +16,12 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import msgspec
 import structlog
 
-from service.errors import DataLost
-from service.stream.records import Offsets, Record
+from service.stream.records import Offsets
 from service.weights import durable
 
 _log = structlog.get_logger(__name__)
@@ -152,7 +151,10 @@ class Suspects:
         if left and run != self._counts.run and not power_lost:
             count(self._counts.suspects, left)
             self._counts.run = run
-            self._write()
+            try:
+                self._write()
+            except OSError as error:  # a full disk; what was counted is known to this run alone
+                _log.warning("suspects_not_saved", file=str(self.path), why=str(error))
         self.in_hand.begin()
 
     def drop_passed(self, cursors: Offsets) -> None:
@@ -180,17 +182,13 @@ class Suspects:
             self._counts.suspects = kept
             self._write()
 
-    def refuse_replay(self, places: list[Place]) -> None:
-        """Raise DataLost for a journaled range whose replay killed the learner again and again."""
+    def in_replay(self, places: list[Place]) -> Suspect | None:
+        """Return what is known of a journaled range whose replay killed again and again."""
         for suspect in self._counts.suspects:
             killed = suspect.phase == "replay" and suspect.deaths >= DEATHS_TO_EXAMINE
             if killed and overlap(suspect.places, places):
-                raise DataLost(
-                    f"{suspect}: replaying what was learned from there has killed the learner "
-                    f"{suspect.deaths} times. Start the release that learned it, or give it more "
-                    f"memory, and remove {self.path} to have it tried again; or set "
-                    "kafka.on_data_loss: skip to give up the versions from there on"
-                )
+                return suspect
+        return None
 
     def close(self) -> None:
         """Let go of the file."""
@@ -207,36 +205,6 @@ class Suspects:
 
     def _write(self) -> None:
         durable.write_file(self.path, msgspec.json.encode(self._counts))
-
-
-class RangeReader(Protocol):
-    """Reads the records of one journaled cut."""
-
-    def read_range(self, next_offsets: Offsets) -> list[Record]: ...
-
-    def close(self) -> None: ...
-
-
-class Watched:
-    """A reader for a replay, which holds in hand what it has read until the entry is redone."""
-
-    def __init__(self, reader: RangeReader, cursors: Offsets, suspects: Suspects) -> None:
-        self._reader = reader
-        self._cursors = dict(cursors)
-        self._suspects = suspects
-
-    def read_range(self, next_offsets: Offsets) -> list[Record]:
-        """Return the records of one cut. Raises DataLost where they kill; see Suspects."""
-        places = between(self._cursors, next_offsets)
-        self._suspects.refuse_replay(places)
-        records = self._reader.read_range(next_offsets)
-        self._cursors.update(next_offsets)
-        self._suspects.in_hand.hold(LEARNING, "replay", places)
-        return records
-
-    def close(self) -> None:
-        """Let go of the broker."""
-        self._reader.close()
 
 
 def between(cursors: Mapping[tuple[str, int], int], next_offsets: Offsets) -> list[Place]:

@@ -10,6 +10,7 @@ have to kill for memory all the same, it takes the fork first, and neither the l
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import select
@@ -129,7 +130,8 @@ def _bound_memory() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if sys.platform != "linux":
         return  # elsewhere there is no such file, and the limit is not kept
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    with contextlib.suppress(OSError):  # where /proc may not be written
+        Path("/proc/self/oom_score_adj").write_text("1000")
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     most = pages * resource.getpagesize() + max(_available_bytes(), _LEAST_BYTES)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

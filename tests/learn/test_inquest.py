@@ -15,15 +15,18 @@ from service.errors import DataLost
 from service.learn import inquest, restore
 from service.learn.learner import Learner, flat
 from service.learn.opening import RangeSource, Sources, Store
-from service.learn.probe import Command
+from service.learn.probe import Command, Prober
 from service.learn.restore import Policy
 from service.learn.saving import Saver
-from service.learn.suspect import LEARNING, Suspects, Watched, between
+from service.learn.suspect import LEARNING, Suspects, between
+from service.learn.watched import Watched
 from service.supervise import environment, python
 from tests.conftest import CHECKOUT
 from tests.learn.cuts import record
 from tests.learn.test_restoring import Home
 
+NONE = ["/no/such/command"]
+"""A trial that cannot be started."""
 YAML = """
 name: test
 kafka: {topics: [t]}
@@ -31,6 +34,12 @@ event:
   features: {x: {type: number}}
   targets: {y: {type: binary}}
 """
+
+
+def prober_of(home: Home, killer: str, line: list[str] | None, beat: Any) -> Prober:
+    """Return what finds what kills, where these events kill."""
+    known = environment() | {"HEADWATER_TEST_KILLER": killer}
+    return Prober(Command(line or python("probe"), known), home.directory, beat, lambda: False)
 
 
 @dataclass
@@ -55,14 +64,12 @@ class Inquiry:
         assert known is not None
         suspects = Suspects(home.directory)
         saver = Saver(home.snapshots, home.journal, {})
-        store = Store(home.directory, home.journal, home.snapshots, saver, {}, suspects)
         sources = Sources(self.settings, home.broker, stop, self.said.append)
-        command = Command(
-            line or python("probe"), environment() | {"HEADWATER_TEST_KILLER": killer}
-        )
+        prober = prober_of(home, killer, line, lambda _, reason, __: self.said.append(reason))
+        store = Store(home.directory, home.journal, home.snapshots, saver, {}, suspects, prober)
         inquest.examine(
-            home.learner, store, sources, home.broker, command,
-            lambda state, reason, progress: self.said.append(reason), stop.is_set,
+            home.learner, store, sources, home.broker,
+            lambda _, reason, __: self.said.append(reason),
         )  # fmt: skip
         saver.close()
         suspects.close()
@@ -106,7 +113,7 @@ def test_where_nothing_dies_in_a_trial_nothing_is_set_aside(inquiry):
     assert [] == inquiry.examine()
     inquiry.die(3)
 
-    (entry,) = inquiry.examine(line=["/no/such/command"])
+    (entry,) = inquiry.examine(line=NONE)
 
     assert "halt" == entry["kind"]
     assert "died 6 times" in entry["reason"]
@@ -114,7 +121,7 @@ def test_where_nothing_dies_in_a_trial_nothing_is_set_aside(inquiry):
     assert entry["reason"] == inquiry.home.learner.standing.halted
     inquiry.home.learner.standing.halted = None
     inquiry.die(1)
-    assert [] == inquiry.examine(line=["/no/such/command"])
+    assert [] == inquiry.examine(line=NONE)
 
 
 @pytest.mark.parametrize(
@@ -138,14 +145,14 @@ def test_one_or_two_deaths_are_bad_luck(inquiry, deaths):
     """Whoever kills the process from outside is not looked for."""
     inquiry.die(deaths)
 
-    assert [] == inquiry.examine("c13", line=["/no/such/command"])
+    assert [] == inquiry.examine("c13", line=NONE)
 
 
 def test_a_range_that_is_behind_the_cursors_is_not_examined(inquiry):
     """It got through."""
     inquiry.die(5, end=10, start=0)
 
-    assert [] == inquiry.examine("c13", line=["/no/such/command"])
+    assert [] == inquiry.examine("c13", line=NONE)
 
 
 def test_records_that_are_gone_are_not_examined(inquiry):
@@ -153,7 +160,7 @@ def test_records_that_are_gone_are_not_examined(inquiry):
     inquiry.die(3)
     inquiry.home.broker.delete_records({("t", 0): 15})
 
-    assert [] == inquiry.examine("c17", line=["/no/such/command"])
+    assert [] == inquiry.examine("c17", line=NONE)
 
 
 def test_hanging_raising_and_eating_memory_is_dying(inquiry):
@@ -181,21 +188,24 @@ def killed_in_replay(home: Home, times: int) -> None:
         suspects.close()
 
 
-def again(home: Home, *, skip_lost: bool = False) -> Learner:
-    """Restore with a watched reader."""
+def again(
+    home: Home, killer: str = "", line: list[str] | None = NONE, *, skip_lost: bool = False
+) -> Learner:
+    """Restore, watched; by itself without trials."""
     home.journal.close()
     home.open()
     suspects = Suspects(home.directory)
+    watched = Watched(
+        lambda of: RangeSource(home.source(of), threading.Event(), lambda _: None),
+        lambda *_: None, suspects, prober_of(home, killer, line, lambda *_: None),
+    )  # fmt: skip
     try:
-        return restore.restore(
+        learner = restore.restore(
             home.learner.recipe, home.journal, home.snapshots, {"cpu": "a"},
-            Policy(False, skip_lost, ()),
-            lambda of: Watched(
-                RangeSource(home.source(of), threading.Event(), lambda _: None),
-                of.standing.cursors, suspects,
-            ),
-            lambda *_: None,
+            Policy(False, skip_lost, ()), watched.open_reader, watched.progress,
         ).learner  # fmt: skip
+        assert [] == suspects.in_hand.left()
+        return learner
     finally:
         suspects.close()
 
@@ -209,8 +219,14 @@ def test_a_journaled_range_that_kills_its_replay_halts_with_the_ways_out(tmp_pat
     killed_in_replay(home, 2)
     assert 2 == again(home).standing.version
     killed_in_replay(home, 1)
+    assert 2 == again(home).standing.version
 
-    with pytest.raises(DataLost, match=r"t, partition 0, offsets 10 to 19.*on_data_loss: skip"):
+    with pytest.raises(
+        DataLost, match=r"t, partition 0, offsets 10 to 19.*after version 1.*SIGSEGV.*: skip"
+    ):
+        again(home, "learn:c5", None)
+    killed_in_replay(home, 3)
+    with pytest.raises(DataLost, match="killed the learner 6 times"):
         again(home)
     learner = again(home, skip_lost=True)
 

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.errors import DataLost
 from service.learn.suspect import (
     COUNTS,
     DECODING,
@@ -20,12 +19,8 @@ from service.learn.suspect import (
     InHand,
     Suspect,
     Suspects,
-    Watched,
-    between,
     count,
 )
-from service.stream.records import Record
-from tests.learn.cuts import records
 
 RANGE = [("t", 0, 10, 20), ("t", 1, 5, 9)]
 DIES = f"""
@@ -167,36 +162,14 @@ def test_counts_that_cannot_be_read_begin_anew(tmp_path, damage):
     assert [1] == list(known(tmp_path).values())
 
 
-class Reader:
-    """Gives records, and knows whether it was asked."""
-
-    def __init__(self) -> None:
-        self.asked = 0
-
-    def read_range(self, next_offsets) -> list[Record]:
-        """Ten records."""
-        self.asked += 1
-        return records(10)
-
-    def close(self) -> None:
-        """Nothing to close."""
-
-
-def test_a_replay_that_killed_three_times_is_not_tried_again(tmp_path):
-    """The range and the ways out are named, and its records are not even read."""
-    ends = {("t", 0): 10}
-    reader = Reader()
-    for _ in range(3):
+def test_a_replay_that_killed_three_times_is_known(tmp_path):
+    """Two deaths are bad luck; what lies beside the range is no suspect."""
+    place, beside = [("t", 0, 0, 10)], [("t", 0, 10, 20)]
+    for deaths in (1, 2, 3):
+        die(tmp_path, place, phase="replay")
         suspects = Suspects(tmp_path)
-        Watched(reader, {("t", 0): 0}, suspects).read_range(ends)
-        assert [Held("replay", between({("t", 0): 0}, ends))] == suspects.in_hand.left()
+        suspect = suspects.in_replay(place)
+        assert (deaths == 3) == (suspect is not None and suspect.deaths == 3)
+        assert suspects.in_replay(beside) is None
+        assert [] == suspects.live(1)
         suspects.close()
-    suspects = Suspects(tmp_path)
-
-    with pytest.raises(DataLost, match=r"t, partition 0, offsets 0 to 9: replaying.*3 times"):
-        Watched(reader, {("t", 0): 0}, suspects).read_range(ends)
-    Watched(reader, {("t", 0): 10}, suspects).read_range({("t", 0): 20})
-
-    assert 4 == reader.asked
-    assert [] == suspects.live(1)
-    suspects.close()
