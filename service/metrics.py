@@ -80,6 +80,11 @@ METRICS: tuple[Declared, ...] = (
     ),
     Declared("headwater_partition_silent_total", "counter", "Times a reader went deaf.", _TP),
     Declared("headwater_commit_failures_total", "counter", "Commits that Kafka refused."),
+    Declared(
+        "headwater_crash_suspect_deaths",
+        "gauge",
+        "Deaths in a row with the same records in hand; 0 when they got through.",
+    ),
     Declared("headwater_snapshots_total", "counter", "Snapshots by result.", ("result",)),
     Declared(
         "headwater_http_requests_total",

@@ -117,7 +117,7 @@ class Supervisor:
                 [*child.command, "--parent-fd", str(watched)],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(watched, *child.inherits),
-                env=_environment(),
+                env=environment(),
                 start_new_session=True,  # Ctrl-C at a terminal is for us alone
             )
         except OSError as error:
@@ -254,7 +254,7 @@ def _ended(child: Child) -> int | None:
     return code
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return ours, with this package's place in it: -P hides what lies in the working folder."""
     inherited = dict(os.environ)  # noqa: TID251 - handed on to children, not read
     home = Path(service.__file__).resolve().parent.parent

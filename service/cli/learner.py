@@ -31,13 +31,15 @@ def learner(
 
     logs.configure("learner")
     found = settings.load(path, overrides(set_))
-    from service.learn import process  # after the settings: it imports torch
+    from service.learn import lethal, process  # after the settings: it imports torch
+    from service.learn.probe import Command
+    from service.supervise import end_with_parent, environment, python
 
+    lethal.install(trial=False)
     stop = threading.Event()
     process.stop_on_signals(stop)
     if parent_fd is not None:
-        from service.supervise import end_with_parent
-
         end_with_parent(parent_fd)
-    process.main(found, process.Options(exit_on_halt, accept_removed or ()), stop)
+    probe = Command(python("probe"), environment())
+    process.main(found, process.Options(probe, exit_on_halt, accept_removed or ()), stop)
     leave()

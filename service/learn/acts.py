@@ -34,6 +34,7 @@ class Acts:
 
     def __init__(self, learner: Learner, frozen: Learner | None, tools: Tools) -> None:
         self._t = tools
+        self.in_hand = tools.in_hand
         judge = Judge(tools.guard, learner, tools.telemetry.metrics, tools.clock)
         self.course = Course(learner, frozen, judge, tools.keeper, self._append, tools.tell)
         self._inbox: Inbox | None = None

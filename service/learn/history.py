@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from service.errors import Diverged
+from service.learn import quarantine
 from service.learn.learner import Learner, Standing, flat
 from service.model.layout import Layout
 from service.model.prequential import OUTCOMES
@@ -81,6 +82,7 @@ def kept(standing: Standing) -> Entry:
         "paused": standing.paused,
         "halted": standing.halted,
         "rollbacks": list(standing.rollbacks),
+        "quarantined": [list(spot) for spot in sorted(standing.quarantined)],
     }
 
 
@@ -90,6 +92,7 @@ def restore_kept(standing: Standing, values: Entry) -> None:
     standing.paused = values["paused"]
     standing.halted = values["halted"]
     standing.rollbacks = list(values["rollbacks"])
+    standing.quarantined = quarantine.spots(values.get("quarantined", ()))
 
 
 def rebuilt(learner: Learner, recipe: Recipe) -> Learner:
@@ -123,6 +126,8 @@ def _skip(learner: Learner, entry: Entry) -> None:
         s.cursors[entry["topic"], entry["partition"]] = entry["to"]
         s.epochs.pop((entry["topic"], entry["partition"]), None)
         s.topic_ids.update(entry["topic_ids"])
+        if entry.get("reason") == "recreated":
+            quarantine.forget(s, entry["topic"])
         return
     for place, offset in flat(entry["next"]).items():
         s.cursors[place] = offset
@@ -146,6 +151,10 @@ def _resume(learner: Learner, _: Entry) -> None:
 
 def _halt(learner: Learner, entry: Entry) -> None:
     learner.standing.halted = entry["reason"]
+
+
+def _quarantine(learner: Learner, entry: Entry) -> None:
+    quarantine.set_aside(learner.standing, entry["places"])
 
 
 def _environment(learner: Learner, entry: Entry) -> None:
@@ -186,6 +195,7 @@ _REDO: dict[str, Callable[[Learner, Entry], None]] = {
     "pause": _pause,
     "resume": _resume,
     "halt": _halt,
+    "quarantine": _quarantine,
     "environment": _environment,
     "freeze": _freeze,
     "shadow": _shadow,

@@ -16,6 +16,7 @@ import structlog
 
 from service.errors import BrokerAway, TopicMissing
 from service.events.decode import Decoded
+from service.learn import suspect
 from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded, Record
 from service.stream.source import Source
 
@@ -44,6 +45,7 @@ class Inbox:
         open_source: OpenSource,
         decode: Callable[[Sequence[Record]], Decoded],
         poll_s: float = 0.05,
+        in_hand: suspect.InHand | None = None,
     ) -> None:
         self.source: Source | None = None
         self._open_source = open_source
@@ -53,6 +55,8 @@ class Inbox:
         self.seconds: dict[str, float] = {"poll": 0.0, "decode": 0.0}
         self._decode = decode
         self._poll_s = poll_s
+        self._in_hand = in_hand
+        self._before: Offsets = {}
         self._items: queue.Queue[Item | BaseException] = queue.Queue(_AHEAD)
         self._commit: Offsets | None = None
         self._stop = threading.Event()
@@ -99,6 +103,7 @@ class Inbox:
     def _read(self, source: Source) -> None:
         """Hand over cuts until told to stop, or until something is lost: that needs a decision."""
         lost, lag_due = self._lost(source), time.monotonic()
+        self._before = dict(source.cursors)
         while not lost and not self._stop.is_set():
             began = time.monotonic()
             found = source.next_cut(self._poll_s)
@@ -110,12 +115,24 @@ class Inbox:
                 self.away = None if source.answers else "Kafka does not answer"
                 lag_due = polled + _LAG_EVERY_S
             if isinstance(found, Cut):
-                decoded = self._decode(found.records)
+                decoded = self._decode_in_hand(found)
                 self.seconds["decode"] += time.monotonic() - polled
                 self._put(Ready(found, decoded))
             elif found is not None:
                 self._put(found)
                 lost = isinstance(found, DataLoss)
+
+    def _decode_in_hand(self, cut: Cut) -> Decoded:
+        """Decode a cut; should the process die of it, its file says of what."""
+        if self._in_hand is None:
+            return self._decode(cut.records)
+        self._in_hand.hold(
+            suspect.DECODING, "live", suspect.between(self._before, cut.next_offsets)
+        )
+        self._before.update(cut.next_offsets)
+        decoded = self._decode(cut.records)
+        self._in_hand.release(suspect.DECODING)
+        return decoded
 
     def _wait_for(self, why: str) -> None:
         if why != self.away:

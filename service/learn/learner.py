@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.events.decode import Columns, Decoded, Decoder, Fault
+from service.learn import quarantine
 from service.model import prequential
 from service.model.featurizer import Featurizer
 from service.model.layout import Layout
@@ -41,7 +42,7 @@ class Standing:
     frozen: the version that is served while learning goes on in the shadow; frozen_by ("guard" or
     "operator") and frozen_why belong to it.
     rollbacks: for each rollback of the guard, how many events had been taken. watch: what the
-    watch on the loss knows.
+    watch on the loss knows. quarantined: records that killed the process, never decoded again.
     """
 
     version: int
@@ -56,6 +57,7 @@ class Standing:
     seen_in_window: int = 0
     event_time_ms: int | None = None
     epochs: Epochs = field(default_factory=dict)
+    quarantined: set[quarantine.Spot] = field(default_factory=set)
     frozen: int | None = None
     frozen_by: str | None = None
     frozen_why: str | None = None
@@ -131,7 +133,7 @@ class Learner:
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Decode a cut's records; touches no state, so another thread may do it ahead."""
-        return self.decoder.decode_records([record.value for record in records])
+        return quarantine.decode(self.decoder, records, self.standing)
 
     def score(self, columns: Columns) -> NDArray[np.float64]:
         """Return the scores [N, O] of events by the weights as they are; changes nothing."""
@@ -163,8 +165,7 @@ class Learner:
             ("filtered", "unlabelled"): int((~labelled).sum()),
             ("quarantined", "not_finite"): int(broken.sum()),
         }
-        for _, _, fault in decoded.faults:
-            key = ("dead_lettered", fault.code)
+        for key in map(quarantine.outcome, decoded.faults):
             counts[key] = counts.get(key, 0) + 1
         for key, count in counts.items():
             self.state.outcomes[_AT[key]] += count
@@ -202,6 +203,7 @@ class Learner:
             "frozen": [s.frozen, s.frozen_by, s.frozen_why],
             "rollbacks": s.rollbacks,
             "watch": s.watch,
+            "quarantined": [list(spot) for spot in sorted(s.quarantined)],
             "events_learned": self.events_learned,
             "targets": self.report(),
         }
@@ -280,6 +282,7 @@ def standing_of(meta: dict[str, Any]) -> Standing:
         frozen_why=frozen_why,
         rollbacks=list(meta.get("rollbacks", [])),
         watch=dict(meta.get("watch", {})),
+        quarantined=quarantine.spots(meta.get("quarantined", ())),
     )
 
 

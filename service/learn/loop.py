@@ -15,6 +15,7 @@ from service.learn.acts import Acts
 from service.learn.commands import Commands
 from service.learn.inbox import Ready
 from service.learn.orders import Orders
+from service.learn.suspect import LEARNING
 from service.stream.records import DataLoss, PartitionAdded
 
 _TICK_S = 0.05
@@ -38,8 +39,10 @@ def run(acts: Acts, orders: Orders, commands: Commands, should_stop: Callable[[]
 def learn(acts: Acts, ready: Ready) -> None:
     """One cut, from records to the version that answers."""
     began = time.monotonic()
+    acts.in_hand.learn(acts.learner.standing.cursors, ready.cut.next_offsets)
     ready, over_limit = limit.within(ready, acts.learner, acts.limit)
     step = acts.learner.take(ready.cut.records, ready.decoded, ready.cut.next_offsets)
+    acts.in_hand.release(LEARNING)
     acts.learned(step, time.monotonic() - began)
     over_limit = acts.too_many_broken(step) or over_limit
     acts.bury(step)

@@ -12,6 +12,7 @@ from typing import Protocol
 import structlog
 
 from service.errors import BrokerAway, TopicMissing
+from service.learn import quarantine
 from service.learn.learner import Standing
 from service.metrics import Metrics
 from service.stream.broker import Broker
@@ -85,6 +86,7 @@ class Losses:
         """Read a topic from its beginning. The new identity is in the last entry only, so that
         a crash in between finds the old one and does it all again."""
         places = sorted(place for place in standing.cursors if place[0] == topic)
+        quarantine.forget(standing, topic)
         for place in places:
             wanted, standing.cursors[place] = standing.cursors[place], 0
             standing.epochs.pop(place, None)

@@ -20,9 +20,12 @@ from service.learn import history, restore
 from service.learn.inbox import OpenSource
 from service.learn.learner import Learner
 from service.learn.losses import rewritten, said
+from service.learn.probe import Prober
 from service.learn.reach import RangeReader, reach
 from service.learn.saving import Saver
+from service.learn.suspect import Suspects
 from service.learn.telemetry import Telemetry
+from service.learn.watched import Watched
 from service.model.recipe import Recipe
 from service.settings import Settings, runtime_directory
 from service.stream.broker import Broker
@@ -52,6 +55,8 @@ class Store(msgspec.Struct):
     snapshots: Snapshots
     saver: Saver
     environment: dict[str, str]
+    suspects: Suspects
+    prober: Prober
 
 
 class Sources:
@@ -192,7 +197,10 @@ def _frozen(learner: Learner, sources: Sources, store: Store, beat: Beat) -> Lea
     if version is None:
         return None
     try:
-        frozen = reach(version, store.journal, store.snapshots, sources.ranges, _shown(beat))
+        watched = _watched(sources, store, beat)
+        frozen = reach(
+            version, store.journal, store.snapshots, watched.open_reader, watched.progress
+        )
     except (SnapshotInvalid, DataLost) as error:
         _log.error("frozen_version_lost", version=version, why=str(error))
         return None
@@ -223,10 +231,11 @@ def _restore(
         _log.warning(
             "start_ignored", start=settings.kafka.start, why="there is a state to go on from"
         )
+    watched = _watched(sources, store, beat)
     restored = restore.restore(
         Recipe.of(settings), store.journal, store.snapshots, store.environment,
         restore.Policy(power_lost, settings.kafka.on_data_loss == "skip", accept_removed),
-        sources.ranges, _shown(beat),
+        watched.open_reader, watched.progress,
     )  # fmt: skip
     for note in restored.notes:
         _log.warning("restored_note", note=note)
@@ -237,6 +246,10 @@ def _restore(
         entries_replayed=restored.replayed.entries,
     )
     return restored
+
+
+def _watched(sources: Sources, store: Store, beat: Beat) -> Watched:
+    return Watched(sources.ranges, _shown(beat), store.suspects, store.prober)
 
 
 def _shown(beat: Beat) -> Callable[[float, Learner], None]:

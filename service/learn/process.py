@@ -28,7 +28,7 @@ from service.errors import (
     Problem,
     TopicMissing,
 )
-from service.learn import loop, warm
+from service.learn import inquest, loop, warm
 from service.learn.acts import Acts
 from service.learn.burial import Burial
 from service.learn.commands import Commands, Refused, Reply
@@ -38,9 +38,11 @@ from service.learn.keeping import Keeper
 from service.learn.losses import Losses
 from service.learn.opening import Sources, Stopped, Store, kafka_of, open_learner
 from service.learn.orders import Orders
+from service.learn.probe import Command, Prober
 from service.learn.publishing import Publisher
 from service.learn.reach import reach
 from service.learn.saving import Saver
+from service.learn.suspect import Suspects
 from service.learn.telemetry import Telemetry
 from service.learn.tools import Tools
 from service.metrics import Metrics
@@ -63,6 +65,7 @@ _PULSE_S = 0.5
 class Options:
     """What the command line says beside the settings."""
 
+    probe: Command
     exit_on_halt: bool = False
     accept_removed: Collection[str] = ()
 
@@ -142,7 +145,9 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
         door.beat("restoring", "compiling")
         stack.enter_context(ControlServer(runtime_at / "control.sock", door.answer))
         telemetry = Telemetry(Metrics("learner"))
-        store = _open_store(settings, state_at, stack)
+        store = _open_store(
+            settings, state_at, Prober(options.probe, state_at, door.beat, stop.is_set), stack
+        )
         broker = kafka_of(settings)
         stack.callback(broker.close)
         sources = Sources(settings, broker, stop, door.waiting)
@@ -153,6 +158,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
                 learner, frozen = open_learner(
                     settings, broker, sources, store, door.beat, telemetry, options.accept_removed
                 )
+                inquest.examine(learner, store, sources, broker, door.beat)
             except Stopped:
                 return
             except DataLost as loss:
@@ -180,18 +186,27 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
                 version, store.journal, store.snapshots, sources.ranges, told
             ),
             tell=_tell,
-            open_inbox=lambda now: Inbox(sources.live(now), now.decode),
+            open_inbox=lambda now: Inbox(
+                sources.live(now), now.decode, in_hand=store.suspects.in_hand
+            ),
             topic_id=broker.topic_id,
+            in_hand=store.suspects.in_hand,
             exit_on_halt=options.exit_on_halt,
             should_stop=stop.is_set,
         )
         acts = Acts(learner, frozen, tools)
+        _show_deaths(telemetry.metrics, store.suspects, acts)
         stack.enter_context(telemetry.metrics.kept_in(runtime_at))
         _work(acts, Orders(acts, tools), door, stop, state_at)
 
 
 def _tell(by: str, turn: str, why: str) -> None:
     _log.warning("told", by=by, turn=turn, why=why)
+
+
+def _show_deaths(metrics: Metrics, suspects: Suspects, acts: Acts) -> None:
+    gauge = metrics.gauge("headwater_crash_suspect_deaths")
+    metrics.before_reading(lambda: gauge.set(float(suspects.deaths(acts.learner.standing.cursors))))
 
 
 def _work(acts: Acts, orders: Orders, door: Door, stop: threading.Event, state_at: Path) -> None:
@@ -252,7 +267,7 @@ def _present_or_new(directory: Path, recipe: Recipe) -> LiveWriter:
         return _open_live(directory, recipe)
 
 
-def _open_store(settings: Settings, state_at: Path, stack: ExitStack) -> Store:
+def _open_store(settings: Settings, state_at: Path, prober: Prober, stack: ExitStack) -> Store:
     lost_power = boot.unclean_power_loss(state_at)
     journal = stack.enter_context(Journal.open(state_at / "journal", after_power_loss=lost_power))
     if journal.torn_bytes:
@@ -262,4 +277,6 @@ def _open_store(settings: Settings, state_at: Path, stack: ExitStack) -> Store:
     environment = fingerprint()
     saver = Saver(snapshots, journal, environment)
     stack.callback(saver.close)
-    return Store(state_at, journal, snapshots, saver, environment)
+    suspects = Suspects(state_at, power_lost=lost_power)
+    stack.callback(suspects.close)
+    return Store(state_at, journal, snapshots, saver, environment, suspects, prober)

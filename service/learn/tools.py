@@ -14,6 +14,7 @@ from service.learn.keeping import Keeper
 from service.learn.learner import Learner
 from service.learn.losses import Losses
 from service.learn.publishing import Publisher
+from service.learn.suspect import InHand
 from service.learn.telemetry import Telemetry
 from service.settings import GuardSettings, KafkaSettings
 
@@ -33,6 +34,7 @@ class Tools(msgspec.Struct):
     tell: Told
     open_inbox: Callable[[Learner], Inbox]
     topic_id: Callable[[str], str | None]
+    in_hand: InHand
     exit_on_halt: bool
     should_stop: Callable[[], bool]
     clock: Callable[[], float] = time.monotonic

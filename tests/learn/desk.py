@@ -23,6 +23,7 @@ from service.learn.publishing import Publisher
 from service.learn.reach import reach
 from service.learn.restore import Policy
 from service.learn.saving import Saver
+from service.learn.suspect import InHand
 from service.learn.telemetry import Telemetry
 from service.learn.tools import Tools
 from service.metrics import Metrics
@@ -114,6 +115,7 @@ class Desk:
             tell=lambda by, turn, why: self.told.append((by, turn)),
             open_inbox=_nothing_to_read,
             topic_id=lambda _: "id",
+            in_hand=InHand(folder / "in-hand"),
             exit_on_halt=False,
             should_stop=lambda: False,
             clock=lambda: self.topic[-1].timestamp_ms / 1000.0,

@@ -1,0 +1,120 @@
+"""Events that kill the learner's process: found, set aside, and never touched again."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from service.learn.suspect import Suspect, Suspects
+from tests.e2e.service import Service, Topic, until
+from tests.e2e.test_learning import CLICK, events
+from tests.e2e.test_surviving import Client
+
+pytestmark = pytest.mark.e2e
+CHAOS = bool(os.environ.get("HEADWATER_TEST_CHAOS"))  # noqa: TID251 - the suite's own name
+
+
+@pytest.fixture
+def lethal(monkeypatch: pytest.MonkeyPatch):
+    """Return what makes events that hold a text lethal; see service/learn/lethal.py."""
+
+    def make(texts: str) -> None:
+        monkeypatch.setenv("HEADWATER_TEST_KILLER", texts)
+
+    return make
+
+
+def killer(name: str) -> dict:
+    """Return an event that is like the others but for its category."""
+    return {"x": 0.1, "c": name, "y": 1}
+
+
+def letters(topic: Topic) -> dict[tuple[str, int, int], tuple[str, bytes]]:
+    """Return reason and value of each dead letter, by (topic, partition, offset)."""
+    found = {}
+    for letter in topic.read_all():
+        said = {k.removeprefix("headwater-"): v.decode() for k, v in letter.headers()}
+        place = (said["topic"], int(said["partition"]), int(said["offset"]))
+        found[place] = (said["reason"], letter.value())
+    return found
+
+
+def halted_reason(service: Service) -> str | None:
+    """Return why the learner is halted, None while it is not."""
+    learner = (service.get("/v1/model")[1] or {}).get("learner") or {}
+    return learner["reason"] if learner.get("state") == "halted" else None
+
+
+def rebuilt_from_nothing(service: Service, version: int) -> dict:
+    """Rebuild a version from version 0; return what the command prints."""
+    return service.json(
+        "rebuild", "--version", str(version), "--from", "0",
+        "--out", str(service.folder / "rebuilt"),
+    )  # fmt: skip
+
+
+def test_events_that_kill_the_process_are_set_aside_on_the_third_death(
+    make_service, embedded_bootstrap, lethal
+):
+    """Two that kill while decoding and one that kills while learning, close together: all others
+    are learned once, the API answers all the time, and a replay from nothing gives the same."""
+    lethal("decode:first-killer,decode:second-killer,learn:third-killer")
+    topic, dead = Topic(embedded_bootstrap, 2), Topic(embedded_bootstrap)
+    service = make_service(topic, kafka={"dead_letter_topic": dead.name})
+    process = service.start()
+    topic.publish(events(100))
+    before = service.learned(100)
+    client = Client(service)
+    client.start()
+    deadly = {
+        topic.sent + 20: killer("first-killer"), topic.sent + 21: killer("second-killer"),
+        topic.sent + 40: killer("third-killer"),
+    }  # fmt: skip
+    stream = events(60, 1)
+    for at in deadly:
+        stream.insert(at - 100, deadly[at])
+    topic.publish(stream)
+    service.learned(160)
+    until(lambda: service.status()["lag_records"] == 0, "the end of the topic")
+    client.stopped.set()
+    client.join()
+
+    outcomes = service.status()["outcomes"]
+    assert {"learned": 160, "quarantined/kills_process": 3} == outcomes
+    places = {(topic.name, at % 2, at // 2) for at in deadly}
+    assert places == letters(dead).keys()
+    assert {"kills_process"} == {reason for reason, _ in letters(dead).values()}
+    assert 3 == service.log().count("died_with_records_in_hand")
+    assert [] == client.failed
+    assert [] == client.conflicts
+    assert {before["lineage"]} == {lineage for lineage, _ in client.versions}
+    assert sorted(v for _, v in client.versions) == [v for _, v in client.versions]
+    model = service.model(digest=True)
+    assert 0 == service.stop(process)
+    rebuilt = rebuilt_from_nothing(service, model["version"])
+    assert (model["digest"], True) == (rebuilt["digest"], rebuilt["verified"])
+
+
+def test_deaths_that_no_event_explains_halt_learning_and_name_the_range(
+    make_service, embedded_bootstrap, lethal
+):
+    """An event that kills the learner and no trial of it: after the sixth death learning halts.
+
+    Five of the six deaths are counted beforehand, for time's sake (make chaos has all six)."""
+    lethal("live:only-there")
+    topic = Topic(embedded_bootstrap)
+    service = make_service(topic)
+    topic.publish([*events(5), killer("only-there"), *events(5, 1)])
+    if not CHAOS:
+        (state := service.folder / "state" / "tested").mkdir(parents=True)
+        suspects = Suspects(state)
+        suspects.take_up(Suspect("live", [(topic.name, 0, 0, 11)], 5))
+        suspects.close()
+    service.start()
+    halted = until(lambda: halted_reason(service), "a halt", 240 if CHAOS else 60)
+
+    assert f"{topic.name}, partition 0, offsets 0 to 10" in halted
+    assert "died 6 times" in halted
+    assert (200, 0) == (service.predict(CLICK)[0], service.status()["events_learned"])
+    assert "halted" == service.json("status")["state"]

@@ -1,0 +1,235 @@
+"""After deaths on one range, before going live: what kills is looked for, in a real process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from service.errors import DataLost
+from service.learn import inquest, restore
+from service.learn.learner import Learner, flat
+from service.learn.opening import RangeSource, Sources, Store
+from service.learn.probe import Command, Prober
+from service.learn.restore import Policy
+from service.learn.saving import Saver
+from service.learn.suspect import LEARNING, Suspects, between
+from service.learn.watched import Watched
+from service.supervise import environment, python
+from tests.conftest import CHECKOUT
+from tests.learn.cuts import record
+from tests.learn.test_restoring import Home
+
+NONE = ["/no/such/command"]
+"""A trial that cannot be started."""
+YAML = """
+name: test
+kafka: {topics: [t]}
+event:
+  features: {x: {type: number}}
+  targets: {y: {type: binary}}
+"""
+
+
+def prober_of(home: Home, killer: str, line: list[str] | None, beat: Any) -> Prober:
+    """Return what finds what kills, where these events kill."""
+    known = environment() | {"HEADWATER_TEST_KILLER": killer}
+    return Prober(Command(line or python("probe"), known), home.directory, beat, lambda: False)
+
+
+@dataclass
+class Inquiry:
+    """A home whose learner died, and all that an inquest needs."""
+
+    home: Home
+    settings: Any
+    said: list[str | None] = field(default_factory=list)
+
+    def die(self, times: int, end: int = 20, start: int = 10) -> None:
+        """Runs that end with this range of partition 0 in hand."""
+        for _ in range(times):
+            suspects = Suspects(self.home.directory)
+            suspects.in_hand.hold(LEARNING, "live", [("t", 0, start, end)])
+            suspects.close()
+
+    def examine(self, killer: str = "", line: list[str] | None = None) -> list[dict]:
+        """Start again; return what was journaled."""
+        home, stop = self.home, threading.Event()
+        known = home.journal.last_version
+        assert known is not None
+        suspects = Suspects(home.directory)
+        saver = Saver(home.snapshots, home.journal, {})
+        sources = Sources(self.settings, home.broker, stop, self.said.append)
+        prober = prober_of(home, killer, line, lambda _, reason, __: self.said.append(reason))
+        store = Store(home.directory, home.journal, home.snapshots, saver, {}, suspects, prober)
+        inquest.examine(
+            home.learner, store, sources, home.broker,
+            lambda _, reason, __: self.said.append(reason),
+        )  # fmt: skip
+        saver.close()
+        suspects.close()
+        assert [] == list(home.directory.glob(".probe-*"))
+        return list(home.journal.read(known + 1))
+
+
+@pytest.fixture
+def inquiry(tmp_path, load_settings) -> Inquiry:
+    """Ten records are learned, and ten more wait."""
+    home = Home(tmp_path, partitions=1)
+    home.learn(10)
+    for at in range(10, 20):
+        value = record(at, {"x": 1.0, "c": f"c{at}", "y": 1}).value
+        home.broker.append(("t", 0), value, timestamp_ms=at)
+    return Inquiry(home, load_settings(YAML))
+
+
+def test_those_that_kill_are_journaled_and_learned_no_more(inquiry):
+    """One kills while decoding, one while learning; the next death begins a new count."""
+    inquiry.die(3)
+
+    (entry,) = inquiry.examine("decode:c13,learn:c17")
+
+    assert ("quarantine", "kills_process") == (entry["kind"], entry["reason"])
+    assert [["t", 0, 13], ["t", 0, 17]] == sorted(entry["places"])
+    assert ["SIGSEGV", "SIGSEGV"] == entry["how"]
+    standing = inquiry.home.learner.standing
+    assert {("t", 0, 13), ("t", 0, 17)} == standing.quarantined
+    assert entry["version"] == standing.version == inquiry.home.journal.last_version
+    assert any("finding the event that kills" in (said or "") for said in inquiry.said)
+    before = standing.lineage
+    after = inquiry.home.restart().learner.standing
+    assert (standing, before) == (after, after.lineage)
+    assert [] == inquiry.examine()
+
+
+def test_where_nothing_dies_in_a_trial_nothing_is_set_aside(inquiry):
+    """It is tried again, until the sixth death: then learning halts and the range is named."""
+    inquiry.die(3)
+    assert [] == inquiry.examine()
+    inquiry.die(3)
+
+    (entry,) = inquiry.examine(line=NONE)
+
+    assert "halt" == entry["kind"]
+    assert "died 6 times" in entry["reason"]
+    assert "t, partition 0, offsets 10 to 19" in entry["reason"]
+    assert entry["reason"] == inquiry.home.learner.standing.halted
+    inquiry.home.learner.standing.halted = None
+    inquiry.die(1)
+    assert [] == inquiry.examine(line=NONE)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["/no/such/command"],
+        [sys.executable, "-c", "exit(3)"],
+        [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"],
+    ],
+)
+def test_a_trial_that_cannot_be_made_accuses_nobody(inquiry, line):
+    """Learning goes on; the deaths stay counted."""
+    inquiry.die(3)
+
+    assert [] == inquiry.examine(line=line)
+    assert set() == inquiry.home.learner.standing.quarantined
+
+
+@pytest.mark.parametrize("deaths", [1, 2])
+def test_one_or_two_deaths_are_bad_luck(inquiry, deaths):
+    """Whoever kills the process from outside is not looked for."""
+    inquiry.die(deaths)
+
+    assert [] == inquiry.examine("c13", line=NONE)
+
+
+def test_a_range_that_is_behind_the_cursors_is_not_examined(inquiry):
+    """It got through."""
+    inquiry.die(5, end=10, start=0)
+
+    assert [] == inquiry.examine("c13", line=NONE)
+
+
+def test_records_that_are_gone_are_not_examined(inquiry):
+    """Whoever reads next meets the loss and decides."""
+    inquiry.die(3)
+    inquiry.home.broker.delete_records({("t", 0): 15})
+
+    assert [] == inquiry.examine("c17", line=NONE)
+
+
+def test_hanging_raising_and_eating_memory_is_dying(inquiry):
+    """A trial bounds time and memory, so what hangs or starves the learner is found as well."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.learn.trial_actor"], cwd=CHECKOUT,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as actor:  # fmt: skip
+        assert actor.stdout is not None
+        found = json.loads(actor.stdout.read().splitlines()[-1])
+
+    assert found == {
+        "good": None, "raises": "ValueError: no such thing", "hangs": "hung for 0.5 s",
+        "hungry": "MemoryError: ",
+    }  # fmt: skip
+
+
+def killed_in_replay(home: Home, times: int) -> None:
+    """The last cut was learned and journaled, and its replay kills."""
+    (entry,) = [e for e in home.journal.read(1) if e["kind"] == "cut"][-1:]
+    for _ in range(times):
+        suspects = Suspects(home.directory)
+        places = between({("t", 0): 10}, flat(entry["next"]))
+        suspects.in_hand.hold(LEARNING, "replay", places)
+        suspects.close()
+
+
+def again(
+    home: Home, killer: str = "", line: list[str] | None = NONE, *, skip_lost: bool = False
+) -> Learner:
+    """Restore, watched; by itself without trials."""
+    home.journal.close()
+    home.open()
+    suspects = Suspects(home.directory)
+    watched = Watched(
+        lambda of: RangeSource(home.source(of), threading.Event(), lambda _: None),
+        lambda *_: None, suspects, prober_of(home, killer, line, lambda *_: None),
+    )  # fmt: skip
+    try:
+        learner = restore.restore(
+            home.learner.recipe, home.journal, home.snapshots, {"cpu": "a"},
+            Policy(False, skip_lost, ()), watched.open_reader, watched.progress,
+        ).learner  # fmt: skip
+        assert [] == suspects.in_hand.left()
+        return learner
+    finally:
+        suspects.close()
+
+
+def test_a_journaled_range_that_kills_its_replay_halts_with_the_ways_out(tmp_path):
+    """Its events are history and cannot be set aside; with `skip` what came after is given up."""
+    home = Home(tmp_path, partitions=1)
+    home.learn(10)
+    home.learn(10)
+    lineage = home.learner.standing.lineage
+    killed_in_replay(home, 2)
+    assert 2 == again(home).standing.version
+    killed_in_replay(home, 1)
+    assert 2 == again(home).standing.version
+
+    with pytest.raises(
+        DataLost, match=r"t, partition 0, offsets 10 to 19.*after version 1.*SIGSEGV.*: skip"
+    ):
+        again(home, "learn:c5", None)
+    killed_in_replay(home, 3)
+    with pytest.raises(DataLost, match="killed the learner 6 times"):
+        again(home)
+    learner = again(home, skip_lost=True)
+
+    assert {("t", 0): 10} == learner.standing.cursors
+    assert lineage != learner.standing.lineage
+    assert (10, 3) == (learner.events_learned, learner.standing.version)
