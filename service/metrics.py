@@ -192,7 +192,7 @@ METRICS: tuple[Declared, ...] = (
     Declared(
         "headwater_snapshot_pause_seconds",
         "histogram",
-        "Learning held up by a snapshot.",
+        "Learning held up to copy a piece of a snapshot; many pieces to one.",
         buckets=_STEP,
     ),
     Declared(

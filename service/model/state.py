@@ -24,7 +24,8 @@ class State:
 
     theta, slot0, slot1: float32 [P] (slots may be empty); counts: int64 [T or T+1];
     normaliser: float64 [Dn, 3]; frames: float64 [T, 5]; outcomes: int64; scores: one float64
-    vector per target; touched: uint8, one flag per 64 weights.
+    vector per target; touched: uint8, one flag per 64 weights. Whoever keeps a copy of the image
+    learns from a follower of its own what changed.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -45,6 +46,9 @@ class State:
             for name, entry in layout.scores.items()
         }
         self.touched = np.zeros(layout.theta_size // 64, dtype=np.uint8)
+        self._followers: list[NDArray[np.uint8]] = []
+        self._published = self.follow()
+        self._published[:] = 0
 
     def _flat(self, start: int) -> NDArray[np.float32]:
         return self._at(start, np.float32, (self.layout.theta_size,))
@@ -91,15 +95,31 @@ class State:
         """Return every named tensor, as views: {"weights": {name: tensor}, ...}."""
         return parts_of(self.layout, self.image)
 
+    def follow(self) -> NDArray[np.uint8]:
+        """Return a new follower: one flag per 256-byte block of the image, all of them set.
+
+        `gather` sets the flags of what changed since; whoever asked for it clears them.
+        """
+        pending = np.ones(self.layout.nbytes // BLOCK_BYTES, dtype=np.uint8)
+        self._followers.append(pending)
+        return pending
+
+    def gather(self) -> None:
+        """Tell every follower what may have changed. All small tensors count as changed."""
+        small = self.layout.small_bytes // BLOCK_BYTES
+        for pending in self._followers:
+            pending[:small] = 1
+            for start in (self.layout.theta, *self.layout.slots):
+                first = start // BLOCK_BYTES
+                pending[first : first + len(self.touched)] |= self.touched
+        self.touched[:] = 0
+
     def take_touched(self) -> NDArray[np.uint8]:
         """Return one flag per 256-byte block of the image that may have changed since the last
         call, and forget. All small tensors count as changed."""
-        flags = np.zeros(self.layout.nbytes // BLOCK_BYTES, dtype=np.uint8)
-        flags[: self.layout.small_bytes // BLOCK_BYTES] = 1
-        for start in (self.layout.theta, *self.layout.slots):
-            first = start // BLOCK_BYTES
-            flags[first : first + len(self.touched)] = self.touched
-        self.touched[:] = 0
+        self.gather()
+        flags = self._published.copy()
+        self._published[:] = 0
         return flags
 
     def touch_all(self) -> None:
