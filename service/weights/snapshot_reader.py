@@ -129,7 +129,7 @@ class SnapshotReader:
     def unpin(self, id: str) -> None:
         """Leave it to the policy again."""
         directory = self._existing(id)
-        (directory / PINNED).unlink(missing_ok=True)
+        durable.unlink(directory / PINNED)
         durable.flush_directory(directory)
 
     def _existing(self, id: str) -> Path:
