@@ -7,6 +7,7 @@ restoring over a real learner. Kafka keeps what it has.
 
 from __future__ import annotations
 
+import errno
 import threading
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ from service.learn.opening import RangeSource
 from service.learn.restore import Journaling, Policy
 from service.stream.records import Cut
 from service.stream.source import Source
-from service.weights import boot
+from service.weights import boot, durable
 from service.weights.digest import digest
 from service.weights.journal import Entry, Journal
 from service.weights.snapshots import Keep, SnapshotReader, Snapshots
@@ -35,6 +36,7 @@ from tests.weights.disk_model import (
     Drawn,
     Killed,
     NamesOnly,
+    NewestNameOnly,
     Recorder,
     Tree,
     write_tree,
@@ -257,7 +259,9 @@ def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
 
 
 @pytest.mark.parametrize(
-    "choices", [Choices(), All(), NamesOnly(), BytesOnly()], ids=lambda c: type(c).__name__
+    "choices",
+    [Choices(), All(), NamesOnly(), BytesOnly(), NewestNameOnly()],
+    ids=lambda c: type(c).__name__,
 )
 def test_a_power_cut_at_any_moment_leaves_a_state_that_is_recovered(
     tmp_path: Path, recorder: Recorder, choices: Choices
@@ -305,7 +309,7 @@ def test_what_a_killed_process_left_unflushed_is_flushed_by_the_next(
                 was_killed = life.die_within(step, changes)
             for number, after in enumerate(("sync", "save", "sync")):
                 getattr(life, after)()
-                cut = cut_off(life, life.moment, Choices())
+                cut = cut_off(life, life.promised[-1][0], Choices())  # it was just promised
                 found = wrong_after(life, home / f"{number}", cut)
                 if found:
                     wrong.append((changes, life.recorder.ops[changes - 1][:2], after, found))
@@ -313,6 +317,30 @@ def test_what_a_killed_process_left_unflushed_is_flushed_by_the_next(
 
     assert [] == wrong
     assert changes > 1
+
+
+def test_a_name_whose_flush_failed_is_flushed_by_the_next_attempt(
+    tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The snapshot was in its place already when the flush of its name failed; the next attempt at
+    the same version finds it there, and must not take that for durable."""
+    life = Life(recorder.root, recorder)
+    life.learn()
+    real, failed = durable.flush_directory, []
+
+    def failing(directory: Path) -> None:
+        if directory == life.snapshots.directory and not failed:
+            failed.append(directory)
+            raise OSError(errno.EIO, "Input/output error")
+        real(directory)
+
+    monkeypatch.setattr(durable, "flush_directory", failing)
+    with pytest.raises(OSError, match="Input/output"):
+        life.save()
+    life.save()
+
+    cut = cut_off(life, life.saved[-1][0], Choices())
+    assert wrong_after(life, tmp_path / "after", cut) is None
 
 
 @given(data=st.data(), steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=9))

@@ -39,8 +39,8 @@ class Killed(BaseException):
 class Choices:
     """What became of a change that was not flushed. This one: nothing is left of any."""
 
-    def name(self) -> bool:
-        """Whether this change of a name is there."""
+    def name(self, *, newest: bool) -> bool:
+        """Whether this change of a name is there. newest: it is the last one of its directory."""
         return False
 
     def cut(self) -> bool:
@@ -55,7 +55,7 @@ class Choices:
 class All(Choices):
     """Everything is there, as after the death of a process."""
 
-    def name(self) -> bool:
+    def name(self, *, newest: bool) -> bool:
         return True
 
     def cut(self) -> bool:
@@ -75,8 +75,15 @@ class NamesOnly(All):
 class BytesOnly(All):
     """Every byte is there, under the names of before."""
 
-    def name(self) -> bool:
+    def name(self, *, newest: bool) -> bool:
         return False
+
+
+class NewestNameOnly(All):
+    """Every byte is there, and of each directory's changes the last one alone."""
+
+    def name(self, *, newest: bool) -> bool:
+        return newest
 
 
 class Drawn(Choices):
@@ -86,7 +93,7 @@ class Drawn(Choices):
         self._draw = draw
         """Returns a number from 0 to its argument."""
 
-    def name(self) -> bool:
+    def name(self, *, newest: bool) -> bool:
         return self._draw(1) == 1
 
     def cut(self) -> bool:
@@ -146,7 +153,7 @@ class Folder:
         """Its names after a power cut."""
         names = dict(self.safe)
         for change in self.since:
-            if choices.name():
+            if choices.name(newest=change is self.since[-1]):
                 _apply(names, change)
         return names
 
