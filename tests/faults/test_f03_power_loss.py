@@ -326,7 +326,8 @@ def test_a_name_whose_flush_failed_is_flushed_by_the_next_attempt(
     the same version finds it there, and must not take that for durable."""
     life = Life(recorder.root, recorder)
     life.learn()
-    real, failed = durable.flush_directory, []
+    real = durable.flush_directory
+    failed: list[Path] = []
 
     def failing(directory: Path) -> None:
         if directory == life.snapshots.directory and not failed:
