@@ -78,7 +78,12 @@ METRICS: tuple[Declared, ...] = (
         "Offsets passed over without learning their records.",
         ("reason",),
     ),
-    Declared("headwater_snapshots_total", "counter", "Snapshots by result.", ("result",)),
+    Declared(
+        "headwater_snapshots_total",
+        "counter",
+        "Snapshots written (success, failure), and damaged ones found at the start (refused).",
+        ("result",),
+    ),
     Declared(
         "headwater_http_requests_total",
         "counter",

@@ -159,6 +159,8 @@ def open_learner(  # noqa: PLR0913 - what it opens, from what, and whom it tells
         )
         learner, must_save = restored.learner, restored.must_save
         telemetry.saved(restored.snapshot_version, restored.snapshot_cursors)
+        for _ in store.snapshots.refused:
+            telemetry.metrics.counter("headwater_snapshots_total").inc(1.0, "refused")
         if restored.replayed.diverged_at is not None:
             telemetry.metrics.counter("headwater_replay_divergence_total").inc(1.0)
     if must_save or not store.snapshots.list():
