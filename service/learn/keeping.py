@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -20,12 +21,19 @@ class Keeper:
     """Keeps the journal and the snapshots; called by the loop's thread."""
 
     def __init__(
-        self, journal: Journal, saver: Saver, telemetry: Telemetry, snapshot_s: float
+        self,
+        journal: Journal,
+        saver: Saver,
+        telemetry: Telemetry,
+        snapshot_s: float,
+        still_ours: Callable[[], None] = lambda: None,
     ) -> None:
+        """still_ours: raises when the directory belongs to another process by now."""
         self.journal = journal
         self._saver = saver
         self._telemetry = telemetry
         self._snapshot_s = snapshot_s
+        self._still_ours = still_ours
         self._saved_version: int | None = None
         self._sync_due = 0.0
         self._save_due = time.monotonic() + snapshot_s
@@ -34,6 +42,7 @@ class Keeper:
 
     def tick(self, learner: Learner) -> Offsets | None:
         """Do what is due; return the offsets of a snapshot that became durable, to be committed."""
+        self._still_ours()
         now = time.monotonic()
         if now >= self._sync_due and not self._saver.busy:
             self.journal.sync()
@@ -50,6 +59,7 @@ class Keeper:
 
     def now(self, learner: Learner) -> Saved:
         """Write a snapshot and wait until it is durable, or failed."""
+        self._still_ours()
         self._saving = False
         saved = self._saver.now(learner)
         self._saved(saved)

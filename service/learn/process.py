@@ -133,7 +133,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
     make_folder(runtime_at, "runtime.directory")
     recipe = Recipe.of(settings)
     with ExitStack() as stack:
-        stack.enter_context(DirectoryLock.acquire(state_at))
+        lock = stack.enter_context(DirectoryLock.acquire(state_at))
         door = Door(_present_or_new(runtime_at, recipe))
         stack.callback(door.close)
         door.beat("restoring", "compiling")
@@ -170,7 +170,11 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             Tools(
                 publisher=Publisher(live, telemetry, settings.runtime.publish_ms / 1000),
                 keeper=Keeper(
-                    store.journal, store.saver, telemetry, settings.snapshots.every_seconds
+                    store.journal,
+                    store.saver,
+                    telemetry,
+                    settings.snapshots.every_seconds,
+                    lock.check,
                 ),
                 burial=burial,
                 losses=Losses(broker, telemetry.metrics),
