@@ -195,6 +195,10 @@ def _work(acts: Acts, door: Door, stop: threading.Event, state_at: Path) -> None
     door.acts = acts
     try:
         loop.run(acts, door.commands, stop.is_set)
+    except OSError:
+        if acts.journal_failed:
+            boot.mark_unproven(state_at)
+        raise
     except (BrokerAway, TopicMissing) as error:
         if not stop.is_set():
             raise

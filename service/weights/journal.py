@@ -58,9 +58,13 @@ class Journal:
         """Continue the journal in this directory, or begin one.
 
         After a power loss the unflushed end may have holes: then the newest segment is cut at its
-        first bad frame even if good ones follow. Only for a caller who mints a new lineage.
+        first bad frame even if good ones follow, and what is left is written anew: after a failed
+        flush another one of the same file proves nothing. Only for a caller who mints a new
+        lineage.
         """
         durable.make_directory(directory)
+        for unfinished in directory.glob(f"{durable.TEMPORARY}*"):
+            durable.unlink(unfinished)
         journal = cls(directory)
         known = segments(directory)
         if known:
@@ -76,6 +80,11 @@ class Journal:
     def last_version(self) -> int | None:
         """The version of the newest entry; None if there never was one."""
         return self._next - 1 if self._next else None
+
+    @property
+    def failed(self) -> bool:
+        """A write or a flush failed, and this journal is not used again."""
+        return self._failure is not None
 
     @property
     def synced_version(self) -> int | None:
@@ -168,12 +177,16 @@ class Journal:
             if not after_power_loss and journal_frames.any_after(file, end, following):
                 raise damaged(path, end, f"entry {following} cannot be read, but later can")
             self.damaged_tail = journal_frames.whole_at(file, end)
+            file.seek(0)
+            content = file.read(end) if after_power_loss else b""
+        if after_power_loss:
+            durable.write_file(path, content)
         self._fd, self._first = durable.reopen(path), first
         durable.flush_directory(self.directory)  # who made it may have died before that
-        if size > end:
+        self.torn_bytes = size - end
+        if size > end and not after_power_loss:
             durable.truncate(self._fd, end)
             durable.flush(self._fd)
-            self.torn_bytes = size - end
         self._size, self._next = end, following
         self._synced = first  # what a process before us wrote may still be with the kernel
 
