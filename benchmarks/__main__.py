@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
-from benchmarks import cluster, freshness, learn, machine, predict
+from benchmarks import cluster, freshness, learn, machine, predict, snapshot, torn
 from benchmarks.plan import Plan
 from benchmarks.results import Failed, Result, as_json, as_table
 from service.errors import HeadwaterError
@@ -24,6 +24,8 @@ BENCHMARKS: dict[str, Callable[[Plan], list[Result]]] = {
     "learn": learn.run,
     "predict": predict.run,
     "freshness": freshness.run,
+    "snapshot": snapshot.run,
+    "torn": torn.run,
 }
 Number = TypeVar("Number", int, float)
 _EMBEDDED_EVENTS = 100_000  # that broker keeps everything in memory

@@ -85,7 +85,12 @@ METRICS: tuple[Declared, ...] = (
         "gauge",
         "Deaths in a row with the same records in hand; 0 when they got through.",
     ),
-    Declared("headwater_snapshots_total", "counter", "Snapshots by result.", ("result",)),
+    Declared(
+        "headwater_snapshots_total",
+        "counter",
+        "Snapshots written (success, failure), and damaged ones found at the start (refused).",
+        ("result",),
+    ),
     Declared(
         "headwater_http_requests_total",
         "counter",
@@ -205,7 +210,7 @@ METRICS: tuple[Declared, ...] = (
     Declared(
         "headwater_snapshot_pause_seconds",
         "histogram",
-        "Learning held up by a snapshot.",
+        "Learning held up to copy a piece of a snapshot; many pieces to one.",
         buckets=_STEP,
     ),
     Declared(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -20,18 +21,28 @@ class Keeper:
     """Keeps the journal and the snapshots; called by the loop's thread."""
 
     def __init__(
-        self, journal: Journal, saver: Saver, telemetry: Telemetry, snapshot_s: float
+        self,
+        journal: Journal,
+        saver: Saver,
+        telemetry: Telemetry,
+        snapshot_s: float,
+        still_ours: Callable[[], None] = lambda: None,
     ) -> None:
+        """still_ours: raises when the directory belongs to another process by now."""
         self.journal = journal
         self._saver = saver
         self._telemetry = telemetry
         self._snapshot_s = snapshot_s
+        self._still_ours = still_ours
         self._saved_version: int | None = None
         self._sync_due = 0.0
         self._save_due = time.monotonic() + snapshot_s
+        self._saving = False
+        """A snapshot was begun, and its copy is not whole yet."""
 
     def tick(self, learner: Learner) -> Offsets | None:
         """Do what is due; return the offsets of a snapshot that became durable, to be committed."""
+        self._still_ours()
         now = time.monotonic()
         if now >= self._sync_due and not self._saver.busy:
             self.journal.sync()
@@ -41,15 +52,15 @@ class Keeper:
             offsets = self._saved(saved) or offsets
         if now >= self._save_due:
             self._save_due = now + self._snapshot_s
-            if self._saved_version != learner.standing.version and not self._saver.busy:
-                pause = self._saver.start(learner)
-                metrics = self._telemetry.metrics
-                metrics.histogram("headwater_snapshot_pause_seconds").observe(pause)
-                self._telemetry.spent("snapshot", pause)
+            self._saving = self._saved_version != learner.standing.version
+        if self._saving and not self._saver.busy:
+            self._copy(learner)
         return offsets
 
     def now(self, learner: Learner) -> Saved:
         """Write a snapshot and wait until it is durable, or failed."""
+        self._still_ours()
+        self._saving = False
         saved = self._saver.now(learner)
         self._saved(saved)
         return saved
@@ -62,6 +73,14 @@ class Keeper:
         """The present version is in a snapshot already."""
         self.tick(learner)
         return self._saved_version == learner.standing.version
+
+    def _copy(self, learner: Learner) -> None:
+        """Have the snapshot's copy of the state go on; learning stands still meanwhile."""
+        began = time.monotonic()
+        self._saving = not self._saver.advance(learner)
+        pause = time.monotonic() - began
+        self._telemetry.metrics.histogram("headwater_snapshot_pause_seconds").observe(pause)
+        self._telemetry.spent("snapshot", pause)
 
     def _saved(self, saved: Saved) -> Offsets | None:
         metrics = self._telemetry.metrics

@@ -15,7 +15,14 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from service.errors import BrokerAway, DataLost, HeadwaterError, SnapshotInvalid, TopicMissing
+from service.errors import (
+    BrokerAway,
+    DataLost,
+    HeadwaterError,
+    LayoutChanged,
+    SnapshotInvalid,
+    TopicMissing,
+)
 from service.learn import history, restore
 from service.learn.inbox import OpenSource
 from service.learn.learner import Learner
@@ -169,6 +176,7 @@ def open_learner(  # noqa: PLR0913 - what it opens, from what, and whom it tells
 
     Raises Stopped, DataLost, and whatever says that the state cannot be used.
     """
+    _refuse_other_topics(settings.kafka.topics, store)
     power_lost = boot.unclean_power_loss(store.state_at)
     if store.journal.last_version is None and not store.snapshots.list():
         learner = _begin(settings, broker, sources, store)
@@ -179,6 +187,8 @@ def open_learner(  # noqa: PLR0913 - what it opens, from what, and whom it tells
         )
         learner, must_save = restored.learner, restored.must_save
         telemetry.saved(restored.snapshot_version, restored.snapshot_cursors)
+        for _ in store.snapshots.refused:
+            telemetry.metrics.counter("headwater_snapshots_total").inc(1.0, "refused")
         if restored.replayed.diverged_at is not None:
             telemetry.metrics.counter("headwater_replay_divergence_total").inc(1.0)
     if must_save or not store.snapshots.list():
@@ -221,6 +231,18 @@ def _begin(settings: Settings, broker: Broker, sources: Sources, store: Store) -
         break
     _log.info("new_model", name=settings.name, topics=list(kafka.topics), partitions=len(start))
     return restore.begin(Recipe.of(settings), start, ids, store.journal, store.environment)
+
+
+def _refuse_other_topics(topics: Sequence[str], store: Store) -> None:
+    """A state that knows none of the topics was learned from something else: a backup's, say."""
+    newest = next((e.manifest for e in store.snapshots.list() if e.manifest), None)
+    known = set(newest.meta["cursors"]) if newest is not None else set()
+    if known and not known & set(topics):
+        raise LayoutChanged(
+            f"the state in {store.state_at} has learned from {', '.join(sorted(known))}, the "
+            f"settings name {', '.join(topics)}. Give this model another name or state directory, "
+            "or restore the state that belongs to it"
+        )
 
 
 def _restore(

@@ -139,7 +139,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
     make_folder(runtime_at, "runtime.directory")
     recipe = Recipe.of(settings)
     with ExitStack() as stack:
-        stack.enter_context(DirectoryLock.acquire(state_at))
+        lock = stack.enter_context(DirectoryLock.acquire(state_at))
         door = Door(_present_or_new(runtime_at, recipe))
         stack.callback(door.close)
         door.beat("restoring", "compiling")
@@ -176,7 +176,13 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
         stack.callback(burial.close)
         tools = Tools(
             publisher=Publisher(live, telemetry, settings.runtime.publish_ms / 1000),
-            keeper=Keeper(store.journal, store.saver, telemetry, settings.snapshots.every_seconds),
+            keeper=Keeper(
+                store.journal,
+                store.saver,
+                telemetry,
+                settings.snapshots.every_seconds,
+                lock.check,
+            ),
             burial=burial,
             losses=Losses(broker, telemetry.metrics),
             telemetry=telemetry,
@@ -214,6 +220,10 @@ def _work(acts: Acts, orders: Orders, door: Door, stop: threading.Event, state_a
     door.acts = acts
     try:
         loop.run(acts, orders, door.commands, stop.is_set)
+    except OSError:
+        if acts.journal_failed:
+            boot.mark_unproven(state_at)
+        raise
     except (BrokerAway, TopicMissing) as error:
         if not stop.is_set():
             raise

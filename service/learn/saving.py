@@ -1,7 +1,7 @@
 """Snapshots while learning goes on: the loop copies, a thread writes. Knows no Kafka.
 
 One snapshot at a time. A failed attempt is counted and logged, the one before stays, the next
-tries anew; learning is held up only for the copy.
+tries anew; learning is held up only for the copy, a few milliseconds at a time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from service.learn.learner import Learner
+from service.learn.staging import Staging
 from service.model.state import Parts, parts_of
 from service.stream.records import Offsets
 from service.weights.journal import Journal
@@ -44,6 +45,7 @@ class Saver:
         self._snapshots = snapshots
         self._journal = journal
         self._environment = environment
+        self._staging = Staging()
         self._done: queue.SimpleQueue[Saved] = queue.SimpleQueue()
         self._work: queue.Queue[tuple[Parts, dict[str, Any], Offsets] | None] = queue.Queue(1)
         self._busy = threading.Event()
@@ -55,15 +57,21 @@ class Saver:
         """A snapshot is being written."""
         return self._busy.is_set()
 
-    def start(self, learner: Learner) -> float:
-        """Copy the state and write it in the background; return the seconds of the copy."""
-        began = time.monotonic()
-        self._busy.set()
-        image = learner.state.image.copy()
+    def advance(self, learner: Learner) -> bool:
+        """Copy a piece of the state; True once it is whole, and is written in the background.
+
+        Call between two cuts, again and again, and not while `busy`. What is written is the
+        state of the last call.
+        """
+        assert not self.busy, "the copy is being written"
+        image = self._staging.advance(learner.state)
+        if image is None:
+            return False
         meta = learner.meta() | {"environment": self._environment}
         cursors = dict(learner.standing.cursors)
+        self._busy.set()
         self._work.put((parts_of(learner.layout, image), meta, cursors))
-        return time.monotonic() - began
+        return True
 
     def now(self, learner: Learner) -> Saved:
         """Write a snapshot and wait for it; for start, stop and the command."""

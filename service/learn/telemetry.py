@@ -55,7 +55,8 @@ class Telemetry:
         self.metrics.histogram("headwater_publish_seconds").observe(seconds)
         if timestamps_ms:
             ages = time.time_ns() / 1e9 - np.concatenate(timestamps_ms) / 1e3
-            self.metrics.histogram("headwater_freshness_seconds").observe_many(ages)
+            # a clock that was set back, or a producer's that is ahead, makes no time negative
+            self.metrics.histogram("headwater_freshness_seconds").observe_many(ages.clip(min=0.0))
 
     def saved(self, version: int, offsets: Offsets) -> None:
         """A snapshot became durable."""

@@ -27,7 +27,8 @@ class State:
     theta, slot0, slot1: float32 [P] (slots may be empty); counts: int64 [T or T+1];
     usual: float64 [2], the usual length of a gradient (steps.is_long);
     normaliser: float64 [Dn, 3]; frames: float64 [T, 5]; outcomes: int64; scores: one float64
-    vector per target; touched: uint8, one flag per 64 weights.
+    vector per target; touched: uint8, one flag per 64 weights. Whoever keeps a copy of the image
+    learns from a follower of its own what changed.
     """
 
     def __init__(self, layout: Layout) -> None:
@@ -49,6 +50,9 @@ class State:
             for name, entry in layout.scores.items()
         }
         self.touched = np.zeros(layout.theta_size // 64, dtype=np.uint8)
+        self._followers: list[NDArray[np.uint8]] = []
+        self._published = self.follow()
+        self._published[:] = 0
 
     def _flat(self, start: int) -> NDArray[np.float32]:
         return self._at(start, np.float32, (self.layout.theta_size,))
@@ -108,21 +112,40 @@ class State:
     def is_finite(self) -> bool:
         """Whether the weights that changed since they were last published are finite, and all that
         scales them."""
-        small = (self.normaliser, self.frames)
+        self.gather()
+        first = self.layout.theta // BLOCK_BYTES
+        flags = self._published[first : first + len(self.touched)]
         return bool(
-            steps.touched_are_finite(self.theta, self.touched)
-            and all(np.isfinite(one).all() for one in small)
+            steps.touched_are_finite(self.theta, flags)
+            and np.isfinite(self.normaliser).all()
+            and np.isfinite(self.frames).all()
         )
+
+    def follow(self) -> NDArray[np.uint8]:
+        """Return a new follower: one flag per 256-byte block of the image, all of them set.
+
+        `gather` sets the flags of what changed since; whoever asked for it clears them.
+        """
+        pending = np.ones(self.layout.nbytes // BLOCK_BYTES, dtype=np.uint8)
+        self._followers.append(pending)
+        return pending
+
+    def gather(self) -> None:
+        """Tell every follower what may have changed. All small tensors count as changed."""
+        small = self.layout.small_bytes // BLOCK_BYTES
+        for pending in self._followers:
+            pending[:small] = 1
+            for start in (self.layout.theta, *self.layout.slots):
+                first = start // BLOCK_BYTES
+                pending[first : first + len(self.touched)] |= self.touched
+        self.touched[:] = 0
 
     def take_touched(self) -> NDArray[np.uint8]:
         """Return one flag per 256-byte block of the image that may have changed since the last
         call, and forget. All small tensors count as changed."""
-        flags = np.zeros(self.layout.nbytes // BLOCK_BYTES, dtype=np.uint8)
-        flags[: self.layout.small_bytes // BLOCK_BYTES] = 1
-        for start in (self.layout.theta, *self.layout.slots):
-            first = start // BLOCK_BYTES
-            flags[first : first + len(self.touched)] = self.touched
-        self.touched[:] = 0
+        self.gather()
+        flags = self._published.copy()
+        self._published[:] = 0
         return flags
 
     def touch_all(self) -> None:

@@ -98,10 +98,14 @@ class Learner(msgspec.Struct, frozen=True):
 
 
 def learner_seen(heartbeat: dict[str, Any] | None, now_ns: int) -> Learner:
-    """Read a heartbeat cell; None when none was ever written."""
+    """Read a heartbeat cell; None when none was ever written.
+
+    One from the future is as old as one from the past: the clock was set back since, and a learner
+    that lives gives another in a moment.
+    """
     if heartbeat is None:
         return Learner("down", None, None, None, None)
-    age_s = max(0.0, (now_ns - int(heartbeat["heartbeat_ns"])) / 1e9)
+    age_s = abs(now_ns - int(heartbeat["heartbeat_ns"])) / 1e9
     return Learner(
         state="down" if age_s > DOWN_AFTER_S else str(heartbeat["state"]),
         reason=heartbeat.get("reason"),

@@ -55,6 +55,14 @@ def mark_stopped(directory: Path, version: int, current_boot: str | None = None)
     _write(directory, _Record(SCHEMA, current_boot or boot_id(), version))
 
 
+def mark_unproven(directory: Path) -> None:
+    """A flush of the journal failed: what the kernel still shows may never reach the medium.
+
+    The next start treats it as a power loss: it trusts nothing that was not flushed.
+    """
+    _write(directory, _Record(SCHEMA, "unproven", None))
+
+
 def clean_stop_version(directory: Path) -> int | None:
     """The final version of the run before, if it stopped cleanly."""
     record = _read(directory)

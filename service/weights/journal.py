@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,9 +58,13 @@ class Journal:
         """Continue the journal in this directory, or begin one.
 
         After a power loss the unflushed end may have holes: then the newest segment is cut at its
-        first bad frame even if good ones follow. Only for a caller who mints a new lineage.
+        first bad frame even if good ones follow, and what is left is written anew: after a failed
+        flush another one of the same file proves nothing. Only for a caller who mints a new
+        lineage.
         """
         durable.make_directory(directory)
+        for unfinished in directory.glob(f"{durable.TEMPORARY}*"):
+            durable.unlink(unfinished)
         journal = cls(directory)
         known = segments(directory)
         if known:
@@ -77,6 +80,11 @@ class Journal:
     def last_version(self) -> int | None:
         """The version of the newest entry; None if there never was one."""
         return self._next - 1 if self._next else None
+
+    @property
+    def failed(self) -> bool:
+        """A write or a flush failed, and this journal is not used again."""
+        return self._failure is not None
 
     @property
     def synced_version(self) -> int | None:
@@ -112,17 +120,20 @@ class Journal:
             self._flush()
             if self._fd is None or self._next is None or self._next == self._first:
                 return
-            os.close(self._fd)
+            durable.close(self._fd)
             self._fd = None
             self._begin(self._next)
 
     def drop_before(self, version: int) -> None:
-        """Remove sealed segments with nothing but entries older than this version."""
+        """Remove sealed segments with nothing but entries older than this version.
+
+        Oldest first, each for good before the next: a power cut leaves no gap.
+        """
         known = segments(self.directory)
         for first, following in itertools.pairwise(known):
             if following <= version:
-                segment_path(self.directory, first).unlink()
-        durable.flush_directory(self.directory)
+                durable.unlink(segment_path(self.directory, first))
+                durable.flush_directory(self.directory)
 
     def read(self, from_version: int) -> Iterator[Entry]:
         """The entries from this version to the present end, in order."""
@@ -144,7 +155,7 @@ class Journal:
             finally:
                 self._closed = True
                 if self._fd is not None:
-                    os.close(self._fd)
+                    durable.close(self._fd)
                     self._fd = None
 
     def __enter__(self) -> Self:
@@ -166,27 +177,27 @@ class Journal:
             if not after_power_loss and journal_frames.any_after(file, end, following):
                 raise damaged(path, end, f"entry {following} cannot be read, but later can")
             self.damaged_tail = journal_frames.whole_at(file, end)
-        self._open(path, first)
-        assert self._fd is not None
-        if size > end:
-            os.ftruncate(self._fd, end)
+            file.seek(0)
+            content = file.read(end) if after_power_loss else b""
+        if after_power_loss:
+            durable.write_file(path, content)
+        self._fd, self._first = durable.reopen(path), first
+        durable.flush_directory(self.directory)  # who made it may have died before that
+        self.torn_bytes = size - end
+        if size > end and not after_power_loss:
+            durable.truncate(self._fd, end)
             durable.flush(self._fd)
-            self.torn_bytes = size - end
         self._size, self._next = end, following
         self._synced = first  # what a process before us wrote may still be with the kernel
 
     def _begin(self, first: int) -> None:
-        self._open(segment_path(self.directory, first), first, os.O_CREAT | os.O_EXCL)
+        self._fd, self._first = durable.create(segment_path(self.directory, first)), first
         self._size, self._next, self._synced = 0, first, first
         try:
             durable.flush_directory(self.directory)
         except OSError as error:
             self._failure = error
             raise
-
-    def _open(self, path: Path, first: int, flags: int = 0) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | flags, durable.FILE_MODE)
-        self._first = first
 
     def _flush(self) -> None:
         self._refuse_if_unusable()
@@ -202,13 +213,13 @@ class Journal:
 
     def _write(self, frame: bytes) -> None:
         assert self._fd is not None
-        if os.write(self._fd, frame) < len(frame):  # one call: readers see no half for long
+        if durable.append(self._fd, frame) < len(frame):  # one call: readers see no half for long
             raise OSError(errno.ENOSPC, "no room for another entry", str(self.directory))
 
     def _take_back(self, error: OSError) -> None:
         assert self._fd is not None
         self._failure = error  # stands if the next line fails: half a frame would be in the middle
-        os.ftruncate(self._fd, self._size)
+        durable.truncate(self._fd, self._size)
         self._failure = None
 
     def _refuse_if_unusable(self) -> None:

@@ -35,7 +35,32 @@ copy_blocks: Callable[[Words, Words, NDArray[np.uint8]], int] = numba.njit(nogil
 )
 
 
+def _copy_some(
+    source: Words, target: Words, pending: NDArray[np.uint8], start: int, most_blocks: int
+) -> tuple[int, int]:
+    """Copy flagged blocks from `start` on and clear their flags, at most so many.
+
+    Returns where to go on (the number of blocks: at the end), and how many were copied.
+    """
+    copied = 0
+    at = start
+    while at < pending.size and copied < most_blocks:
+        if pending[at] != 0:
+            for word in range(at * WORDS, (at + 1) * WORDS):
+                target[word] = source[word]
+            pending[at] = 0
+            copied += 1
+        at += 1
+    return at, copied
+
+
+copy_some: Callable[[Words, Words, NDArray[np.uint8], int, int], tuple[int, int]] = numba.njit(
+    nogil=True, cache=True
+)(_copy_some)
+
+
 def warm() -> None:
     """Compile, or load what was compiled before, so that the first publication does not wait."""
     words = np.zeros(WORDS, dtype=np.uint64)
     copy_blocks(words, words.copy(), np.ones(1, dtype=np.uint8))
+    copy_some(words, words.copy(), np.ones(1, dtype=np.uint8), 0, 1)

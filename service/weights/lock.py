@@ -49,6 +49,24 @@ class DirectoryLock:
             os.pwrite(fd, msgspec.json.encode(_Holder(os.getpid(), socket.gethostname())), 0)
         return cls(fd, path)
 
+    def check(self) -> None:
+        """Raise Locked when the directory is not this process's any more.
+
+        The lock itself cannot be lost, but its file can be removed, or the directory replaced by
+        another, under a process that was stopped; then a second one may be at work there.
+        """
+        assert self._fd is not None, "check after release"
+        mine = os.fstat(self._fd)
+        try:
+            there = self.path.stat()
+        except OSError as error:
+            raise Locked(f"{self.path} cannot be seen any more: {error.strerror}") from error
+        if (mine.st_dev, mine.st_ino) != (there.st_dev, there.st_ino):
+            raise Locked(
+                f"{self.path} was replaced while this process held it: another learner may be at "
+                "work there, so this one ends; never remove the file"
+            )
+
     def release(self) -> None:
         """Let go; a second call does nothing."""
         if self._fd is not None:

@@ -68,6 +68,8 @@ class SnapshotReader:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.refused: Failures = []
+        """What `newest_valid` found wrong so far, each once."""
 
     def list(self) -> Listings:
         """All of them, those with a damaged manifest first, then the newest first."""
@@ -101,6 +103,8 @@ class SnapshotReader:
                 return Found(read, self._parts(read), failures)
             except Damaged as damaged:
                 failures.append(damaged.failure)
+                if damaged.failure not in self.refused:
+                    self.refused.append(damaged.failure)
         if not listed:
             return None
         reasons = "; ".join(f"{f['file']} {f['reason']}" for f in failures) or "none fits"
@@ -133,7 +137,7 @@ class SnapshotReader:
     def unpin(self, id: str) -> None:
         """Leave it to the policy again."""
         directory = self._existing(id)
-        (directory / PINNED).unlink(missing_ok=True)
+        durable.unlink(directory / PINNED)
         durable.flush_directory(directory)
 
     def _existing(self, id: str) -> Path:

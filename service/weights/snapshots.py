@@ -15,7 +15,7 @@ attempt, leaves the snapshots before it alone and takes its own files away.
 
 from __future__ import annotations
 
-import shutil
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -131,9 +131,9 @@ class Snapshots(SnapshotReader):
             path = self._objects / f"{sha256}{tensor_file.SUFFIX}"
             if not path.exists():
                 created.append(path)
-            temporary.replace(path)  # also heals a damaged one of this name
+            durable.rename(temporary, path)  # also heals a damaged one of this name
         finally:
-            temporary.unlink(missing_ok=True)
+            durable.unlink(temporary)
         return StoredPart(object=path.name, bytes=nbytes, sha256=sha256)
 
     def _write_manifest(self, written: Manifest) -> None:
@@ -141,15 +141,17 @@ class Snapshots(SnapshotReader):
         final = self.directory / written.id
         if final.exists():  # the same version again, after a restart: its directory is in place
             durable.write_file(final / manifest.NAME, content)
+            durable.flush_directory(self.directory)  # who renamed it may have died before that
             return
         temporary = self._temporary(written.id)
         try:
-            temporary.mkdir(mode=durable.DIRECTORY_MODE)
+            durable.create_directory(temporary)
             durable.write_new(temporary / manifest.NAME, content)
             durable.flush_directory(temporary)
-            temporary.rename(final)
+            durable.rename(temporary, final)
         except OSError:
-            shutil.rmtree(temporary, ignore_errors=True)
+            with contextlib.suppress(OSError):  # the next owner removes what stays
+                durable.remove_directory(temporary)
             raise
         durable.flush_directory(self.directory)
 
@@ -164,7 +166,7 @@ class Snapshots(SnapshotReader):
 
     def _remove(self, ids: tuple[str, ...]) -> None:
         for id in ids:  # first out of sight, so that a crash leaves no half of one behind
-            (self.directory / id).rename(self._temporary(id))
+            durable.rename(self.directory / id, self._temporary(id))
         durable.flush_directory(self.directory)
         _remove_unfinished(self.directory)
 
@@ -172,14 +174,14 @@ class Snapshots(SnapshotReader):
         named = self._named()
         for path in self._objects.glob(f"*{tensor_file.SUFFIX}"):
             if path.name not in named:
-                path.unlink()
+                durable.unlink(path)
         self._stored = {d: part for d, part in self._stored.items() if part.object in named}
 
     def _take_back(self, created: list[Path]) -> None:
         named = self._named()  # the last flush may have failed with the snapshot already in place
         for path in created:
             if path.name not in named:
-                path.unlink(missing_ok=True)
+                durable.unlink(path)
 
     def _named(self) -> set[str]:
         good = [entry.manifest for entry in self.list() if entry.manifest]
@@ -195,6 +197,6 @@ def _candidate(entry: Listed) -> Candidate:
 def _remove_unfinished(directory: Path) -> None:
     for path in directory.glob(".tmp*"):
         if path.is_dir():
-            shutil.rmtree(path)
+            durable.remove_directory(path)
         else:
-            path.unlink()
+            durable.unlink(path)

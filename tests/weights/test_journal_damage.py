@@ -197,3 +197,21 @@ def test_another_process_can_read_while_one_appends(tmp_path: Path) -> None:
 
     assert 0 == appender.returncode
     assert list(range(1, 3001)) == seen
+
+
+def test_after_a_power_loss_the_newest_segment_is_written_anew(tmp_path: Path) -> None:
+    """
+    After a failed flush the kernel shows bytes that may never reach the medium, and another flush
+    of the same file would not say so: a new file is flushed instead.
+    """
+    path, content, _ = written(tmp_path)
+    before = path.stat().st_ino
+    (tmp_path / ".tmp-left-by-a-killed-one").write_bytes(b"half")
+
+    with Journal.open(tmp_path, after_power_loss=True) as journal:
+        journal.append(entry(5))
+
+    assert before != path.stat().st_ino
+    assert path.read_bytes().startswith(content)
+    assert [path] == list(tmp_path.iterdir())
+    assert [*ENTRIES, entry(5)] == list(Journal.reader(tmp_path).read(1))

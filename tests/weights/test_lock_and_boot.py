@@ -173,3 +173,15 @@ def test_a_failed_flush_leaves_the_file_as_it_was(
 
     assert [path] == list(tmp_path.iterdir())
     assert b"old" == path.read_bytes()
+
+
+def test_a_journal_that_could_not_be_flushed_is_as_a_power_loss(tmp_path: Path) -> None:
+    """
+    On the same boot too; until a start has drawn its conclusion from it.
+    """
+    boot.mark_running(tmp_path, "one")
+    assert not boot.unclean_power_loss(tmp_path, "one")
+    boot.mark_unproven(tmp_path)
+    assert boot.unclean_power_loss(tmp_path, "one")
+    boot.mark_running(tmp_path, "one")
+    assert not boot.unclean_power_loss(tmp_path, "one")

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 
 from service.weights import durable
 from service.weights.snapshots import Keep, Snapshots
@@ -37,7 +36,8 @@ class Disk:
         self._flushed = {_inode(path) for path in root.rglob("*")}
         self._named = {_name(path) for path in root.rglob("*")}
         flush, flush_directory = durable.flush, durable.flush_directory
-        rename, replace, unlink = Path.rename, Path.replace, Path.unlink
+        rename, replace = Path.rename, Path.replace
+        unlink, rmdir = Path.unlink, Path.rmdir
 
         def flush_and_note(fd: int) -> None:
             self._change()
@@ -56,18 +56,12 @@ class Disk:
 
             return changed
 
-        def remove_one_by_one(path: Path, **_: Any) -> None:
-            for one in path.iterdir():
-                one.unlink()
-            self._change()
-            path.rmdir()
-
-        patch.setattr(shutil, "rmtree", remove_one_by_one)
         patch.setattr(durable, "flush", flush_and_note)
         patch.setattr(durable, "flush_directory", flush_directory_and_note)
         patch.setattr(Path, "rename", counted(rename))
         patch.setattr(Path, "replace", counted(replace))
         patch.setattr(Path, "unlink", counted(unlink))
+        patch.setattr(Path, "rmdir", counted(rmdir))
 
     def _change(self) -> None:
         if self.changes == self._cut:
@@ -198,15 +192,15 @@ def test_a_full_disk_keeps_the_old_snapshot_and_gives_its_space_back(
     snapshots = Snapshots(tmp_path, KEEP)
     snapshots.write(parts(1), meta(1))
     before = sorted(tmp_path.rglob("*"))
-    save, calls = safetensors.torch.save_file, [0]
+    create, calls = durable.create, [0]
 
-    def full(tensors: Any, path: Path) -> None:
+    def full(path: Path) -> int:
         calls[0] += 1
         if calls[0] == 2:
-            raise safetensors.SafetensorError("I/O error: No space left on device (os error 28)")
-        save(tensors, path)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return create(path)
 
-    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    monkeypatch.setattr(durable, "create", full)
     with pytest.raises(OSError, match="No space left"):
         snapshots.write(parts(2), meta(2))
 
@@ -231,13 +225,14 @@ def test_what_a_failed_attempt_wrote_is_not_trusted_by_the_next(
         with pytest.raises(OSError, match="Input/output"):
             snapshots.write(parts(1), meta(1))
     saved: list[Path] = []
-    save = safetensors.torch.save_file
+    create = durable.create
 
-    def noted(tensors: Any, path: Path) -> None:
-        saved.append(path)
-        save(tensors, path)
+    def noted(path: Path) -> int:
+        if path.parent.name == "objects":
+            saved.append(path)
+        return create(path)
 
-    monkeypatch.setattr(safetensors.torch, "save_file", noted)
+    monkeypatch.setattr(durable, "create", noted)
     snapshots.write(parts(1), meta(1))
 
     assert 3 == len(saved)
