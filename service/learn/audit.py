@@ -47,7 +47,7 @@ class Audit:
     """
 
     def __init__(
-        self, directory: Path, place: Place = _nowhere, failed: Callable[[], None] | None = None
+        self, directory: Path, failed: Callable[[], None] | None = None, place: Place = _nowhere
     ) -> None:
         self.path = directory / NAME
         self.place = place
