@@ -29,6 +29,7 @@ _SHAPE: dict[str, Any] = {
     "published": None,
 }  # fmt: skip
 """Every key of a status, whoever gives it; what is not known is null or empty."""
+STATUS_KEYS = frozenset(_SHAPE)
 
 
 class CommandRefused(HeadwaterError):

@@ -25,6 +25,7 @@ from service.serve.aside import Aside
 from service.serve.body import read_body
 from service.serve.live_model import LiveModel
 from service.serve.problems import Refused, bad_events
+from service.serve.queries import flag
 from service.serve.replies import JSON, send_reply
 from service.serve.request import read_events
 from service.settings import ApiSettings
@@ -142,10 +143,9 @@ def _not_finite(live: LiveModel, scores: NDArray[np.float64]) -> Refused:
 
 
 def _flags(query: bytes) -> tuple[bool, bool]:
-    """Read ?model=brief and ?strict=true; whatever else a query holds is ignored."""
-    given = parse_qs(query.decode("latin-1"))
-    strict = given.get("strict", [""])[-1].lower()
-    return given.get("model", [""])[-1] == "brief", strict in ("true", "1")
+    """Read ?model=brief and ?strict=true; names that are not known are ignored."""
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    return given.get("model", [""])[-1] == "brief", flag(given.get("strict", []), "strict")
 
 
 def _error(fault: Fault) -> dict[str, object]:
