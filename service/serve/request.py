@@ -7,18 +7,15 @@ send raises anything but Refused.
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import msgspec
-import numpy as np
 
+from service.serve import signs
 from service.serve.problems import Refused, bad_events
 
 _decoder = msgspec.json.Decoder()
 _lenient = msgspec.json.Decoder(float_hook=float)  # 1e400 becomes infinite: a fault of its field
-_TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # possessive: one pass over any bytes
-_DEPTH_OF_EVENTS = 2
 MOST_BOXES_PER_EVENT = 8
 """Objects and lists in a request, per event that it may hold."""
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -48,16 +45,11 @@ def _refuse_too_many(body: bytes, most_events: int) -> None:
 
     A million empty events are three megabytes, and a hundred as Python's objects.
     """
-    signs = np.frombuffer(_TEXT.sub(b"", body), dtype=np.uint8)
-    opening = (signs == ord("{")) | (signs == ord("["))
-    closing = (signs == ord("}")) | (signs == ord("]"))
-    boxes = int(np.count_nonzero(opening))
-    if boxes > MOST_BOXES_PER_EVENT * most_events:
-        raise _too_many(f"{boxes} objects and lists", most_events)
-    depth = np.cumsum(opening.view(np.int8) - closing.view(np.int8), dtype=np.int32)
-    longest = 1 + int(np.count_nonzero((signs == ord(",")) & (depth == _DEPTH_OF_EVENTS)))
-    if longest > most_events and body.lstrip()[:1] == b"{":
-        raise _too_many(f"{longest} events", most_events)
+    found = signs.count(body)
+    if found.boxes > MOST_BOXES_PER_EVENT * most_events:
+        raise _too_many(f"{found.boxes} objects and lists", most_events)
+    if found.items > most_events and body.lstrip()[:1] == b"{":
+        raise _too_many(f"{found.items} events", most_events)
 
 
 def _too_many(what: str, most_events: int) -> Refused:

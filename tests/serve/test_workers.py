@@ -83,7 +83,7 @@ class Api:
         """One request over a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         with contextlib.closing(connection):
-            raw = None if body is None else json.dumps(body)
+            raw = body if body is None or isinstance(body, bytes) else json.dumps(body)
             connection.request(method, path, raw, {"connection": "close"})
             reply = connection.getresponse()
             return Reply(reply.status, dict(reply.getheaders()), reply.read())
