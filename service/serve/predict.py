@@ -32,7 +32,7 @@ from service.settings import ApiSettings
 
 LARGE_BYTES = 32_768
 LARGE_EVENTS = 256
-BODIES_BYTES = 33_554_432
+BODIES_BYTES = 16_777_216
 """Bytes of bodies that a worker holds at once; one more is OVERLOADED."""
 MOST_UNKNOWN_NAMES = 50
 _LONGEST_NAME = 64
