@@ -43,9 +43,39 @@ def audited(service: Service) -> list[tuple[str, str, str]]:
     return [(line["by"], line["command"], line["outcome"]) for line in lines]
 
 
+def served(service: Service, version: int) -> Any:
+    """The model with its digest, once this version or a later one answers."""
+    model = service.model(digest=True)
+    return model if model is not None and model["version"] >= version else None
+
+
 def pins(service: Service) -> dict[str, bool]:
     """Whether each snapshot is pinned, as the command line lists them."""
     return {s["id"]: s["pinned"] for s in service.json("snapshots", "list")["snapshots"]}
+
+
+def turns(service: Service, topic: Topic) -> None:
+    """Freeze, learn in the shadow, unfreeze, roll back twice: by turns over either way."""
+    before = service.model(digest=True)
+    assert before is not None
+    assert "frozen" == service.json("freeze")["state"]
+    topic.publish(events(50, 1))
+    until(lambda: service.status()["events_learned"] == 100, "learned in the shadow")
+    frozen = service.model(digest=True)
+    assert frozen is not None
+    assert before["digest"]["weights"] == frozen["digest"]["weights"]
+    assert admin(service, "POST", "/unfreeze")[1]["state"] in {"idle", "learning"}
+    service.learned(100)
+    status, back = admin(
+        service, "POST", "/rollback", {"to": before["version"], "skip_to": "now", "reason": "test"}
+    )
+    assert (200, before["version"], 50) == (status, back["rolled_back_to"], back["skipped"])
+    assert back["version"] > before["version"]
+    rolled_back = until(lambda: served(service, back["version"]), "the weights of before")
+    assert before["digest"]["weights"] == rolled_back["digest"]["weights"]
+    again = service.json("rollback", "--to", str(before["version"]))
+    assert (before["version"], 0) == (again["rolled_back_to"], again["skipped"])
+    service.learned(100)
 
 
 def test_an_operator_works_over_http_and_the_command_line(
@@ -73,6 +103,7 @@ def test_an_operator_works_over_http_and_the_command_line(
     assert (True, True) == (listed[made["id"]]["pinned"], pins(service)[made["id"]])
     assert 404 == admin(service, "POST", "/snapshots/v000000000099-00000000/pin")[0]
     assert admin(service, "GET", "/status")[1].keys() == service.status().keys()
+    turns(service, topic)
     assert 409 == admin(service, "POST", "/rollback", {"to": 10**9})[0]
     refused = service.command("rollback", "--to", str(10**9), "--config", str(service.config))
     assert (1, True) == (refused.returncode, "refused 'rollback'" in refused.stderr)
@@ -91,6 +122,10 @@ def test_an_operator_works_over_http_and_the_command_line(
         ("admin:127.0.0.1", "snapshot", "ok"),
         ("admin:127.0.0.1", "pin", "ok"),
         ("admin:127.0.0.1", "pin", "refused"),
+        (me, "freeze", "ok"),
+        ("admin:127.0.0.1", "unfreeze", "ok"),
+        ("admin:127.0.0.1", "rollback", "ok"),
+        (me, "rollback", "ok"),
         ("admin:127.0.0.1", "rollback", "refused"),
         (me, "rollback", "refused"),
         (me, "unpin", "ok"),
