@@ -163,15 +163,17 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
     with ExitStack() as stack:
         stack.enter_context(DirectoryLock.acquire(state_at))
         telemetry = Telemetry(Metrics("learner"))
-        audit = Audit(state_at, telemetry.metrics.counter("headwater_audit_failures_total").inc)
-        door = Door(_present_or_new(runtime_at, recipe), Shelf(settings), audit)
+        door = _door(settings, _present_or_new(runtime_at, recipe), telemetry.metrics)
         stack.callback(door.close)
         door.beat("restoring", "compiling")
         stack.enter_context(ControlServer(runtime_at / "control.sock", door.answer))
         store = _open_store(
-            settings, state_at, Prober(options.probe, state_at, door.beat, stop.is_set), stack
+            settings,
+            state_at,
+            Prober(options.probe, state_at, door.beat, stop.is_set),
+            door.shelf,
+            stack,
         )
-        door.shelf.keep_here(store.snapshots)
         broker = kafka_of(settings)
         stack.callback(broker.close)
         sources = Sources(settings, broker, stop, door.waiting)
@@ -290,13 +292,21 @@ def _present_or_new(directory: Path, recipe: Recipe) -> LiveWriter:
         return _open_live(directory, recipe)
 
 
-def _open_store(settings: Settings, state_at: Path, prober: Prober, stack: ExitStack) -> Store:
+def _door(settings: Settings, live: LiveWriter, metrics: Metrics) -> Door:
+    lost = metrics.counter("headwater_audit_failures_total").inc
+    return Door(live, Shelf(settings), Audit(state_directory(settings), lost))
+
+
+def _open_store(
+    settings: Settings, state_at: Path, prober: Prober, shelf: Shelf, stack: ExitStack
+) -> Store:
     lost_power = boot.unclean_power_loss(state_at)
     journal = stack.enter_context(Journal.open(state_at / "journal", after_power_loss=lost_power))
     if journal.torn_bytes:
         _log.warning("journal_torn", bytes=journal.torn_bytes, last=journal.last_version)
     keep = settings.snapshots.keep
     snapshots = Snapshots(state_at / "snapshots", Keep(keep.last, keep.hourly, keep.daily))
+    shelf.keep_here(snapshots)
     environment = fingerprint()
     saver = Saver(snapshots, journal, environment)
     stack.callback(saver.close)
