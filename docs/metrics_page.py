@@ -37,9 +37,9 @@ The samples of a learner that is gone stay as it wrote them last; `headwater_lea
 
 ## Every metric
 
-`by` says which process gives it: the learner, the API workers, or `reader`, which is a fact about
-the learner that the worker asked reads from the live weights, so it is there also when the
-learner is gone.
+`by` says which process gives it: the learner, the API workers, the supervisor that starts them, or
+`reader`, which is a fact about the learner that the worker asked reads from the live weights, so it
+is there also when the learner is gone.
 """
 
 _VALUES = """

@@ -15,6 +15,7 @@ import re
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +32,7 @@ _LONGEST_LINE = 1 << 20
 _LONGEST_ADDRESS = 100  # sun_path holds 108 bytes on Linux, 104 on macOS
 _MOST_CLIENTS = 16
 _PATIENCE_S = 30.0  # for a client that connected and says nothing
+_LOOK_S = 1.0  # how often a client that waits looks whether the learner lives
 
 _log = structlog.get_logger(__name__)
 
@@ -128,20 +130,33 @@ class ControlServer:
         try:
             return {"ok": True, **self._handle(request)}
         except HeadwaterError as error:
-            return _refusal(_code(error), str(error))
+            return _refusal(code_of(type(error)), str(error))
         except Exception as error:  # noqa: BLE001 - a bug in one command must not close the door
             _log.exception("control_command_failed", command=request["command"])
             return _refusal("INTERNAL", f"{type(error).__name__}: {error}")
 
 
-def ask(path: Path, command: str, timeout_s: float, **args: Any) -> Reply:
-    """Send one command to the learner and return its reply; LearnerAway when nobody answers."""
+def ask(
+    path: Path,
+    command: str,
+    timeout_s: float,
+    *,
+    alive: Callable[[], bool] | None = None,
+    **args: Any,
+) -> Reply:
+    """Send one command to the learner and return its reply; LearnerAway when nobody answers.
+
+    `alive`: asked about once a second after `timeout_s`; as long as it says that the learner
+    lives, the answer is waited for, however long the command takes.
+    """
+    began = time.monotonic()
     try:
-        with _connect(path, timeout_s) as client, client.makefile("rb") as lines:
+        with _connect(path, timeout_s) as client:
             client.sendall(msgspec.json.encode({"command": command, **args}) + b"\n")
-            line = lines.readline()
+            line = _read_reply(client, timeout_s, alive)
     except TimeoutError:
-        raise LearnerAway(f"no answer to {command!r} within {timeout_s:g} s at {path}") from None
+        waited_s = timeout_s if alive is None else round(time.monotonic() - began)
+        raise LearnerAway(f"no answer to {command!r} within {waited_s:g} s at {path}") from None
     except OSError as error:
         raise LearnerAway(f"no learner answers at {path}: {error.strerror or error}") from None
     if not line.endswith(b"\n"):
@@ -149,12 +164,33 @@ def ask(path: Path, command: str, timeout_s: float, **args: Any) -> Reply:
     return msgspec.json.decode(line, type=dict[str, Any])
 
 
+def _read_reply(
+    client: socket.socket, timeout_s: float, alive: Callable[[], bool] | None
+) -> bytearray:
+    """Read to the end of the line, or of what comes; TimeoutError when nothing does."""
+    line = bytearray()
+    client.settimeout(min(timeout_s, _LOOK_S))
+    give_up = time.monotonic() + timeout_s
+    while not line.endswith(b"\n"):
+        try:
+            some = client.recv(65_536)
+        except TimeoutError:
+            if time.monotonic() >= give_up and not (alive is not None and alive()):
+                raise
+            continue
+        if not some:
+            break
+        line += some
+    return line
+
+
 def _refusal(code: str, error: str) -> Reply:
     return {"ok": False, "error": error, "code": code}
 
 
-def _code(error: HeadwaterError) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).upper()
+def code_of(error: type[HeadwaterError]) -> str:
+    """Return the code of a refusal for this reason: DATA_LOST for DataLost."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.__name__).upper()
 
 
 def _connect(path: Path, timeout_s: float) -> socket.socket:

@@ -1,6 +1,6 @@
 """Every setting: its name, type, default, unit and meaning; and `load`, the one door to them.
 
-Defaults stand here (those of events in _settings/event.py) and nowhere else. `load` reads the YAML file, lets the environment and
+Defaults stand here (those of events and of the API in _settings) and nowhere else. `load` reads the YAML file, lets the environment and
 then `overrides` speak over it, and reports everything that is wrong at once (BadSettings),
 each problem with its place and its remedy. Each part of the service is given its own section,
 never the whole tree.
@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service._settings import reading
+from service._settings.api import ApiSettings
 from service._settings.event import (
     BinaryTarget,
     CategoryFeature,
@@ -30,7 +31,6 @@ from service._settings.event import (
 from service._settings.folders import runtime_root
 from service._settings.guard import GuardSettings
 from service._settings.values import (
-    Host,
     Name,
     ScalarText,
     Servers,
@@ -230,24 +230,11 @@ class RuntimeSettings(Section):
     publish_ms: int = Field(
         10, ge=1, le=60_000, description="Shortest time between two publishes, in milliseconds."
     )
-
-
-class ApiSettings(Section):
-    """Where predictions are answered."""
-
-    host: Host = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8080, ge=0, le=65_535, description="Port to listen on; 0: any free one.")
-    workers: int = Field(1, ge=1, le=64, description="API processes, in processes.")
-    max_body_bytes: int = Field(
-        4_194_304, ge=1024, description="Largest body of a request, in bytes; above it: 413."
-    )
-    max_events: int = Field(
-        10_000, ge=1, description="Most events in one request, in events; above it: 413."
-    )
-    allow_unauthenticated: bool = Field(
-        False,
-        description="Let anyone who reaches a host beyond loopback ask for predictions "
-        "(--allow-unauthenticated says the same).",
+    hang_seconds: float | None = Field(
+        60.0,
+        ge=1,
+        description="`run` kills a learner that gives no sign of life for so long, and starts it "
+        "again, in seconds; null: never.",
     )
 
 

@@ -6,6 +6,7 @@ children do. Guarantees:
   worker has taken yet outlives any worker.
 - A child that dies is started again, after 0.2 s, doubling to 5 s while it keeps dying. An exit
   code in FINAL says that starting again would fail the same way: everything stops with that code.
+- A child that gives no sign of life any more (its `pulse` says so) is killed and started again.
 - SIGTERM or SIGINT: first the learner, which takes its last snapshot while the API still answers,
   then the workers, then the embedded broker. A second signal kills at once.
 - Children end with their parent, however it ends: each watches a pipe that only the parent holds
@@ -30,6 +31,7 @@ from pathlib import Path
 import service
 from service.errors import BadSettings, Problem
 from service.logs import logger
+from service.weights.pulse import Pulse
 
 FINAL = frozenset({2, 3, 4, 5, 6, 7, 8})
 """Exit codes of a child after which starting it again cannot help (see service/errors.py)."""
@@ -49,7 +51,7 @@ class Child:
     """One process to keep alive.
 
     `stops`: children of the lowest number are stopped first, together. `grace_s`: how long one
-    may take to stop before it is killed.
+    may take to stop before it is killed. `pulse`: what tells that it hangs; None: nothing does.
     """
 
     name: str
@@ -57,10 +59,12 @@ class Child:
     inherits: Sequence[int] = ()
     stops: int = 0
     grace_s: float = 15.0
+    pulse: Pulse | None = None
     process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     started_s: float = field(default=0.0, init=False)
     wait_s: float = field(default=FIRST_WAIT_S, init=False)
     due_s: float = field(default=0.0, init=False)
+    hung: bool = field(default=False, init=False)
 
     @property
     def alive(self) -> bool:
@@ -72,13 +76,20 @@ class Child:
 
 
 class Supervisor:
-    """Runs `children`: all at once to start, in the order of their `stops` to stop."""
+    """Runs `children`: all at once to start, in the order of their `stops` to stop.
+
+    `restarting` is told the name of each child that is started again, and why: ended or hung.
+    """
 
     def __init__(
-        self, children: Sequence[Child], clock: Callable[[], float] = time.monotonic
+        self,
+        children: Sequence[Child],
+        clock: Callable[[], float] = time.monotonic,
+        restarting: Callable[[str, str], None] = lambda _, __: None,
     ) -> None:
         self._children = list(children)
         self._clock = clock
+        self._restarting = restarting
         self._signals: list[int] = []
 
     def run(self) -> int:
@@ -104,11 +115,23 @@ class Supervisor:
                     return self._stop(code, woken)
                 if code is not None:
                     self._plan_restart(child, code)
+                self._kill_if_hung(child)
             now_s = self._clock()
             for child in self._children:
                 if not child.alive and child.due_s <= now_s:
                     self._start(child, watched)
             self._wait(woken)
+
+    def _kill_if_hung(self, child: Child) -> None:
+        """End a child that gives no sign of life; its end is then seen like any other."""
+        if child.pulse is None or child.process is None or child.hung:
+            return
+        if child.pulse.hung(child.process.pid):
+            child.hung = True
+            _log.error(
+                "child_hung", child=child.name, pid=child.process.pid, silent_s=child.pulse.hang_s
+            )
+            child.signal(signal.SIGKILL)
 
     def _start(self, child: Child, watched: int) -> None:
         child.started_s = self._clock()
@@ -131,19 +154,24 @@ class Supervisor:
         if now_s - child.started_s >= SETTLED_S:
             child.wait_s = FIRST_WAIT_S
         child.due_s = now_s + child.wait_s
+        reason, child.hung = "hung" if child.hung else "ended", False
+        self._restarting(child.name, reason)
         _log.warning(
             "child_ended",
             child=child.name,
             exit_code=code,
+            reason=reason,
             restart_in_s=child.wait_s,
             lived_s=round(now_s - child.started_s, 1),
         )
         child.wait_s = min(child.wait_s * 2, LONGEST_WAIT_S)
 
     def _wait(self, woken: int) -> None:
-        """Sleep until a child ends, a signal comes, or a restart is due."""
-        due_s = [child.due_s for child in self._children if not child.alive]
-        timeout_s = max(0.0, min(due_s) - self._clock()) if due_s else 1.0
+        """Sleep until a child ends, a signal comes, a restart is due, or a pulse is to be felt."""
+        now_s = self._clock()
+        looks_s = [one.pulse.look_s for one in self._children if one.alive and one.pulse]
+        due_s = [max(0.0, child.due_s - now_s) for child in self._children if not child.alive]
+        timeout_s = min([*due_s, *looks_s, 1.0])
         select.select([woken], [], [], timeout_s)
         with contextlib.suppress(BlockingIOError):
             while os.read(woken, 512):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
+import typer
 from ruamel.yaml import YAML
 
 from service import __version__
@@ -45,6 +47,17 @@ def bad(tmp_path: Path) -> Path:
     path = tmp_path / "headwater.yaml"
     path.write_text(BAD)
     return path
+
+
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command by its words."""
+    group: Any = typer.main.get_command(command.app)
+    for name, one in group.commands.items():
+        inner = getattr(one, "commands", None)
+        if inner is None:
+            yield name, one
+        else:
+            yield from ((f"{name} {below}", two) for below, two in inner.items())
 
 
 class TestCheck:
@@ -245,6 +258,25 @@ class TestCommand:
         ended = headwater("lern")
 
         assert (2, "", True) == (ended.returncode, ended.stdout, "lern" in ended.stderr)
+
+    def test_every_command_that_reads_settings_reads_them_alike(self) -> None:
+        """
+        --config, --set and --json are options of every command that has one of them, but for those
+        that only run (and print nothing to read) and the hidden worker.
+        """
+        silent = {"run", "learner", "api", "api-worker"}
+        options = {
+            path: {option for parameter in one.params for option in parameter.opts}
+            for path, one in commands()
+        }
+        shared = {"--config", "--set", "--json"}
+        uneven = {
+            path: sorted(shared - found)
+            for path, found in options.items()
+            if "--config" in found and shared - found - ({"--json"} if path in silent else set())
+        }
+
+        assert {} == uneven
 
     @pytest.mark.parametrize(
         "arguments", ["['--help']", "['config', 'check']", "['config', 'schema']", "['version']"]

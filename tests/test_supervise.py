@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,26 @@ from service.errors import BadSettings
 from service.serve.listening import listen, url_of
 from service.settings import ApiSettings
 from service.supervise import FINAL, prepare
+from service.weights.pulse import HeartbeatIn
 from tests.processes import PATIENCE_S, is_alive, until
 
 PARENT = """
 import json, sys
+from pathlib import Path
 from service import logs
 from service.supervise import Child, Supervisor
+from service.weights.pulse import HeartbeatIn, Pulse
+
+def child(one):
+    watched = one.pop("watched", None)
+    return Child(**one, pulse=watched and Pulse(HeartbeatIn(Path(watched)), 2.0))
+
+def restarting(name, reason):
+    print(name, reason, flush=True)
 
 logs.configure("supervisor")
-sys.exit(Supervisor([Child(**one) for one in json.loads(sys.argv[1])]).run())
+children = [child(one) for one in json.loads(sys.argv[1])]
+sys.exit(Supervisor(children, restarting=restarting).run())
 """
 
 # argv: name, what to do, folder for marks, "--parent-fd", fd
@@ -51,6 +63,12 @@ end_with_parent(int(sys.argv[5]))
 mark("started")
 if does.startswith("exit:"):
     os._exit(int(does[5:]))
+if does == "beats":
+    from service.weights.live_writer import LiveWriter
+    live = LiveWriter.open(folder / "run", nbytes=4096, layout=b"{}")
+    while True:
+        live.beat({"state": "idle", "pid": os.getpid()})
+        time.sleep(0.1)
 while True:
     time.sleep(3600)
 """
@@ -73,9 +91,9 @@ class Family:
             }
             for at, (name, does) in enumerate(children)
         ]
-        with (self.folder / "log").open("wb") as log:
+        with (self.folder / "log").open("wb") as log, (self.folder / "said").open("wb") as said:
             self.parent = subprocess.Popen(
-                [sys.executable, "-c", PARENT, json.dumps(told)], stderr=log
+                [sys.executable, "-c", PARENT, json.dumps(told)], stderr=log, stdout=said
             )
 
     def pid(self, name: str) -> int:
@@ -130,6 +148,29 @@ def test_a_child_that_dies_is_started_again(family: Family) -> None:
 
     assert is_alive(second)
     assert other == family.pid("api-0")
+
+
+@pytest.mark.e2e
+def test_f34_a_child_that_hangs_is_killed_and_started_again(family: Family) -> None:
+    """
+    F34: alive and silent is not alive. Seen from outside a stopped process hangs: it is killed
+    after the threshold (2 s) and within twice of it, and counted apart from those that ended.
+    """
+    (family.folder / "run").mkdir()
+    family.start(("learner", "beats"), watched=str(family.folder / "run"))
+    first = family.pid("learner")
+    last_beat = HeartbeatIn(family.folder / "run")
+    until(lambda: (beat := last_beat()) and beat[0] == first)
+    stopped_s = time.monotonic()
+    os.kill(first, signal.SIGSTOP)
+    until(lambda: family.logged("child_hung"))
+    took_s = time.monotonic() - stopped_s
+    second = until(lambda: pid if (pid := family.pid("learner")) != first else None)
+    until(lambda: (beat := last_beat()) and beat[0] == second)
+
+    assert 1.5 < took_s < 2 * 2.0 + 1.0  # the last beat was before the stop; a look in between
+    assert "learner hung\n" == (family.folder / "said").read_text()
+    assert [-9] == [line["exit_code"] for line in family.logged("child_ended")]
 
 
 @pytest.mark.e2e

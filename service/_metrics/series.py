@@ -30,7 +30,7 @@ class Declared:
     help: str
     labels: tuple[str, ...] = ()
     buckets: tuple[float, ...] = ()
-    by: Literal["learner", "api", "both", "reader"] = "learner"
+    by: Literal["learner", "api", "both", "reader", "supervisor"] = "learner"
 
 
 class Counter:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Annotated, NoReturn
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
 SCALARS = str | int | float | bool
@@ -135,6 +135,15 @@ def _check_host(host: str) -> str:
     return host
 
 
+def _check_token(token: SecretStr) -> SecretStr:
+    if not re.fullmatch(r"[!-~]+", token.get_secret_value()):
+        refuse(
+            "what is there cannot be sent as a token",
+            "Use letters, digits and signs without spaces; `openssl rand -hex 32` makes one.",
+        )
+    return token
+
+
 Name = Annotated[str, AfterValidator(_check_name)]
 FieldName = Annotated[str, Field(min_length=1)]
 Topic = Annotated[str, AfterValidator(_check_topic)]
@@ -144,5 +153,6 @@ Start = Annotated[str, AfterValidator(_check_start)]
 Zone = Annotated[str, AfterValidator(_check_zone)]
 Buckets = Annotated[int, Field(ge=2, le=2**26), AfterValidator(_check_power_of_two)]
 Host = Annotated[str, AfterValidator(_check_host)]
+Token = Annotated[SecretStr, AfterValidator(_check_token)]
 ScalarText = Annotated[str, BeforeValidator(canonical_text, json_schema_input_type=SCALARS)]
 ClassNames = Annotated[tuple[ScalarText, ...], AfterValidator(_check_classes)]

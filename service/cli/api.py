@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from service.cli.options import ConfigOption, SetOption
-from service.cli.run import announce, chosen, open_api, workers
+from service.cli.run import announce, chosen, open_api, supervised, workers
 
 
 def register(app: typer.Typer) -> None:
@@ -25,12 +25,11 @@ def api(
 ) -> None:
     """Answer predictions from the live weights until stopped; starts before there are any."""
     from service import logs, settings
-    from service.supervise import Supervisor
 
     logs.configure("supervisor")
     found = settings.load(path, chosen(set_, allow_unauthenticated))
     with open_api(found) as listener:
         children = workers(found, listener, path, set_, allow_unauthenticated)
         announce(found, listener, "answers from the live weights of its learner")
-        code = Supervisor(children).run()
+        code = supervised(found, children)
     raise typer.Exit(code)

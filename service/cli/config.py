@@ -21,12 +21,12 @@ def register(app: typer.Typer) -> None:
 
 
 @config.command()
-def check(path: ConfigOption = None, as_json: JsonOption = False) -> None:
+def check(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False) -> None:
     """Find everything that is wrong with the settings. Exit 3 when something is."""
     from service import settings
 
     try:
-        found, errors = settings.load(path), []
+        found, errors = settings.load(path, overrides(set_)), []
     except BadSettings as error:
         found, errors = None, error.problems
     if as_json:

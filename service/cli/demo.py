@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 _CHANGE_S = 60.0
+_INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
@@ -37,12 +38,21 @@ def demo(
     import tempfile
 
     from service.cli.demo_run import Demo
+    from service.errors import HeadwaterError
 
     say = _to_stderr if as_json else typer.echo
     change_s = _CHANGE_S if for_s is None else max(4.0, min(_CHANGE_S, for_s / 3))
     with tempfile.TemporaryDirectory(prefix="headwater-demo-") as folder:
-        result = Demo(Path(folder), port, rate, change_s, say).run(for_s)
+        shown = Demo(Path(folder), port, rate, change_s, say)
+        try:
+            result = shown.run(for_s)
+        except HeadwaterError:
+            if shown.interrupted:  # before there was anything to show
+                raise typer.Exit(_INTERRUPTED) from None
+            raise
     typer.echo(json.dumps(result) if as_json else _summary(result))
+    if shown.interrupted:
+        raise typer.Exit(_INTERRUPTED)
 
 
 def _to_stderr(text: str) -> None:

@@ -48,6 +48,8 @@ class Demo:
         self._clicks = Clicks(change_s)
         self._change_s = change_s
         self._say = say
+        self.interrupted = False
+        """Ctrl-C ended it."""
         self._stop = False
         self._latencies: list[float] = []
         self._failed = 0
@@ -221,8 +223,9 @@ class Demo:
             return {"p50": None, "p99": None}
         return {"p50": _from_buckets(text, 0.5), "p99": _from_buckets(text, 0.99)}
 
-    def _on_signal(self, *_: object) -> None:
+    def _on_signal(self, number: int, _: object) -> None:
         self._stop = True
+        self.interrupted = self.interrupted or number == signal.SIGINT
 
 
 def _free_port(wanted: int) -> int:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import typer
 
-from service.cli.options import ConfigOption, JsonOption
-from service.cli.side_door import tell
-
-_PATIENCE_S = 130.0  # longer than the learner's own
+from service.cli.options import ConfigOption, JsonOption, SetOption
+from service.cli.side_door import TimeoutOption, settings_of, show, tell
 
 
 def register(app: typer.Typer) -> None:
@@ -19,19 +14,23 @@ def register(app: typer.Typer) -> None:
     app.command()(resume)
 
 
-def pause(path: ConfigOption = None, as_json: JsonOption = False) -> None:
+def pause(
+    path: ConfigOption = None,
+    set_: SetOption = None,
+    timeout_s: TimeoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Stop learning; go on answering predictions and commands."""
-    _do(path, "pause", as_json)
+    reply = tell(settings_of(path, set_), "pause", timeout_s)
+    show(reply, as_json, f"paused: the learner is {reply.get('state')}.")
 
 
-def resume(path: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Learn again, from where pause stopped."""
-    _do(path, "resume", as_json)
-
-
-def _do(path: Path | None, command: str, as_json: bool) -> None:
-    reply = tell(path, command, _PATIENCE_S)
-    if as_json:
-        typer.echo(json.dumps(reply))
-    else:
-        typer.echo(f"{command}d: the learner is {reply.get('state', 'doing so')}.", err=True)
+def resume(
+    path: ConfigOption = None,
+    set_: SetOption = None,
+    timeout_s: TimeoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Learn again, from where pause or a halt stopped."""
+    reply = tell(settings_of(path, set_), "resume", timeout_s)
+    show(reply, as_json, f"resumed: the learner is {reply.get('state')}.")

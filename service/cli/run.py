@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from service.settings import Settings
     from service.supervise import Child
+    from service.weights.pulse import Pulse
 
 EMBEDDED = "embedded"
 _SNAPSHOT_GRACE_S = 120.0
@@ -39,7 +40,7 @@ def run(
 ) -> None:
     """Learn from Kafka and answer predictions until stopped (Ctrl-C, SIGTERM)."""
     from service import logs, settings
-    from service.supervise import Child, Supervisor, python
+    from service.supervise import Child, python
 
     logs.configure("supervisor")
     found = settings.load(path, chosen(set_, allow_unauthenticated))
@@ -50,13 +51,40 @@ def run(
         learner = [*arguments("learner", path, given), *dropped]
         learner += ["--exit-on-halt"] * exit_on_halt
         children = [
-            Child("learner", python(*learner), grace_s=_SNAPSHOT_GRACE_S),
+            Child("learner", python(*learner), grace_s=_SNAPSHOT_GRACE_S, pulse=_pulse(found)),
             *workers(found, listener, path, given, allow_unauthenticated),
         ]
         topics = ", ".join(found.kafka.topics)
         announce(found, listener, f"learns {topics} from {found.kafka.bootstrap_servers}")
-        code = Supervisor(children).run()
+        code = supervised(found, children)
     raise typer.Exit(code)
+
+
+def supervised(found: Settings, children: list[Child]) -> int:
+    """Run the children until all is stopped; keep count of those that are started again."""
+    from service import settings
+    from service.metrics import Metrics
+    from service.supervise import Supervisor
+
+    metrics = Metrics("supervisor")
+    restarts = metrics.counter("headwater_restarts_total")
+    for child in children:
+        for reason in ("ended", "hung") if child.pulse else ("ended",):
+            restarts.inc(0.0, child.name, reason)
+    with metrics.kept_in(settings.runtime_directory(found)):
+        return Supervisor(
+            children, restarting=lambda child, reason: restarts.inc(1.0, child, reason)
+        ).run()
+
+
+def _pulse(found: Settings) -> Pulse | None:
+    """Return what tells that the learner hangs, unless the settings say that nothing shall."""
+    from service import settings
+    from service.weights.pulse import HeartbeatIn, Pulse
+
+    if found.runtime.hang_seconds is None:
+        return None
+    return Pulse(HeartbeatIn(settings.runtime_directory(found)), found.runtime.hang_seconds)
 
 
 def chosen(set_: list[str] | None, allow_unauthenticated: bool) -> dict[str, object]:

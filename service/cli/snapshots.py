@@ -1,4 +1,4 @@
-"""`headwater snapshots list | inspect | verify | create`: the states on disk."""
+"""`headwater snapshots list | inspect | verify | create | pin | unpin`: the states on disk."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from typing import Annotated, Any
 
 import typer
 
-from service.cli import snapshots_create
-from service.cli.options import ConfigOption, JsonOption
+from service.cli import snapshots_create, snapshots_pin
+from service.cli.options import ConfigOption, JsonOption, SetOption
+from service.cli.side_door import settings_of
 
-snapshots = typer.Typer(help="List, check and take snapshots.", no_args_is_help=True)
+snapshots = typer.Typer(help="List, check, take and keep snapshots.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
     """Add the command and its parts."""
     snapshots.command()(snapshots_create.create)
+    snapshots.command()(snapshots_pin.pin)
+    snapshots.command()(snapshots_pin.unpin)
     app.add_typer(snapshots, name="snapshots")
 
 
 @snapshots.command("list")
-def list_(path: ConfigOption = None, as_json: JsonOption = False) -> None:
+def list_(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False) -> None:
     """List the snapshots, newest first."""
-    from service import settings
-
-    found = settings.load(path)
+    found = settings_of(path, set_)
     from service.learn.inventory import inventory
 
     listed = inventory(found)
@@ -50,6 +51,7 @@ def list_(path: ConfigOption = None, as_json: JsonOption = False) -> None:
 def inspect(
     id: Annotated[str, typer.Argument(help="Id of the snapshot, as `list` shows it.")],
     path: ConfigOption = None,
+    set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print one snapshot's manifest: versions, offsets, settings, results, digests."""
@@ -57,7 +59,7 @@ def inspect(
 
     from service.errors import SnapshotInvalid
 
-    for entry in _reader(path).list():
+    for entry in _reader(path, set_).list():
         if entry.id == id and entry.manifest is not None:
             indent = None if as_json else 2
             typer.echo(json.dumps(msgspec.to_builtins(entry.manifest), indent=indent))
@@ -66,11 +68,11 @@ def inspect(
 
 
 @snapshots.command()
-def verify(path: ConfigOption = None, as_json: JsonOption = False) -> None:
+def verify(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False) -> None:
     """Read every snapshot whole and hold it against its checksums. Exit 7 when one is damaged."""
     from service.errors import SnapshotInvalid
 
-    failures: list[Any] = list(_reader(path).verify())
+    failures: list[Any] = list(_reader(path, set_).verify())
     if as_json:
         typer.echo(json.dumps({"ok": not failures, "failures": failures}))
     else:
@@ -83,8 +85,8 @@ def verify(path: ConfigOption = None, as_json: JsonOption = False) -> None:
         raise typer.Exit(SnapshotInvalid.exit_code)
 
 
-def _reader(path: Path | None) -> Any:
+def _reader(path: Path | None, set_: list[str] | None) -> Any:
     from service import settings
     from service.weights.snapshot_reader import SnapshotReader
 
-    return SnapshotReader(settings.state_directory(settings.load(path)) / "snapshots")
+    return SnapshotReader(settings.state_directory(settings_of(path, set_)) / "snapshots")

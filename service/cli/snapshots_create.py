@@ -6,16 +6,19 @@ import json
 
 import typer
 
-from service.cli.options import ConfigOption, JsonOption
-from service.cli.side_door import tell
-
-_PATIENCE_S = 130.0  # longer than the learner's own
+from service.cli.options import ConfigOption, JsonOption, SetOption
+from service.cli.side_door import TimeoutOption, settings_of, tell
 
 
-def create(path: ConfigOption = None, as_json: JsonOption = False) -> None:
+def create(
+    path: ConfigOption = None,
+    set_: SetOption = None,
+    timeout_s: TimeoutOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Take a snapshot now, and wait until it is on disk."""
-    reply = tell(path, "snapshot", _PATIENCE_S)
+    reply = tell(settings_of(path, set_), "snapshot", timeout_s)
     if as_json:
-        typer.echo(json.dumps(reply))
+        typer.echo(json.dumps({"ok": True, **reply}))
     else:
         typer.echo(reply.get("id", f"version {reply.get('version')}"))

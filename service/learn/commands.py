@@ -23,7 +23,11 @@ class _Asked:
         self.done = threading.Event()
         self.reply: Reply = {}
         self.error: Exception | None = None
-        self.given_up = False
+        self._claim = threading.Lock()
+
+    def claim(self) -> bool:
+        """Either the loop begins it, or whoever asked gives it up: true for the first to say so."""
+        return self._claim.acquire(blocking=False)
 
 
 class Commands:
@@ -32,20 +36,27 @@ class Commands:
     def __init__(self) -> None:
         self._waiting: queue.Queue[_Asked] = queue.Queue()
         self._open = False
+        self._closing = threading.Lock()
 
     def open(self) -> None:
         """The loop runs: commands are taken from now on."""
         self._open = True
 
     def ask(self, request: dict[str, Any]) -> Reply:
-        """Have a command done; raises what doing it raised."""
-        if not self._open:
-            raise Refused(f"{request['command']}: the learner is not ready for commands yet")
+        """Have a command done; raises what doing it raised.
+
+        One that the loop has not begun within a minute is given up; one that it has begun is
+        waited for, however long it takes.
+        """
         asked = _Asked(request)
-        self._waiting.put(asked)
+        with self._closing:
+            if not self._open:
+                raise Refused(f"{request['command']}: the learner is not taking commands now")
+            self._waiting.put(asked)
         if not asked.done.wait(_PATIENCE_S):
-            asked.given_up = True
-            raise Refused(f"{request['command']}: not done within {_PATIENCE_S:g} s")
+            if asked.claim():
+                raise Refused(f"{request['command']}: not begun within {_PATIENCE_S:g} s")
+            asked.done.wait()
         if asked.error is not None:
             raise asked.error
         return asked.reply
@@ -58,10 +69,20 @@ class Commands:
             except queue.Empty:
                 return
             wait_s = 0.0
-            if asked.given_up:
+            if not asked.claim():
                 continue  # whoever asked was told that it was not done
             try:
                 asked.reply = do(asked.request)
             except Exception as error:  # noqa: BLE001 - raised again where it was asked
                 asked.error = error
             asked.done.set()
+
+    def close(self) -> None:
+        """The loop has ended: refuse what still waits, and what comes from now on."""
+        with self._closing:
+            self._open = False
+
+        def stopping(request: dict[str, Any]) -> Reply:
+            raise Refused(f"{request['command']}: the learner is stopping")
+
+        self.obey(stopping)

@@ -30,8 +30,10 @@ from service.errors import (
 )
 from service.learn import inquest, loop, warm
 from service.learn.acts import Acts
+from service.learn.audit import Audit
 from service.learn.burial import Burial
 from service.learn.commands import Commands, Refused, Reply
+from service.learn.course import GUARD
 from service.learn.environment import fingerprint
 from service.learn.inbox import Inbox
 from service.learn.keeping import Keeper
@@ -42,6 +44,7 @@ from service.learn.probe import Command, Prober
 from service.learn.publishing import Publisher
 from service.learn.reach import reach
 from service.learn.saving import Saver
+from service.learn.shelf import Shelf
 from service.learn.suspect import Suspects
 from service.learn.telemetry import Telemetry
 from service.learn.tools import Tools
@@ -77,10 +80,13 @@ class Door:
     one while it takes long (compiling, waiting for Kafka, a large snapshot).
     """
 
-    def __init__(self, live: LiveWriter) -> None:
+    def __init__(self, live: LiveWriter, shelf: Shelf, audit: Audit) -> None:
         self.commands = Commands()
         self.acts: Acts | None = None
         self.live = live
+        self.audit = audit
+        audit.place = self._place
+        self.shelf = shelf
         self._said: Reply = {}
         self._started = time.monotonic()
         self._through = threading.Event()
@@ -121,7 +127,23 @@ class Door:
         self.beat("restoring", why)
 
     def answer(self, request: dict[str, Any]) -> Reply:
-        """Answer one command; called by the door's threads."""
+        """Answer one command, and record it; called by the door's threads."""
+        return self.audit.of(request, self._answer)
+
+    def told(self, by: str, turn: str, why: str) -> None:
+        """Record a turn that nobody ordered; one that was ordered is recorded where it came in."""
+        if by == GUARD:
+            self.audit.note(GUARD, turn, detail=why)
+
+    def _place(self) -> tuple[int | None, str | None]:
+        if self.acts is None:
+            return None, None
+        standing = self.acts.learner.standing
+        return standing.version, standing.lineage
+
+    def _answer(self, request: dict[str, Any]) -> Reply:
+        if self.shelf.knows(request["command"]):
+            return self.shelf.answer(request)
         if self.acts is None and request["command"] != "status":
             why = self._said["reason"] or "it has no model yet"
             raise Refused(f"{request['command']}: the learner is {self._said['state']}: {why}")
@@ -140,13 +162,17 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
     recipe = Recipe.of(settings)
     with ExitStack() as stack:
         lock = stack.enter_context(DirectoryLock.acquire(state_at))
-        door = Door(_present_or_new(runtime_at, recipe))
+        telemetry = Telemetry(Metrics("learner"))
+        door = _door(settings, _present_or_new(runtime_at, recipe), telemetry.metrics)
         stack.callback(door.close)
         door.beat("restoring", "compiling")
         stack.enter_context(ControlServer(runtime_at / "control.sock", door.answer))
-        telemetry = Telemetry(Metrics("learner"))
         store = _open_store(
-            settings, state_at, Prober(options.probe, state_at, door.beat, stop.is_set), stack
+            settings,
+            state_at,
+            Prober(options.probe, state_at, door.beat, stop.is_set),
+            door.shelf,
+            stack,
         )
         broker = kafka_of(settings)
         stack.callback(broker.close)
@@ -191,7 +217,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             reach=lambda version, told: reach(
                 version, store.journal, store.snapshots, sources.ranges, told
             ),
-            tell=_tell,
+            tell=door.told,
             open_inbox=lambda now: Inbox(
                 sources.live(now), now.decode, in_hand=store.suspects.in_hand
             ),
@@ -206,10 +232,6 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
         _work(acts, Orders(acts, tools), door, stop, state_at)
 
 
-def _tell(by: str, turn: str, why: str) -> None:
-    _log.warning("told", by=by, turn=turn, why=why)
-
-
 def _show_deaths(metrics: Metrics, suspects: Suspects, acts: Acts) -> None:
     gauge = metrics.gauge("headwater_crash_suspect_deaths")
     metrics.before_reading(lambda: gauge.set(float(suspects.deaths(acts.learner.standing.cursors))))
@@ -219,7 +241,10 @@ def _work(acts: Acts, orders: Orders, door: Door, stop: threading.Event, state_a
     """Learn until told to stop, then end clean."""
     door.acts = acts
     try:
-        loop.run(acts, orders, door.commands, stop.is_set)
+        try:
+            loop.run(acts, orders, door.commands, stop.is_set)
+        finally:
+            door.commands.close()  # or who asked last would be waited for
     except OSError:
         if acts.journal_failed:
             boot.mark_unproven(state_at)
@@ -277,13 +302,21 @@ def _present_or_new(directory: Path, recipe: Recipe) -> LiveWriter:
         return _open_live(directory, recipe)
 
 
-def _open_store(settings: Settings, state_at: Path, prober: Prober, stack: ExitStack) -> Store:
+def _door(settings: Settings, live: LiveWriter, metrics: Metrics) -> Door:
+    lost = metrics.counter("headwater_audit_failures_total").inc
+    return Door(live, Shelf(settings), Audit(state_directory(settings), lost))
+
+
+def _open_store(
+    settings: Settings, state_at: Path, prober: Prober, shelf: Shelf, stack: ExitStack
+) -> Store:
     lost_power = boot.unclean_power_loss(state_at)
     journal = stack.enter_context(Journal.open(state_at / "journal", after_power_loss=lost_power))
     if journal.torn_bytes:
         _log.warning("journal_torn", bytes=journal.torn_bytes, last=journal.last_version)
     keep = settings.snapshots.keep
     snapshots = Snapshots(state_at / "snapshots", Keep(keep.last, keep.hourly, keep.daily))
+    shelf.keep_here(snapshots)
     environment = fingerprint()
     saver = Saver(snapshots, journal, environment)
     stack.callback(saver.close)

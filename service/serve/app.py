@@ -22,6 +22,7 @@ from service.logs import logger
 from service.metrics import Metrics
 from service.model.recipe import Recipe
 from service.model.scorer import Scorer
+from service.serve.admin import Admin
 from service.serve.aside import Aside
 from service.serve.edge import Edge
 from service.serve.live_metrics import show_live
@@ -56,7 +57,9 @@ def create_app(
     live = open_live()
     aside = Aside(open_live)
     predict = Predict(settings.api, live, aside, metrics)
-    routes = Routes(live, aside, metrics, directory, recipe)
+    token = settings.api.admin_token
+    admin = None if token is None else Admin(directory, token.get_secret_value())
+    routes = Routes(live, aside, metrics, directory, recipe, has_admin=admin is not None)
     show_live(live, metrics)
 
     @asynccontextmanager
@@ -65,6 +68,8 @@ def create_app(
         following = asyncio.create_task(_keep_following(live))
         yield
         following.cancel()
+        if admin is not None:
+            admin.close()
         aside.close()
         live.close()
 
@@ -81,6 +86,7 @@ def create_app(
     table = [
         Route("/v1/predict", predict, methods=["POST"]),
         *routes.table(),
+        *(admin.table() if admin is not None else ()),
     ]
     app.router.routes.extend(table)
     app.add_middleware(

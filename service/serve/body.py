@@ -1,12 +1,15 @@
 """Reading a request's body, within limits. Knows ASGI; does not know JSON.
 
-Never holds more than the limit and one chunk. A body that is too large, encoded in a way that is
+Never holds more than the limit and one chunk, and all bodies together never more than their room.
+A body that is too large, encoded in a way that is
 not read, or too slow to arrive is Refused; a client that went away is Disconnected.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from starlette.types import Receive, Scope
 
@@ -20,8 +23,44 @@ class Disconnected(Exception):
     """The client went away before its request was whole. Caller: send nothing."""
 
 
-async def read_body(scope: Scope, receive: Receive, most_bytes: int) -> bytes:
-    """Return the whole body."""
+class Room:
+    """How many bytes of bodies one worker holds at once; without it clients would decide that."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._left = most_bytes
+
+    @contextmanager
+    def share(self) -> Iterator[Share]:
+        """Hold bytes of one request until the block ends."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self._left += share.held
+
+    def take(self, nbytes: int) -> None:
+        """Refused (OVERLOADED) where there is no room for so many bytes more."""
+        if nbytes > self._left:
+            raise Refused("OVERLOADED", "too many large requests at once", retry_after_s=1)
+        self._left -= nbytes
+
+
+class Share:
+    """What one request holds of the room."""
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self.held = 0
+
+    def take(self, nbytes: int) -> None:
+        self._room.take(nbytes)
+        self.held += nbytes
+
+
+async def read_body(
+    scope: Scope, receive: Receive, most_bytes: int, share: Share | None = None
+) -> bytes:
+    """Return the whole body; it counts against `share` where there is one."""
     _check_headers(scope, most_bytes)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
@@ -37,6 +76,8 @@ async def read_body(scope: Scope, receive: Receive, most_bytes: int) -> bytes:
                 size += len(chunks[-1])
                 if size > most_bytes:
                     raise _too_large(most_bytes)
+                if share is not None:
+                    share.take(len(chunks[-1]))
                 if not message.get("more_body", False):
                     return b"".join(chunks)
                 message = await receive()

@@ -31,7 +31,7 @@ _log = logger(__name__)
 
 
 class Edge:
-    """ASGI middleware. `routes` are the templates that exist; they hold no parameters."""
+    """ASGI middleware. `routes` are the templates that exist."""
 
     def __init__(
         self, app: ASGIApp, *, metrics: Metrics, routes: frozenset[str], most_at_once: int
@@ -82,10 +82,18 @@ class Edge:
             raise Refused("OVERLOADED", "try again in a moment", retry_after_s=1)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        route = scope["path"] if scope["path"] in self._routes else UNMATCHED
+        route = self._template(scope)
         method = scope["method"] if scope["method"] in _METHODS else "<other>"
         self._requests.inc(1, method, route, str(status))
         self._durations.observe(seconds, route)
+
+    def _template(self, scope: Scope) -> str:
+        """Return the template of the route that was taken: no part of it is the client's."""
+        path: str = scope["path"]
+        for name, value in scope.get("path_params", {}).items():
+            before, _, after = path.rpartition(f"/{value}/")
+            path = f"{before}/{{{name}}}/{after}"
+        return path if path in self._routes else UNMATCHED
 
 
 async def _send_problem(send: Send, refused: Refused, request_id: str) -> None:

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 from service import __version__
 from service.model.recipe import Recipe
+from service.serve import openapi_admin
 from service.serve.openapi_components import components
 from service.serve.problems import CODES
 from service.serve.schema import Json, example_event
 
 
-def document(recipe: Recipe) -> Json:
-    """Return the whole document."""
+def document(recipe: Recipe, *, admin: bool = False) -> Json:
+    """Return the whole document; with /v1/admin where there is a token for it."""
+    found = _document(recipe)
+    if admin:
+        openapi_admin.add_to(found)
+    return found
+
+
+def _document(recipe: Recipe) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {
@@ -37,7 +45,7 @@ def _paths(recipe: Recipe) -> Json:
                 "The version that answers: its scores, its age, its learner",
                 "model",
                 _json("ModelReport"),
-                [503],
+                [400, 503],
                 [_query("digest", "true: also the sha256 of each part of the state.", "boolean")],
             )
         },

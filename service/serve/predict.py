@@ -22,15 +22,18 @@ from service.logs import logger
 from service.metrics import Metrics
 from service.model.scorer import Attached
 from service.serve.aside import Aside
-from service.serve.body import read_body
+from service.serve.body import Room, read_body
 from service.serve.live_model import LiveModel
 from service.serve.problems import Refused, bad_events
+from service.serve.queries import flag
 from service.serve.replies import JSON, send_reply
 from service.serve.request import read_events
 from service.settings import ApiSettings
 
 LARGE_BYTES = 32_768
 LARGE_EVENTS = 256
+BODIES_BYTES = 16_777_216
+"""Bytes of bodies that a worker holds at once; one more is OVERLOADED."""
 MOST_UNKNOWN_NAMES = 50
 _LONGEST_NAME = 64
 
@@ -72,21 +75,26 @@ class Predict:
         self._settings = settings
         self._live = live
         self._aside = aside
+        self._room = Room(max(BODIES_BYTES, settings.max_body_bytes))
         self._fields = FieldCounts(metrics)
         self._forward = metrics.histogram("headwater_forward_seconds")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._live.follow()
         self._live.scorer()  # refuses before the body is read when there is nothing to answer from
-        body = await read_body(scope, receive, self._settings.max_body_bytes)
         query = scope["query_string"]
         brief, strict = _flags(query) if query else (False, False)
+        with self._room.share() as share:
+            body = await read_body(scope, receive, self._settings.max_body_bytes, share)
+            headers, reply = await self._answered(body, brief, strict)
+        await send_reply(send, 200, headers, reply)
+
+    async def _answered(self, body: bytes, brief: bool, strict: bool) -> Reply:
+        """Answer here what is small, and aside what is large."""
         if len(body) > LARGE_BYTES or body.count(b"{") > LARGE_EVENTS + 1:
             answer = partial(self._answer, body=body, brief=brief, strict=strict)
-            headers, reply = await self._aside.run(answer)
-        else:
-            headers, reply = self._answer(self._live, body=body, brief=brief, strict=strict)
-        await send_reply(send, 200, headers, reply)
+            return await self._aside.run(answer)
+        return self._answer(self._live, body=body, brief=brief, strict=strict)
 
     def _answer(self, live: LiveModel, *, body: bytes, brief: bool, strict: bool) -> Reply:
         events = read_events(body, self._settings.max_events)
@@ -142,10 +150,9 @@ def _not_finite(live: LiveModel, scores: NDArray[np.float64]) -> Refused:
 
 
 def _flags(query: bytes) -> tuple[bool, bool]:
-    """Read ?model=brief and ?strict=true; whatever else a query holds is ignored."""
-    given = parse_qs(query.decode("latin-1"))
-    strict = given.get("strict", [""])[-1].lower()
-    return given.get("model", [""])[-1] == "brief", strict in ("true", "1")
+    """Read ?model=brief and ?strict=true; names that are not known are ignored."""
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    return given.get("model", [""])[-1] == "brief", flag(given.get("strict", []), "strict")
 
 
 def _error(fault: Fault) -> dict[str, object]:

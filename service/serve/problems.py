@@ -24,9 +24,11 @@ class _Meaning(NamedTuple):
 CODES: dict[str, _Meaning] = {
     "BAD_JSON": _Meaning(400, "The body is not JSON"),
     "BAD_REQUEST": _Meaning(400, "The request cannot be understood"),
+    "UNAUTHORIZED": _Meaning(401, "This needs a token"),
     "NOT_FOUND": _Meaning(404, "There is nothing here"),
     "METHOD_NOT_ALLOWED": _Meaning(405, "Not with this method"),
     "TIMEOUT": _Meaning(408, "The body did not arrive in time"),
+    "CONFLICT": _Meaning(409, "The learner will not do this now"),
     "TOO_LARGE": _Meaning(413, "The request is too large"),
     "UNSUPPORTED_MEDIA_TYPE": _Meaning(415, "The body is encoded in a way that is not read"),
     "BAD_EVENT": _Meaning(422, "An event cannot be used"),
@@ -34,6 +36,7 @@ CODES: dict[str, _Meaning] = {
     "INTERNAL": _Meaning(500, "A bug in the service"),
     "NOT_READY": _Meaning(503, "No weights to answer from yet"),
     "OVERLOADED": _Meaning(503, "Too many requests at once"),
+    "LEARNER_AWAY": _Meaning(503, "No learner takes the command"),
 }
 
 

@@ -1,12 +1,14 @@
-"""HTTP/1.1 on one connection: uvicorn's, with three manners of ours.
+"""HTTP/1.1 on one connection: uvicorn's, with four manners of ours.
 
 Knows bytes before they are requests. What is not HTTP, and a head (request line and headers) that
-does not end, are answered with a problem. A worker that stops answers a connection whose first
+does not end, are answered with a problem; so is one that takes too long, for connections are few
+and whoever says nothing must not hold one. A worker that stops answers a connection whose first
 request is still on its way, so that a client that just connected never fails.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
 from http import HTTPStatus
@@ -17,6 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from service.serve.problems import Refused
 
 MOST_HEAD_BYTES = 65_536
+HEAD_S = 20.0
+"""Longest time a head may take to arrive; also what is left of a body that was refused."""
 LAST_CHANCE_S = 0.5
 _UPGRADE = re.compile(rb"(?i)(?<=\r\n)upgrade(?=[ \t]*:)")
 _ASIDE = b"x-other"
@@ -32,6 +36,15 @@ class Protocol(HttpToolsProtocol):
         self._in_head = True
         self._head_bytes = 0
         self._stopping = False
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._expect_nothing()
+        super().connection_lost(exc)
 
     def shutdown(self) -> None:
         """The worker stops: close when what was asked is answered."""
@@ -43,6 +56,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head, self._head_bytes = False, 0
+        self._expect_nothing()
         super().on_headers_complete()
         if self._stopping and self.cycle is not None:
             self.cycle.keep_alive = False
@@ -55,10 +69,37 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
         if self._head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(Refused("HEADERS_TOO_LARGE", f"at most {MOST_HEAD_BYTES} bytes"))
+        elif self._in_head and self._head_bytes and self._late is None:
+            self._expect()
 
     def on_message_complete(self) -> None:
         self._in_head = True
+        self._expect_nothing()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._in_head:
+            self._expect()  # the rest of a body that nobody will read
+
+    def _expect(self) -> None:
+        """Something must arrive whole within HEAD_S."""
+        self._expect_nothing()
+        self._late = self.loop.call_later(HEAD_S, self._too_late)
+
+    def _expect_nothing(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+
+    def _too_late(self) -> None:
+        self._late = None
+        if self.transport.is_closing():
+            return
+        if self._in_head and self._head_bytes:
+            self._refuse(Refused("TIMEOUT", f"the head was not whole within {HEAD_S:g} s"))
+        else:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(Refused("BAD_REQUEST", msg))

@@ -11,15 +11,20 @@ from typing import Any
 
 import msgspec
 
+from service.serve import signs
 from service.serve.problems import Refused, bad_events
 
 _decoder = msgspec.json.Decoder()
 _lenient = msgspec.json.Decoder(float_hook=float)  # 1e400 becomes infinite: a fault of its field
+MOST_BOXES_PER_EVENT = 8
+"""Objects and lists in a request, per event that it may hold."""
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def read_events(body: bytes, most_events: int) -> list[object]:
     """Return the events of a request as JSON gave them."""
+    if body.count(b",") >= most_events:
+        _refuse_too_many(body, most_events)  # before Python makes an object of each
     request = _read_json(body)
     if not isinstance(request, dict):
         raise _wrong([], f'expected an object {{"events": [...]}}, got {_kind(request)}')
@@ -31,11 +36,24 @@ def read_events(body: bytes, most_events: int) -> list[object]:
     if body.count(b'"events"') > 1 and _names_events_twice(body):
         raise _wrong(["events"], 'the request has "events" twice', "duplicate_field")
     if len(events) > most_events:
-        raise Refused(
-            "TOO_LARGE",
-            f"{len(events)} events; a request holds at most {most_events} (api.max_events)",
-        )
+        raise _too_many(f"{len(events)} events", most_events)
     return events
+
+
+def _refuse_too_many(body: bytes, most_events: int) -> None:
+    """Refuse a list that is too long, or too many objects and lists, by their signs alone.
+
+    A million empty events are three megabytes, and a hundred as Python's objects.
+    """
+    found = signs.count(body)
+    if found.boxes > MOST_BOXES_PER_EVENT * most_events:
+        raise _too_many(f"{found.boxes} objects and lists", most_events)
+    if found.items > most_events and body.lstrip()[:1] == b"{":
+        raise _too_many(f"{found.items} events", most_events)
+
+
+def _too_many(what: str, most_events: int) -> Refused:
+    return Refused("TOO_LARGE", f"{what}; a request holds at most {most_events} (api.max_events)")
 
 
 def _read_json(body: bytes) -> object:

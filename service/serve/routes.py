@@ -22,6 +22,7 @@ from service.model.recipe import Recipe
 from service.serve.aside import Aside
 from service.serve.live_model import LiveModel
 from service.serve.openapi import document
+from service.serve.queries import flag
 from service.serve.schema import Json, event_schema, prediction_schema
 from service.serve.served import Served
 
@@ -41,12 +42,15 @@ class Routes:
         own_metrics: Metrics,
         directory: Path,
         fallback: Recipe,
+        *,
+        has_admin: bool = False,
     ) -> None:
         self._live = live
         self._aside = aside
         self._metrics = own_metrics
         self._directory = directory
         self._fallback = fallback
+        self._has_admin = has_admin
         self._page = files("service.serve").joinpath("docs.html").read_bytes()
 
     def table(self) -> list[Route]:
@@ -63,7 +67,7 @@ class Routes:
 
     async def model(self, request: Request) -> Response:
         self._live.follow()
-        if request.query_params.get("digest", "").lower() in ("true", "1"):
+        if flag(request.query_params.getlist("digest"), "digest"):
             return _json(await self._aside.run(_report_with_digest))
         targets, served = self._live.read(lambda attached: attached.targets())
         return _json(_report(self._live, served, targets, None))
@@ -90,7 +94,7 @@ class Routes:
         return Response(body, headers={"content-type": metrics.CONTENT_TYPE})
 
     async def openapi(self, _: Request) -> Response:
-        return _json(document(self._recipe()))
+        return _json(document(self._recipe(), admin=self._has_admin))
 
     async def docs(self, _: Request) -> Response:
         headers = {"content-security-policy": _PAGE_RULES, "x-content-type-options": "nosniff"}

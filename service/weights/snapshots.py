@@ -105,6 +105,11 @@ class Snapshots(SnapshotReader):
             self._remove_unnamed()
             return gone
 
+    def pin(self, id: str) -> None:
+        """Keep this one until `unpin`; never while old ones are being collected."""
+        with self._changing:
+            super().pin(id)
+
     def _write_objects(
         self, parts: Mapping[str, Part], created: list[Path]
     ) -> tuple[dict[str, StoredPart], dict[str, str]]:

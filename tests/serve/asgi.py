@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.types import ASGIApp, Message
 
+Result = TypeVar("Result")
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -68,6 +69,10 @@ class Client:
             return await asyncio.gather(*(self.call(m, p, [b]) for m, p, b in calls))
 
         return self._runner.run(all_of_them())
+
+    def run(self, calls: Coroutine[Any, Any, Result]) -> Result:
+        """Run calls that the test has put together itself, in the loop of this client."""
+        return self._runner.run(calls)
 
     async def call(
         self, method: str, path: str, chunks: Sequence[bytes] = (b"",), headers: Headers = ()

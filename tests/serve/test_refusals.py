@@ -177,6 +177,28 @@ def test_strict_refuses_unknown_and_missing_fields(client: Client) -> None:
     ] == [(error["loc"], error["code"]) for error in answer.json()["errors"]]
 
 
+@pytest.mark.parametrize(
+    "query", ["strict=banana", "strict=", "strict", "strict=true&strict=false", "strict=2"]
+)
+def test_strict_is_true_or_false(client: Client, query: str) -> None:
+    """
+    A client that meant to be strict and misspelt it is told, not answered leniently.
+    """
+    answer = client.post(f"/v1/predict?{query}", {"events": [{"amuont": 1}]})
+
+    assert (400, "BAD_REQUEST") == (answer.status, check_problem(answer)["code"])
+    assert "?strict=true or ?strict=false" in answer.json()["detail"]
+
+
+def test_digest_is_true_or_false(client: Client) -> None:
+    """
+    The same for the other question of yes or no.
+    """
+    statuses = [client.get(f"/v1/model?digest={word}").status for word in ("0", "True", "yes")]
+
+    assert [200, 200, 400] == statuses
+
+
 def test_strict_lets_a_whole_event_through(client: Client) -> None:
     """
     An event with exactly the model's fields is as good as without ?strict=true.

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import pwd
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from ruamel.yaml import YAML
 
 from service import settings as settings_module
 from service.control import ControlServer
+from service.errors import SnapshotInvalid
 from tests.processes import PATIENCE_S, is_alive, until
 from tests.serve.conftest import EVENT, Learner
 
@@ -81,7 +83,7 @@ class Api:
         """One request over a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         with contextlib.closing(connection):
-            raw = None if body is None else json.dumps(body)
+            raw = body if body is None or isinstance(body, bytes) else json.dumps(body)
             connection.request(method, path, raw, {"connection": "close"})
             reply = connection.getresponse()
             return Reply(reply.status, dict(reply.getheaders()), reply.read())
@@ -327,7 +329,20 @@ def test_status_without_a_learner_is_down(shared: Api) -> None:
     told = json.loads(ended.stdout)
 
     assert (0, "down", 4) == (ended.returncode, told["state"], told["lag_records"])
-    assert 7 == told["published"]["version"]
+    assert 7 == told["published"]["version"] == told["published_version"]
+
+
+def test_a_status_has_the_same_keys_whoever_gives_it(shared: Api) -> None:
+    """
+    A program that reads a status need not know whether the learner is up.
+    """
+    down = json.loads(headwater(shared, "status", "--json").stdout)
+    with ControlServer(shared.runtime / "control.sock", lambda _: {"state": "idle", "version": 3}):
+        up = json.loads(headwater(shared, "status", "--json").stdout)
+
+    assert down.keys() == up.keys()
+    assert ("down", "idle", 3) == (down["state"], up["state"], up["version"])
+    assert down.keys() >= {"lineage", "partitions", "snapshot", "outcomes", "heartbeat_age_seconds"}
 
 
 def test_status_is_what_the_learner_says(shared: Api) -> None:
@@ -339,30 +354,92 @@ def test_status_is_what_the_learner_says(shared: Api) -> None:
         for_programs = headwater(shared, "status", "--json")
         for_people = headwater(shared, "status")
 
-    assert words == json.loads(for_programs.stdout)
+    assert words.items() <= json.loads(for_programs.stdout).items()
     assert "1234567" in for_people.stdout
     assert "[red]" in for_people.stdout
 
 
 @pytest.mark.parametrize(
     ("arguments", "command"),
-    [(["pause"], "pause"), (["resume"], "resume"), (["snapshots", "create"], "snapshot")],
+    [
+        (["pause"], {"command": "pause"}),
+        (["resume"], {"command": "resume"}),
+        (["freeze"], {"command": "freeze"}),
+        (["unfreeze"], {"command": "unfreeze"}),
+        (["snapshots", "create"], {"command": "snapshot"}),
+        (["snapshots", "pin", "v7"], {"command": "pin", "id": "v7"}),
+        (["snapshots", "unpin", "v7"], {"command": "unpin", "id": "v7"}),
+        (["rollback", "--to", "7"], {"command": "rollback", "to": 7, "skip_to": None}),
+        (
+            ["rollback", "--to", "7", "--skip-to", "now", "--timeout", "30"],
+            {"command": "rollback", "to": 7, "skip_to": "now"},
+        ),
+        (
+            ["rollback", "--to", "7", "--skip-to", "9", "--set", "api.workers=2"],
+            {"command": "rollback", "to": 7, "skip_to": 9},
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_commands_reach_the_learner(shared: Api, arguments: list[str], command: str) -> None:
+def test_commands_reach_the_learner(
+    shared: Api, arguments: list[str], command: dict[str, Any]
+) -> None:
     """
-    pause, resume and snapshots create go through the side door.
+    What an operator says goes through the side door, with the name of the user who says it.
     """
-    heard: list[str] = []
+    heard: list[dict[str, Any]] = []
 
     def handle(request: dict[str, Any]) -> dict[str, Any]:
-        heard.append(request["command"])
+        heard.append(request)
         return {"state": "paused", "id": "v000000000007-1f2e3d4c"}
 
     with ControlServer(shared.runtime / "control.sock", handle):
         ended = headwater(shared, *arguments, "--json")
 
-    assert (0, [command]) == (ended.returncode, heard)
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert (0, [command | {"by": f"cli:{user}"}]) == (ended.returncode, heard), ended.stderr
     assert json.loads(ended.stdout)["ok"]
+
+
+def test_a_version_to_skip_to_is_a_number(shared: Api) -> None:
+    """
+    What is neither a word nor a version is a mistake in the command: exit 2.
+    """
+    ended = headwater(shared, "rollback", "--to", "7", "--skip-to", "then")
+
+    assert (2, True) == (ended.returncode, "then" in ended.stderr)
+
+
+def test_a_refusal_says_why_and_ends_with_its_code(shared: Api) -> None:
+    """
+    What the learner refuses is told in its own words, and 7 means that there is no such snapshot.
+    """
+
+    def handle(request: dict[str, Any]) -> dict[str, Any]:
+        raise SnapshotInvalid("there is no snapshot 'v7'")
+
+    with ControlServer(shared.runtime / "control.sock", handle):
+        ended = headwater(shared, "snapshots", "pin", "v7")
+
+    assert (7, True) == (ended.returncode, "there is no snapshot 'v7'" in ended.stderr)
+
+
+def test_a_long_command_is_waited_for_no_longer_than_it_is_said(shared: Api) -> None:
+    """
+    --timeout gives up waiting; the message says that nobody knows what became of it.
+    """
+    release = threading.Event()
+
+    def handle(request: dict[str, Any]) -> dict[str, Any]:
+        release.wait(PATIENCE_S)
+        return {}
+
+    with ControlServer(shared.runtime / "control.sock", handle):
+        ended = headwater(shared, "rollback", "--to", "7", "--timeout", "0.3")
+        release.set()
+
+    assert (1, True) == (ended.returncode, "no answer to 'rollback'" in ended.stderr)
+    assert "headwater status" in ended.stderr
 
 
 def test_a_command_without_a_learner_says_so(shared: Api) -> None:
