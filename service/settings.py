@@ -16,7 +16,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from service import crash
 from service._settings import reading
+from service._settings.environment import crash_point as crash_point_of
 from service._settings.event import (
     BinaryTarget,
     CategoryFeature,
@@ -288,6 +290,11 @@ def load(
     """
     environment = os.environ if environment is None else environment
     return reading.read(Settings, path, overrides or {}, environment)
+
+
+def crash_point(environment: Mapping[str, str] | None = None) -> crash.Armed | None:
+    """Return where a test has this process killed, None in ordinary use; `load` checked it."""
+    return crash_point_of(os.environ if environment is None else environment)
 
 
 def state_directory(settings: Settings) -> Path:

@@ -75,10 +75,14 @@ class Supervisor:
     """Runs `children`: all at once to start, in the order of their `stops` to stop."""
 
     def __init__(
-        self, children: Sequence[Child], clock: Callable[[], float] = time.monotonic
+        self,
+        children: Sequence[Child],
+        clock: Callable[[], float] = time.monotonic,
+        longest_wait_s: float = LONGEST_WAIT_S,
     ) -> None:
         self._children = list(children)
         self._clock = clock
+        self._longest_wait_s = longest_wait_s
         self._signals: list[int] = []
 
     def run(self) -> int:
@@ -138,7 +142,7 @@ class Supervisor:
             restart_in_s=child.wait_s,
             lived_s=round(now_s - child.started_s, 1),
         )
-        child.wait_s = min(child.wait_s * 2, LONGEST_WAIT_S)
+        child.wait_s = min(child.wait_s * 2, self._longest_wait_s)
 
     def _wait(self, woken: int) -> None:
         """Sleep until a child ends, a signal comes, or a restart is due."""

@@ -36,6 +36,9 @@ def run(
         bool,
         typer.Option("--allow-unauthenticated", help="Listen beyond this machine without keys."),
     ] = False,
+    longest_wait_s: Annotated[
+        float, typer.Option("--longest-wait", min=0.0, hidden=True, help="Before a restart.")
+    ] = 5.0,
 ) -> None:
     """Learn from Kafka and answer predictions until stopped (Ctrl-C, SIGTERM)."""
     from service import logs, settings
@@ -55,7 +58,7 @@ def run(
         ]
         topics = ", ".join(found.kafka.topics)
         announce(found, listener, f"learns {topics} from {found.kafka.bootstrap_servers}")
-        code = Supervisor(children).run()
+        code = Supervisor(children, longest_wait_s=longest_wait_s).run()
     raise typer.Exit(code)
 
 

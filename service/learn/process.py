@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from service import crash
 from service.control import ControlServer
 from service.errors import (
     BadSettings,
@@ -107,6 +108,7 @@ class Door:
         """Return the live file for this recipe; another one is replaced only now."""
         if self.live.layout != recipe.to_json():
             self.live.close()
+            crash.point("layout_old_live_closed")
             self.live = _open_live(directory, recipe)
             self.live.beat(self._said)
         return self.live

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.types import Receive, Scope, Send
 
+from service import crash
 from service.events.decode import Decoder, Fault
 from service.logs import logger
 from service.metrics import Metrics
@@ -79,6 +80,7 @@ class Predict:
         self._live.follow()
         self._live.scorer()  # refuses before the body is read when there is nothing to answer from
         body = await read_body(scope, receive, self._settings.max_body_bytes)
+        crash.point("api_request_read")
         query = scope["query_string"]
         brief, strict = _flags(query) if query else (False, False)
         if len(body) > LARGE_BYTES or body.count(b"{") > LARGE_EVENTS + 1:
@@ -86,6 +88,7 @@ class Predict:
             headers, reply = await self._aside.run(answer)
         else:
             headers, reply = self._answer(self._live, body=body, brief=brief, strict=strict)
+        crash.point("api_before_reply")
         await send_reply(send, 200, headers, reply)
 
     def _answer(self, live: LiveModel, *, body: bytes, brief: bool, strict: bool) -> Reply:

@@ -12,6 +12,7 @@ import fcntl
 import os
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -66,13 +67,15 @@ def write_file(path: Path, content: bytes) -> None:
     flush_directory(path.parent)
 
 
-def write_new(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes, before_flush: Callable[[], None] | None = None) -> None:
     """A new file with these bytes, flushed; its name is the caller's to flush."""
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE)
     try:
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(fd, rest) :]
+        if before_flush is not None:
+            before_flush()
         flush(fd)
     finally:
         os.close(fd)

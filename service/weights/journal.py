@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from service import crash
 from service.weights import durable, journal_frames
 from service.weights.journal_frames import Entry
 from service.weights.journal_reader import (
@@ -93,6 +94,7 @@ class Journal:
         if self._fd is None:
             self._begin(version)
         assert self._fd is not None
+        crash.point("journal_before_append")
         try:
             self._write(frame)
         except OSError as error:
@@ -100,6 +102,7 @@ class Journal:
             raise
         self._size += len(frame)
         self._next = version + 1
+        crash.point("journal_after_append")
 
     def sync(self) -> None:
         """Flush all entries; cheap if there are no new ones."""
@@ -114,6 +117,7 @@ class Journal:
                 return
             os.close(self._fd)
             self._fd = None
+            crash.point("journal_mid_rotate")
             self._begin(self._next)
 
     def drop_before(self, version: int) -> None:
@@ -122,6 +126,7 @@ class Journal:
         for first, following in itertools.pairwise(known):
             if following <= version:
                 segment_path(self.directory, first).unlink()
+                crash.point("journal_mid_drop")
         durable.flush_directory(self.directory)
 
     def read(self, from_version: int) -> Iterator[Entry]:
@@ -178,6 +183,7 @@ class Journal:
     def _begin(self, first: int) -> None:
         self._open(segment_path(self.directory, first), first, os.O_CREAT | os.O_EXCL)
         self._size, self._next, self._synced = 0, first, first
+        crash.point("journal_segment_begun")
         try:
             durable.flush_directory(self.directory)
         except OSError as error:
@@ -193,16 +199,20 @@ class Journal:
         following = self._next
         if self._fd is None or following == self._synced:
             return
+        crash.point("journal_before_sync")
         try:
             durable.flush(self._fd)
         except OSError as error:
             self._failure = error
             raise
         self._synced = following
+        crash.point("journal_after_sync")
 
     def _write(self, frame: bytes) -> None:
-        assert self._fd is not None
-        if os.write(self._fd, frame) < len(frame):  # one call: readers see no half for long
+        fd = self._fd
+        assert fd is not None
+        crash.point("journal_half_written", lambda: os.write(fd, frame[: len(frame) // 2]))
+        if os.write(fd, frame) < len(frame):  # one call: readers see no half for long
             raise OSError(errno.ENOSPC, "no room for another entry", str(self.directory))
 
     def _take_back(self, error: OSError) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from service import crash
 from service.errors import HeadwaterError
 from service.weights import durable, live_format
 from service.weights.live_file import LiveFile
@@ -64,6 +65,7 @@ def begin(directory: Path, identity: Identity, layout: bytes) -> LiveFile:
     try:
         _allocate(fd, identity.geometry.file_bytes)
         os.pwrite(fd, layout, live_format.LAYOUT_OFFSET)
+        crash.point("live_file_half_made")
         os.pwrite(fd, identity.pack(), 0)
     except OSError as error:
         path.unlink()
@@ -77,7 +79,9 @@ def begin(directory: Path, identity: Identity, layout: bytes) -> LiveFile:
     finally:
         os.close(fd)
     pointer = msgspec.json.encode(_Pointer(SCHEMA, path.name))
+    crash.point("live_file_before_pointer")
     durable.write_file(directory / POINTER, pointer)
+    crash.point("live_pointer_before_unlink")
     for old in _files(directory):
         if old != path:
             old.unlink()
