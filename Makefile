@@ -27,7 +27,8 @@ BROKER ?= embedded
 CHAOS_DIR ?= .chaos
 chaos: $(READY)
 	$(BIN)/python -m tests.chaos $(if $(POINTS),points,run --kills $(KILLS)) \
-		--broker $(BROKER) --directory $(CHAOS_DIR) $(if $(SEED),--seed $(SEED))
+		--broker $(BROKER) --directory $(CHAOS_DIR) $(if $(SEED),--seed $(SEED)) \
+		$(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.chaos.house import WORKERS, House, Monitor, Stuck, alive, until
+from tests.chaos.house import WORKERS, House, Monitor, Stuck, until
 
 Stroke = dict[str, Any]
 _DRAWS = (
@@ -51,7 +51,7 @@ class Nemesis:
         draw = self._rng.choices(names, weights)[0]
         {
             "learner at work": self._learner_at_work,
-            "learner early": self._learner_early,
+            "learner early": self.learner_early,
             "worker": self._worker,
             "supervisor": self._supervisor,
             "terminate": self._terminate,
@@ -70,13 +70,13 @@ class Nemesis:
         beat = self._monitor.heartbeat()
         said = str(beat["state"]) if beat.get("pid") == pid else "starting"
         place = place or {"idle": "learning"}.get(said, said)
-        self._note("learner", place, lambda: os.kill(pid, signal.SIGKILL))
+        self.note("learner", place, lambda: os.kill(pid, signal.SIGKILL))
         self._killed = pid
 
     def whole_outage(self, place: str, down: Callable[[], object], *, kill: bool) -> None:
         """Take the whole service down, start it, and note how long it was away."""
         since_s = time.monotonic()
-        self._note("supervisor", place, down, kill=kill)
+        self.note("supervisor", place, down, kill=kill)
         self._house.start()
         until(self._house.answers, "an answer after a start of the whole service")
         self.down.append((since_s, time.monotonic()))
@@ -86,7 +86,7 @@ class Nemesis:
         time.sleep(self._rng.uniform(0.05, 3.0) / 2)
         self.kill_learner()
 
-    def _learner_early(self) -> None:
+    def learner_early(self) -> None:
         """At 50 to 3,000 ms of its life: while it starts, restores, replays, or just learns."""
         self._next_learner()
         born_s = self._house.started_s["learner"]
@@ -97,7 +97,7 @@ class Nemesis:
         child = f"api-{self._rng.randrange(WORKERS)}"
         pid = until(lambda: self._house.pid(child), f"a living {child}")
         time.sleep(self._rng.uniform(0.0, 0.2))
-        self._note("worker", "answering", lambda: os.kill(pid, signal.SIGKILL))
+        self.note("worker", "answering", lambda: os.kill(pid, signal.SIGKILL))
 
     def _supervisor(self) -> None:
         everything = self._rng.random() < 0.5
@@ -114,7 +114,7 @@ class Nemesis:
 
     def _stop_and_go_on(self) -> None:
         pid = self._next_learner()
-        self._note("learner", "SIGSTOP", lambda: os.kill(pid, signal.SIGSTOP), kill=False)
+        self.note("learner", "SIGSTOP", lambda: os.kill(pid, signal.SIGSTOP), kill=False)
         time.sleep(self._rng.uniform(0.2, 5.0))
         os.kill(pid, signal.SIGCONT)
 
@@ -123,7 +123,7 @@ class Nemesis:
         if self._rng.random() < 0.5:
             self.kill_learner("paused")
         else:
-            self._note("learner", "pause", lambda: None, kill=False)
+            self.note("learner", "pause", kill=False)
         until(lambda: self._house.ask("resume"), "a resume")
 
     def _next_learner(self) -> int:
@@ -137,7 +137,10 @@ class Nemesis:
             assert self._house.process is not None
             raise Stuck(f"no learner; run ended with {self._house.process.poll()}") from None
 
-    def _note(self, what: str, place: str, act: Callable[[], object], *, kill: bool = True) -> None:
+    def note(
+        self, what: str, place: str, act: Callable[[], object] = lambda: None, *, kill: bool = True
+    ) -> None:
+        """Write a stroke down, then do it."""
         born_s = self._house.started_s.get("learner", 0.0)
         now = time.monotonic()
         self.strokes.append(
@@ -160,6 +163,3 @@ def costs(strokes: list[Stroke], monitor: Monitor) -> None:
         if waited_s is not None and stroke["at"] + waited_s > following:
             waited_s = None
         stroke["without_learning_s"] = None if waited_s is None else round(waited_s, 3)
-
-
-__all__ = ["Nemesis", "Stroke", "alive", "costs"]

@@ -86,60 +86,80 @@ def first_entry(told: Told) -> int:
     return Journal.reader(told.state_at / "journal").first_version or 0
 
 
+class Ledger:
+    """What the journal says became of each record, entry by entry, held against the topic."""
+
+    def __init__(self, told: Told, records: dict[Place, bytes | None], *, whole: bool) -> None:
+        self._told = told
+        self._records = records
+        self._whole = whole  # False: old segments are gone, so the first cuts begin somewhere
+        self.cursors: dict[int, int] = {}
+        self.total: Counter[str] = Counter()
+        self.failures: Failures = []
+
+    def enter(self, entry: Entry) -> None:
+        """Follow one entry."""
+        if "base" in entry:
+            self.failures.append(f"entry {entry['version']} gives up versions: {entry}")
+        match entry["kind"]:
+            case "genesis":
+                start = entry["start"][self._told.facts["topic"]]
+                self.cursors = {int(p): n for p, n in start.items()}
+            case "partition_added":
+                self.cursors[entry["partition"]] = entry["start"]
+            case "skip":
+                gone = {(entry["partition"], n) for n in range(entry["start"], entry["to"])}
+                if not gone <= self._told.skipped:
+                    self.failures.append(f"skipped what is there: {entry}")
+                self.cursors[entry["partition"]] = entry["to"]
+            case "cut":
+                self._cut(entry)
+
+    def _cut(self, entry: Entry) -> None:
+        found: Counter[str] = Counter()
+        for name, following in entry["next"][self._told.facts["topic"]].items():
+            partition = int(name)
+            start = self.cursors.get(partition, 0 if self._whole else following)
+            for offset in range(start, following):
+                if (partition, offset) in self._records:
+                    found[outcome_of(self._records[partition, offset])[0]] += 1
+            if following < start:
+                self.failures.append(f"cut {entry['version']} goes back to {following}")
+            self.cursors[partition] = following
+        self.total += found
+        said = Counter(_merged(entry["counts"]))
+        if self._whole and found != said:
+            self.failures.append(f"cut {entry['version']}: {dict(said)}, not {dict(found)}")
+
+    def close(self) -> None:
+        """The journal ends where the topic does, with everything in it."""
+        ends: dict[int, int] = {}
+        for partition, offset in self._records:
+            ends[partition] = max(ends.get(partition, 0), offset + 1)
+        reached = {p: n for p, n in self.cursors.items() if p in ends}
+        if reached != ends:
+            self.failures.append(f"cursors end at {reached}, the topic at {ends}")
+        should = Counter(outcome_of(value)[0] for value in self._records.values())
+        if self._whole and self.total != should:
+            self.failures.append(f"the cuts hold {dict(self.total)}, the topic {dict(should)}")
+
+
 def conservation(
     told: Told, records: dict[Place, bytes | None], entries: list[Entry], failures: Failures
 ) -> dict[str, int]:
     """Each record is in exactly one cut, with the outcome that it must have."""
-    cursors: dict[int, int] = {}
-    total: Counter[str] = Counter()
-    topic = told.facts["topic"]
-    whole = entries[0]["kind"] == "genesis"
+    ledger = Ledger(told, records, whole=entries[0]["kind"] == "genesis")
     for at, entry in enumerate(entries):
         if entry["version"] != entries[0]["version"] + at:
             failures.append(f"entry {entry['version']} does not follow the one before it")
-        if "base" in entry:
-            failures.append(f"entry {entry['version']} gives up versions: {entry}")
-        if entry["kind"] == "genesis":
-            cursors = {int(p): n for p, n in entry["start"][topic].items()}
-        if entry["kind"] == "partition_added":
-            cursors[entry["partition"]] = entry["start"]
-        if entry["kind"] == "skip":
-            gone = {(entry["partition"], n) for n in range(entry["start"], entry["to"])}
-            if not gone <= told.skipped:
-                failures.append(f"entry {entry['version']} skips what is there: {entry}")
-            cursors[entry["partition"]] = entry["to"]
-        if entry["kind"] == "cut":
-            found = _cut(entry, cursors, records, topic, whole=whole)
-            total += found
-            expected = Counter(_merged(entry["counts"]))
-            if whole and found != expected:
-                failures.append(f"cut {entry['version']}: {dict(expected)}, but {dict(found)}")
-    ends: dict[int, int] = {}
-    for partition, offset in records:
-        ends[partition] = max(ends.get(partition, 0), offset + 1)
-    if whole and {p: n for p, n in cursors.items() if p in ends} != ends:
-        failures.append(f"cursors end at {cursors}, the topic at {ends}")
+        ledger.enter(entry)
+    ledger.close()
+    failures += ledger.failures[:20]
     should = Counter(outcome_of(value)[0] for value in records.values())
-    if whole and total != should:
-        failures.append(f"the cuts hold {dict(total)}, the topic {dict(should)}")
     served = Counter(_merged(told.facts["outcomes"]))
     if served != should:
         failures.append(f"the status says {dict(served)}, the topic {dict(should)}")
     return dict(should)
-
-
-def _cut(
-    entry: Entry, cursors: dict[int, int], records: dict[Place, bytes | None], topic: str, *,
-    whole: bool,
-) -> Counter[str]:  # fmt: skip
-    found: Counter[str] = Counter()
-    for name, following in entry["next"][topic].items():
-        partition = int(name)
-        for offset in range(cursors.get(partition, following if not whole else 0), following):
-            if (partition, offset) in records:
-                found[outcome_of(records[partition, offset])[0]] += 1
-        cursors[partition] = following
-    return found
 
 
 def _merged(counts: dict[str, int]) -> dict[str, int]:
