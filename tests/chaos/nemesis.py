@@ -16,6 +16,8 @@ from typing import Any
 from tests.chaos.house import WORKERS, House, Monitor, Stuck, until
 
 Stroke = dict[str, Any]
+_SEEN_LATE_S = 0.03
+"""A version that went live just before a stroke may be seen so much after it."""
 _DRAWS = (
     ("learner at work", 34),
     ("learner early", 40),
@@ -107,6 +109,8 @@ class Nemesis:
         )
 
     def _terminate(self) -> None:
+        self._next_learner()  # one that was killed just now would be what the exit code tells
+
         def terminate() -> None:
             self.exit_codes.append(self._house.terminate())
 
@@ -158,7 +162,8 @@ def costs(strokes: list[Stroke], monitor: Monitor) -> None:
     None where another stroke fell before learning went on: the wait is counted with that one.
     """
     for at, stroke in enumerate(strokes):
-        waited_s = monitor.learned_again_s(stroke["at"])
+        waited_s = monitor.learned_again_s(stroke["at"] + _SEEN_LATE_S)
+        waited_s = None if waited_s is None else waited_s + _SEEN_LATE_S
         following = strokes[at + 1]["at"] if at + 1 < len(strokes) else float("inf")
         if waited_s is not None and stroke["at"] + waited_s > following:
             waited_s = None
