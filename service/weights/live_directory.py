@@ -14,12 +14,16 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import structlog
 
 from service import crash
 from service.errors import HeadwaterError
 from service.weights import durable, live_format
 from service.weights.live_file import LiveFile
-from service.weights.live_format import Identity
+from service.weights.live_format import Identity, Number, Words
+
+_log = structlog.get_logger(__name__)
 
 POINTER = "live.json"
 SCHEMA = "headwater.live/1"
@@ -80,12 +84,30 @@ def begin(directory: Path, identity: Identity, layout: bytes) -> LiveFile:
         os.close(fd)
     pointer = msgspec.json.encode(_Pointer(SCHEMA, path.name))
     crash.point("live_file_before_pointer")
+    supersede(directory)
     durable.write_file(directory / POINTER, pointer)
     crash.point("live_pointer_before_unlink")
     for old in _files(directory):
         if old != path:
             old.unlink()
     return LiveFile.attach(path)
+
+
+def supersede(directory: Path) -> None:
+    """Have readers of the present file look at the pointer before each read from now on: before
+    anything newer than what they serve is published elsewhere."""
+    try:
+        file = LiveFile.attach(pointed_to(directory))
+    except (OSError, ValueError):
+        return  # there is none, or none that anybody can serve
+    try:
+        Identity.unpack(file.start(), file.nbytes)
+        words: Words = np.frombuffer(file.writable(), dtype=np.uint64)
+        Number(words, live_format.SUPERSEDED, live_format.fence_here()).store(1)
+    except ValueError as error:
+        _log.debug("live_file_not_marked", why=str(error))
+    finally:
+        file.detach()
 
 
 def _files(directory: Path) -> list[Path]:

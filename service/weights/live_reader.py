@@ -42,6 +42,12 @@ class LiveReader:
         """The blob that says what the bytes of an image mean; empty while there is no file."""
         return self._served.layout if self._served else b""
 
+    @property
+    def superseded(self) -> bool:
+        """Another file takes over from the one that is served: `refresh` before the next read, or
+        a version may be read that is older than one that somebody else was told already."""
+        return self._served is not None and self._served.superseded()
+
     def refresh(self) -> bool:
         """Follow the pointer; True if another file is served from now on. Costs one stat."""
         with self._changing:

@@ -60,6 +60,8 @@ class LiveWriter:
         self._publications = Number(words, live_format.PUBLICATIONS, fence)
         self._sequences = [Number(words, i, fence) for i in live_format.SLOT_SEQUENCES]
         self._beat_sequence = Number(words, live_format.BEAT_SEQUENCE, fence)
+        # one that was to be superseded when its learner died goes on after all
+        Number(words, live_format.SUPERSEDED, fence).store(0)
         self._beating = threading.Lock()
         self._cells = file.cells()
         starts = [(sizes.slot_offset(slot) + sizes.image_offset) // 8 for slot in (0, 1)]
