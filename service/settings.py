@@ -17,8 +17,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service import crash
-from service._settings import reading
-from service._settings.environment import crash_point as crash_point_of
+from service._settings import environment, reading
 from service._settings.event import (
     BinaryTarget,
     CategoryFeature,
@@ -292,9 +291,9 @@ def load(
     return reading.read(Settings, path, overrides or {}, environment)
 
 
-def crash_point(environment: Mapping[str, str] | None = None) -> crash.Armed | None:
+def crash_point(variables: Mapping[str, str] | None = None) -> crash.Armed | None:
     """Return where a test has this process killed, None in ordinary use; `load` checked it."""
-    return crash_point_of(os.environ if environment is None else environment)
+    return environment.crash_point(os.environ if variables is None else variables)
 
 
 def state_directory(settings: Settings) -> Path:

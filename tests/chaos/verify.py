@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from service import settings
-from service.learn import history, restore, warm
+from service.learn import history, reach, warm
 from service.learn.history import Replayed
 from service.learn.learner import Learner
 from service.learn.opening import range_reader
@@ -239,7 +239,7 @@ def bits(told: Told, entries: list[Entry], failures: Failures) -> int:
     warm.compile_passes(learner.recipe.kind)
     replayed = Replayed()
     with range_reader(told.settings) as ranges:
-        learner = restore.replay(learner, path, ranges, replayed, compare)
+        learner = reach.replay(learner, path, ranges, replayed, compare)
     if replayed.diverged_at is not None:
         failures.append(f"the replay diverged at {replayed.diverged_at}: {replayed.reason}")
     if digest(learner.state.parts()) != told.facts["model"]["digest"]:
@@ -257,7 +257,7 @@ def _oldest(told: Told, entries: list[Entry]) -> tuple[Learner, list[Entry]]:
     reader = SnapshotReader(told.state_at / "snapshots")
     listed = [e for e in reader.list() if e.manifest is not None]
     oldest = min(listed, key=lambda e: e.manifest.version if e.manifest else 0)
-    return restore.from_snapshot(*reader.load(oldest.id)), entries
+    return reach.from_snapshot(*reader.load(oldest.id)), entries
 
 
 def _rebuild(told: Told, start: int, failures: Failures) -> None:
