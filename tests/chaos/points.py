@@ -17,7 +17,7 @@ from typing import Any
 from confluent_kafka import Producer
 
 from tests.chaos import rounds
-from tests.chaos.house import Stuck, until
+from tests.chaos.house import Stuck, alive, until
 from tests.chaos.rounds import Assault, Plan, Round
 
 _HIT_S = 120.0
@@ -104,14 +104,15 @@ class Sweep:
             self._house.start()
         child = "api-0" if name in WORKERS else "learner"
         armed_s = began_s = time.monotonic()
-        waits = True
+        waits, pid = True, 0
         while not self._hit.exists():
             now = time.monotonic()
             if now - began_s > _HIT_S:
                 raise Stuck(f"nothing died at {name}:{n}; {self._house.last_words()}")
             if now - armed_s > _AGAIN_S:
                 armed_s = now  # it passed by; once more, from its start
-            if pid := self._house.pid(child):
+            pid = self._house.pid(child) or pid
+            if pid and alive(pid):
                 if self._house.started_s[child] < armed_s:
                     self._kill(child, pid)
                 elif waits:
@@ -121,6 +122,7 @@ class Sweep:
             time.sleep(0.01)
         self._hit.unlink()
         self._under.nemesis.note("worker" if name in WORKERS else "learner", name)
+        until(lambda: not alive(pid), f"the end of {child}")
 
     def _arm(self, text: str) -> None:
         fresh = self._file.with_suffix(".new")
