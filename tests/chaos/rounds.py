@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -186,7 +186,10 @@ def play(plan: Plan, kind: str, number: int, assault: Assault) -> dict[str, Any]
         file.write(json.dumps(line) + "\n")
     if verdict["ok"] and not plan.keep_rounds:
         shutil.rmtree(folder)
-        under.topic.admin.delete_topics([under.topic.name, under.dead.name])
+        gone = under.topic.admin.delete_topics([under.topic.name, under.dead.name])
+        for name, done in gone.items():
+            if (error := done.exception(30)) is not None:
+                print(f"{name} stays: {error}", flush=True)
     return line
 
 
@@ -225,8 +228,7 @@ def broker(name: str, directory: Path, bootstrap: str | None) -> Iterator[str]:
             timeout=180,
         ).stdout.strip()  # fmt: skip
 
-    yield run("start", where, "--port", "0")
-    run("stop", where)
-
-
-Say = Callable[[str], None]
+    try:
+        yield run("start", where, "--port", "0")
+    finally:
+        run("stop", where)

@@ -238,13 +238,14 @@ def bits(told: Told, entries: list[Entry], failures: Failures) -> int:
         return 0
     warm.compile_passes(learner.recipe.kind)
     replayed = Replayed()
+    compare(0.0, learner)
     with range_reader(told.settings) as ranges:
         learner = reach.replay(learner, path, ranges, replayed, compare)
     if replayed.diverged_at is not None:
         failures.append(f"the replay diverged at {replayed.diverged_at}: {replayed.reason}")
     if digest(learner.state.parts()) != told.facts["model"]["digest"]:
         failures.append("the replay ends with other bits than were served")
-    unproven = [key for key in waiting if key[1] > start]
+    unproven = [key for key in waiting if key[1] >= start]
     if unproven:
         failures.append(f"{len(unproven)} digests of no version in the journal: {unproven[:3]}")
     _rebuild(told, start, failures)
