@@ -42,7 +42,7 @@ POINTS: dict[str, str] = {
     "live_published": "a version is published, and the learner has not noted it",
     "live_file_half_made": "a new live file has its space and layout, and no identity",
     "live_file_before_pointer": "a new live file is complete and nothing points to it",
-    "live_pointer_before_unlink": "the pointer names the new live file, the old one is there too",
+    "live_pointer_before_unlink": "the pointer names the new live file, and nothing is published to it",
     "layout_old_live_closed": "a new layout: the old live file is let go, the new one not made",
     "layout_journaled": "changed settings are journaled and not flushed",
     "command_taken": "a command has left the queue and nothing is done",

@@ -260,7 +260,7 @@ def _open_live(directory: Path, recipe: Recipe) -> LiveWriter:
 def _present_or_new(directory: Path, recipe: Recipe) -> LiveWriter:
     """Open the live file that is there, so that it goes on being served; else a new one."""
     reader = LiveReader(directory)
-    present = reader.layout
+    present = reader.pointed_layout
     reader.close()
     try:
         return _open_live(directory, Recipe.from_json(present) if present else recipe)

@@ -2,7 +2,8 @@
 
 `live.json` names it. A file is complete before the pointer names it and keeps its size for ever;
 its space is really there, because writing through a mapping to space that is not there kills the
-process. Other live files are unlinked once the pointer has moved; who has them mapped keeps them.
+process. The file before it is kept until the new one is published to: a reader that starts in
+between has nothing else to serve. Other live files are unlinked; who has them mapped keeps them.
 """
 
 from __future__ import annotations
@@ -87,10 +88,37 @@ def begin(directory: Path, identity: Identity, layout: bytes) -> LiveFile:
     supersede(directory)
     durable.write_file(directory / POINTER, pointer)
     crash.point("live_pointer_before_unlink")
-    for old in _files(directory):
-        if old != path:
-            old.unlink()
+    _forget(directory, {path, last_published(directory, path)})
     return LiveFile.attach(path)
+
+
+def last_published(directory: Path, but: Path) -> Path | None:
+    """The newest file that was ever published to, apart from this one."""
+    others = [path for path in _files(directory) if path != but]
+    return next(filter(_was_published, sorted(others, key=_number, reverse=True)), None)
+
+
+def forget_others(directory: Path) -> None:
+    """Remove every file but the one that is pointed to: it is served now."""
+    _forget(directory, {pointed_to(directory)})
+
+
+def _forget(directory: Path, stay: set[Path | None]) -> None:
+    for path in _files(directory):
+        if path not in stay:
+            path.unlink()
+
+
+def _was_published(path: Path) -> bool:
+    file = LiveFile.attach(path)
+    try:
+        Identity.unpack(file.start(), file.nbytes)
+        words: Words = np.frombuffer(file.readable(), dtype=np.uint64)
+        return int(words[live_format.PUBLICATIONS]) > 0
+    except ValueError:
+        return False  # it was never finished
+    finally:
+        file.detach()
 
 
 def supersede(directory: Path) -> None:
@@ -114,9 +142,14 @@ def _files(directory: Path) -> list[Path]:
     return [path for path in directory.iterdir() if _FILE.fullmatch(path.name)]
 
 
+def _number(path: Path) -> int:
+    name = _FILE.fullmatch(path.name)
+    assert name is not None, path
+    return int(name[1])
+
+
 def _next_number(directory: Path) -> int:
-    names = (_FILE.fullmatch(path.name) for path in _files(directory))
-    return 1 + max((int(name[1]) for name in names if name), default=0)
+    return 1 + max(map(_number, _files(directory)), default=0)
 
 
 def _allocate(fd: int, nbytes: int) -> None:

@@ -68,6 +68,7 @@ class LiveWriter:
         self._images = [words[at : at + sizes.nbytes // 8] for at in starts]
         self._pending = np.ones((2, sizes.nbytes // live_format.BLOCK_BYTES), dtype=np.uint8)
         self._refused_at: float | None = None
+        self._directory: Path | None = None  # where the file before this one may be yet
 
     @classmethod
     def open(
@@ -92,7 +93,9 @@ class LiveWriter:
             file = live_directory.present(directory, identity)
             file = file or live_directory.begin(directory, identity, layout)
             undo.pop_all()
-        return cls(file, identity, lock, fence or fence_here(), clock, layout)
+        writer = cls(file, identity, lock, fence or fence_here(), clock, layout)
+        writer._directory = directory
+        return writer
 
     @property
     def layout(self) -> bytes:
@@ -130,6 +133,9 @@ class LiveWriter:
         crash.point("live_copied_before_count")
         self._publications.store(self._publications.load() + 1)
         crash.point("live_published")
+        if self._directory is not None:
+            live_directory.forget_others(self._directory)
+            self._directory = None
         self._pending[target] = 0
         self._refused_at = None
         return True

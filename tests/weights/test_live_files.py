@@ -137,6 +137,26 @@ def test_a_file_that_was_not_superseded_after_all_goes_on(tmp_path: Path) -> Non
     reader.close()
 
 
+def test_the_file_before_is_served_until_the_new_one_is_published_to(tmp_path: Path) -> None:
+    """
+    Also by a reader that starts in between: a learner may die there, and a worker too.
+    """
+    with opened(tmp_path) as old:
+        old.publish(image(1), ALL, {"version": 1})
+    opened(tmp_path, layout=b"another").close()
+    reader = LiveReader(tmp_path)
+    assert (LAYOUT, b"another", (1, 1)) == (reader.layout, reader.pointed_layout, served(reader))
+    with opened(tmp_path, layout=b"another") as new:
+        new.beat({"state": "replaying"})
+        assert (reader.heartbeat() or {})["state"] == "replaying"
+        new.publish(image(2), ALL, {"version": 2})
+    assert reader.superseded
+    assert reader.refresh()
+    assert (b"another", (2, 2)) == (reader.layout, served(reader))
+    assert 1 == len(live_files(tmp_path))
+    reader.close()
+
+
 def test_another_size_is_another_file(tmp_path: Path) -> None:
     """
     A file is never truncated and never grows.
