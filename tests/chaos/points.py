@@ -210,6 +210,11 @@ def partitions_and_skips(names: Sequence[str], hits: Sequence[int]) -> Assault:
         last = topic.partitions - 1
         gone = _doomed(under, last)
 
+        def known() -> bool:
+            return str(last) in house.model().get("trained_through", {}).get(topic.name, {})
+
+        until(known, f"partition {last}")  # one that is found later begins after what is gone
+
         def lose() -> None:
             until(lambda: house.ask("pause"), "a pause")
             next(gone)
