@@ -159,12 +159,19 @@ class Nemesis:
 def costs(strokes: list[Stroke], monitor: Monitor) -> None:
     """Add to each stroke how long nothing new went live after it.
 
-    None where another stroke fell before learning went on: the wait is counted with that one.
+    None where learning was held up by another stroke: by an earlier one that was not over, or
+    by a later one before it went on; the wait is counted with the last.
     """
+    back_s = 0.0
     for at, stroke in enumerate(strokes):
-        waited_s = monitor.learned_again_s(stroke["at"] + _SEEN_LATE_S)
-        waited_s = None if waited_s is None else waited_s + _SEEN_LATE_S
-        following = strokes[at + 1]["at"] if at + 1 < len(strokes) else float("inf")
-        if waited_s is not None and stroke["at"] + waited_s > following:
+        began_s, own = stroke["at"], stroke["victim"] != "worker"
+        again_s = monitor.learned_again_s(began_s + _SEEN_LATE_S)
+        later = (s["at"] for s in strokes[at + 1 :] if s["victim"] != "worker")
+        waited_s = None if again_s is None else again_s + _SEEN_LATE_S
+        if waited_s is not None and began_s + waited_s > next(later, float("inf")):
             waited_s = None
+        if not own and began_s < back_s:
+            waited_s = None
+        if own:
+            back_s = began_s + (float("inf") if again_s is None else again_s + _SEEN_LATE_S)
         stroke["without_learning_s"] = None if waited_s is None else round(waited_s, 3)

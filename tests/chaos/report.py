@@ -67,7 +67,10 @@ def _summary(lines: Sequence[Line]) -> str:
         f"killed worker and repeated once; {total('dead_letter_doubles'):,} dead letters twice.",
         f"- Rounds that did not hold: {len(bad)}.",
     ]
-    said += [f"  - round {line['seed']}: {'; '.join(line['verdict']['failures'])}" for line in bad]
+    said += [
+        f"  - round {line['seed']}: {'; '.join(one.splitlines()[0][:200] for one in line['verdict']['failures'])}"
+        for line in bad
+    ]
     return "\n".join(said) + "\n"
 
 
@@ -138,7 +141,6 @@ def picture(lines: Sequence[Line], to: Path) -> None:
         axes.plot([statistics.median(waits)] * 2, [row - 0.35, row + 0.35], color="#b3261e")
     axes.set_yticks(range(len(groups)), [f"{name} ({len(w)})" for name, w in groups.items()])
     axes.invert_yaxis()
-    axes.set_xscale("symlog", linthresh=1.0)
     axes.set_xlim(left=0.0)
     axes.set_xlabel("seconds without learning after a stroke; the line is the median")
     axes.grid(axis="x", alpha=0.3)

@@ -199,10 +199,18 @@ class Times:
 
 
 def test_a_wait_is_counted_with_the_last_stroke_before_it_ended():
-    strokes: list[dict[str, Any]] = [{"at": 1.0}, {"at": 2.0}, {"at": 9.0}]
-    costs(strokes, Times(5.0))  # type: ignore[arg-type]
+    """A worker that is killed meanwhile neither causes it nor ends it."""
+    victims = [
+        (1.0, "learner"),
+        (2.0, "learner"),
+        (3.0, "worker"),
+        (6.0, "worker"),
+        (9.0, "learner"),
+    ]
+    strokes: list[dict[str, Any]] = [{"at": at, "victim": victim} for at, victim in victims]
+    costs(strokes, Times(5.0, 6.5))  # type: ignore[arg-type]
 
-    assert [None, 3.0, None] == [stroke["without_learning_s"] for stroke in strokes]
+    assert [None, 3.0, None, 0.5, None] == [stroke["without_learning_s"] for stroke in strokes]
 
 
 def test_the_report_says_which_rounds_did_not_hold():
