@@ -65,6 +65,8 @@ POINTS: dict[str, str] = {
     "restore_after_weights_before_optim": "a snapshot is read whole and nothing replayed",
     "restore_mid_replay": "one more entry is replayed",
     "restore_before_assign": "the state is restored, the partitions are not assigned",
+    "freeze_before_shadow": "what is to be served is journaled, where learning goes on is not",
+    "rollback_before_skip": "a rollback is journaled, the skip that belongs to it is not",
     "rollback_before_pointer_flip": "a rollback is journaled, the old version still served",
     "api_request_read": "an API worker has read a request and not computed",
     "api_before_reply": "an API worker has computed and not replied",

@@ -125,10 +125,10 @@ class House:
         pid = self.pids.get(child, 0)
         return pid if pid and alive(pid) else 0
 
-    def ask(self, command: str) -> dict[str, Any] | None:
+    def ask(self, command: str, **arguments: object) -> dict[str, Any] | None:
         """One command at the side door; None when nobody answers or it is refused."""
         try:
-            reply = control.ask(self.runtime / "control.sock", command, 30.0)
+            reply = control.ask(self.runtime / "control.sock", command, 30.0, **arguments)
         except HeadwaterError:
             return None
         return reply if reply["ok"] else None

@@ -46,7 +46,7 @@ LAYOUT = (
 PARTITIONS = ("partition_added_before_journal", "partition_added_journaled")
 SKIPS = ("skip_before_journal", "skip_journaled")
 DROPS = ("journal_mid_drop",)
-NOT_YET_PLACED = ("rollback_before_pointer_flip",)
+TURNS = ("freeze_before_shadow", "rollback_before_skip", "rollback_before_pointer_flip")
 
 _IN_A_ROW = {
     "restore_after_weights_before_optim", "restore_before_assign",
@@ -259,11 +259,42 @@ def old_segments_go(names: Sequence[str], hits: Sequence[int]) -> Assault:
     return assault
 
 
+def turns_of_history(names: Sequence[str], hits: Sequence[int]) -> Assault:
+    """Freeze and unfreeze; back by some versions, with and without learning them again."""
+
+    def assault(under: Round) -> dict[str, Any]:
+        under.turns = True
+        under.begin()
+        house, sweep = under.house, Sweep(under, hits)
+
+        def freeze() -> None:
+            house.ask("freeze")
+            house.ask("unfreeze")
+
+        def back(**more: str) -> None:
+            under.nemesis.learning_goes_on()
+            house.ask("rollback", to=under.monitor.version - 1, **more)
+
+        acts: dict[str, Act] = {
+            "freeze_before_shadow": freeze,
+            "rollback_before_skip": lambda: back(skip_to="now"),
+            "rollback_before_pointer_flip": back,
+        }
+        for name in names:
+            sweep.each([name], all_the_time=acts[name])
+        house.ask("unfreeze")
+        under.nemesis.learning_goes_on()
+        return {"points": sweep.done}
+
+    return assault
+
+
 _SPECIAL = (
     (births_and_layouts, (*GENESIS, *LAYOUT)),
     (commands_and_workers, (*COMMANDS, *WORKERS)),
     (partitions_and_skips, (*PARTITIONS, *SKIPS)),
     (old_segments_go, DROPS),
+    (turns_of_history, TURNS),
 )
 
 

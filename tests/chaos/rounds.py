@@ -63,6 +63,8 @@ class Round:
         self.monitor = Monitor(self.house.runtime)
         self.nemesis = Nemesis(self.house, self.monitor, seed)
         self.skipped: list[tuple[int, int]] = []
+        self.turns = False
+        """History may turn back in this round: the verifier follows the way that counts."""
         self._others: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Round:
@@ -112,7 +114,7 @@ class Round:
         facts = {
             "bootstrap": self.plan.bootstrap, "topic": self.topic.name, "dead": self.dead.name,
             "outcomes": status["outcomes"], "model": model, "down": self.nemesis.down,
-            "skipped": self.skipped, "exit_codes": [*self.nemesis.exit_codes, code],
+            "skipped": self.skipped, "turns": self.turns, "exit_codes": [*self.nemesis.exit_codes, code],
         }  # fmt: skip
         (self.folder / "round.json").write_text(json.dumps(facts))
 

@@ -55,7 +55,7 @@ def test_every_crash_point_belongs_to_a_round():
     """The sweep dies at every point that there is, each in one round."""
     swept = [name for names, _ in points.plans(None, (1,)) for name in names]
 
-    assert sorted(swept) == sorted(set(crash.POINTS) - set(points.NOT_YET_PLACED))
+    assert sorted(swept) == sorted(crash.POINTS)
 
 
 class TestEvents:
@@ -80,7 +80,7 @@ class Told:
 
     def __init__(self, **seen: Any) -> None:
         self.facts: dict[str, Any] = {
-            "topic": "t", "down": [(50.0, 60.0)], "model": {"lineage": "a", "version": 3}
+            "topic": "t", "turns": False, "down": [(50.0, 60.0)], "model": {"lineage": "a", "version": 3}
         }  # fmt: skip
         self.seen: dict[str, Any] = {
             "versions": [["a", 1], ["a", 3]], "lineages": [["a", 0.0]], "conflicts": [],

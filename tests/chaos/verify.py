@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,19 @@ def first_entry(told: Told) -> int:
     return Journal.reader(told.state_at / "journal").first_version or 0
 
 
+def due(told: Told, records: dict[Place, bytes | None]) -> Counter[str]:
+    """The outcomes that there must be in the end."""
+    return Counter(
+        "skipped/rollback" if place in told.skipped else outcome_of(value)[0]
+        for place, value in records.items()
+    )
+
+
+def _way(entries: list[Entry], target: int) -> list[Entry] | None:
+    """The entries that lead from the first one to a version."""
+    return history.way(entries[1:], entries[0]["version"], target)
+
+
 class Ledger:
     """What the journal says became of each record, entry by entry, held against the topic."""
 
@@ -99,7 +113,7 @@ class Ledger:
 
     def enter(self, entry: Entry) -> None:
         """Follow one entry."""
-        if "base" in entry:
+        if "base" in entry and not self._told.facts["turns"]:
             self.failures.append(f"entry {entry['version']} gives up versions: {entry}")
         match entry["kind"]:
             case "genesis":
@@ -107,6 +121,8 @@ class Ledger:
                 self.cursors = {int(p): n for p, n in start.items()}
             case "partition_added":
                 self.cursors[entry["partition"]] = entry["start"]
+            case "skip" if "next" in entry:
+                self._leave_out(entry)
             case "skip":
                 gone = {(entry["partition"], n) for n in range(entry["start"], entry["to"])}
                 if not gone <= self._told.skipped:
@@ -115,17 +131,27 @@ class Ledger:
             case "cut":
                 self._cut(entry)
 
-    def _cut(self, entry: Entry) -> None:
-        found: Counter[str] = Counter()
+    def _leave_out(self, entry: Entry) -> None:
+        """A rollback that does not learn again: what was learned since is skipped instead."""
+        self._told.skipped |= {
+            place for place in self._passed(entry) if outcome_of(self._records[place])[1]
+        }
+        self.total += Counter(_merged(entry["counts"]))
+
+    def _passed(self, entry: Entry) -> list[Place]:
+        """The records that an entry takes the cursors past."""
+        places: list[Place] = []
         for name, following in entry["next"][self._told.facts["topic"]].items():
             partition = int(name)
             start = self.cursors.get(partition, 0 if self._whole else following)
-            for offset in range(start, following):
-                if (partition, offset) in self._records:
-                    found[outcome_of(self._records[partition, offset])[0]] += 1
+            places += [(partition, offset) for offset in range(start, following)]
             if following < start:
-                self.failures.append(f"cut {entry['version']} goes back to {following}")
+                self.failures.append(f"entry {entry['version']} goes back to {following}")
             self.cursors[partition] = following
+        return [place for place in places if place in self._records]
+
+    def _cut(self, entry: Entry) -> None:
+        found = Counter(outcome_of(self._records[place])[0] for place in self._passed(entry))
         self.total += found
         said = Counter(_merged(entry["counts"]))
         if self._whole and found != said:
@@ -139,7 +165,7 @@ class Ledger:
         reached = {p: n for p, n in self.cursors.items() if p in ends}
         if reached != ends:
             self.failures.append(f"cursors end at {reached}, the topic at {ends}")
-        should = Counter(outcome_of(value)[0] for value in self._records.values())
+        should = due(self._told, self._records)
         if self._whole and self.total != should:
             self.failures.append(f"the cuts hold {dict(self.total)}, the topic {dict(should)}")
 
@@ -152,10 +178,11 @@ def conservation(
     for at, entry in enumerate(entries):
         if entry["version"] != entries[0]["version"] + at:
             failures.append(f"entry {entry['version']} does not follow the one before it")
+    for entry in [entries[0], *(_way(entries, entries[-1]["version"]) or ())]:
         ledger.enter(entry)
     ledger.close()
     failures += ledger.failures[:20]
-    should = Counter(outcome_of(value)[0] for value in records.values())
+    should = due(told, records)
     served = Counter(_merged(told.facts["outcomes"]))
     if served != should:
         failures.append(f"the status says {dict(served)}, the topic {dict(should)}")
@@ -230,26 +257,48 @@ def bits(told: Told, entries: list[Entry], failures: Failures) -> int:
         if digest(learner.state.parts()) != seen:
             failures.append(f"version {key} has other bits than a client saw")
 
+    warm.compile_passes("linear")
+    start = _replayed(told, entries, entries[-1]["version"], compare, failures)
+    for base, target in _given_up(entries):
+        if any(base < version <= target for _, version in waiting):
+            _replayed(told, entries, target, compare, failures)
+    unproven = [key for key in waiting if key[1] >= start]
+    if unproven:
+        failures.append(f"{len(unproven)} digests of no version in the journal: {unproven[:3]}")
+    _rebuild(told, start, failures)
+    return confirmed
+
+
+def _replayed(
+    told: Told,
+    entries: list[Entry],
+    target: int,
+    compare: Callable[[float, Learner], None],
+    failures: Failures,
+) -> int:
+    """Replay from the start up to a version; return where it began."""
     learner, rest = _oldest(told, entries)
     start = learner.standing.version
-    path = history.way(rest, start, entries[-1]["version"])
+    path = history.way(rest, start, target)
     if path is None:
-        failures.append("the journal does not lead from its start to its end")
-        return 0
-    warm.compile_passes(learner.recipe.kind)
+        failures.append(f"the journal does not lead from its start to version {target}")
+        return start
     replayed = Replayed()
     compare(0.0, learner)
     with range_reader(told.settings) as ranges:
         learner = reach.replay(learner, path, ranges, replayed, compare)
     if replayed.diverged_at is not None:
         failures.append(f"the replay diverged at {replayed.diverged_at}: {replayed.reason}")
-    if digest(learner.state.parts()) != told.facts["model"]["digest"]:
+    final = digest(learner.state.parts()) == told.facts["model"]["digest"]
+    if target == entries[-1]["version"] and not final:
         failures.append("the replay ends with other bits than were served")
-    unproven = [key for key in waiting if key[1] >= start]
-    if unproven:
-        failures.append(f"{len(unproven)} digests of no version in the journal: {unproven[:3]}")
-    _rebuild(told, start, failures)
-    return confirmed
+    return start
+
+
+def _given_up(entries: list[Entry]) -> list[tuple[int, int]]:
+    """Where each branch began that history turned away from, and its last version."""
+    turns = [entry for entry in entries if "base" in entry]
+    return [(turn["base"], turn["version"] - 1) for turn in turns]
 
 
 def _oldest(told: Told, entries: list[Entry]) -> tuple[Learner, list[Entry]]:
