@@ -40,7 +40,7 @@ class Nemesis:
         self.down: list[tuple[float, float]] = []
         """When the whole service was away, and from when on it answered again."""
         self.exit_codes: list[int] = []
-        self._killed = 0
+        self._killed: set[int] = set()
 
     @property
     def kills(self) -> int:
@@ -72,8 +72,8 @@ class Nemesis:
         beat = self._monitor.heartbeat()
         said = str(beat["state"]) if beat.get("pid") == pid else "starting"
         place = place or {"idle": "learning"}.get(said, said)
-        self.note("learner", place, lambda: os.kill(pid, signal.SIGKILL))
-        self._killed = pid
+        self.note("learner", place, lambda: _signal(pid, signal.SIGKILL))
+        self._killed.add(pid)
 
     def whole_outage(self, place: str, down: Callable[[], object], *, kill: bool) -> None:
         """Take the whole service down, start it, and note how long it was away."""
@@ -97,9 +97,10 @@ class Nemesis:
 
     def _worker(self) -> None:
         child = f"api-{self._rng.randrange(WORKERS)}"
-        pid = until(lambda: self._house.pid(child), f"a living {child}")
         time.sleep(self._rng.uniform(0.0, 0.2))
-        self.note("worker", "answering", lambda: os.kill(pid, signal.SIGKILL))
+        pid = self._living(child)
+        self.note("worker", "answering", lambda: _signal(pid, signal.SIGKILL))
+        self._killed.add(pid)
 
     def _supervisor(self) -> None:
         everything = self._rng.random() < 0.5
@@ -118,9 +119,9 @@ class Nemesis:
 
     def _stop_and_go_on(self) -> None:
         pid = self._next_learner()
-        self.note("learner", "SIGSTOP", lambda: os.kill(pid, signal.SIGSTOP), kill=False)
+        self.note("learner", "SIGSTOP", lambda: _signal(pid, signal.SIGSTOP), kill=False)
         time.sleep(self._rng.uniform(0.2, 5.0))
-        os.kill(pid, signal.SIGCONT)
+        _signal(pid, signal.SIGCONT)
 
     def _pause_and_resume(self) -> None:
         until(lambda: self._house.ask("pause"), "a pause")
@@ -131,15 +132,20 @@ class Nemesis:
         until(lambda: self._house.ask("resume"), "a resume")
 
     def _next_learner(self) -> int:
+        return self._living("learner")
+
+    def _living(self, child: str) -> int:
+        """The pid of a child that was not killed already and is only not gone yet."""
+
         def living() -> int:
-            pid = self._house.pid("learner")
-            return pid if pid != self._killed else 0
+            pid = self._house.pid(child)
+            return 0 if pid in self._killed else pid
 
         try:
-            return int(until(living, "a living learner"))
-        except Stuck:
+            return int(until(living, f"a living {child}"))
+        except Stuck as stuck:
             assert self._house.process is not None
-            raise Stuck(f"no learner; run ended with {self._house.process.poll()}") from None
+            raise Stuck(f"{stuck}; run ended with {self._house.process.poll()}") from None
 
     def note(
         self, what: str, place: str, act: Callable[[], object] = lambda: None, *, kill: bool = True
@@ -154,6 +160,13 @@ class Nemesis:
             }
         )  # fmt: skip
         act()
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        raise Stuck(f"process {pid} ended, and nobody killed it") from None
 
 
 def costs(strokes: list[Stroke], monitor: Monitor) -> None:
