@@ -40,7 +40,7 @@ class Nemesis:
         self.down: list[tuple[float, float]] = []
         """When the whole service was away, and from when on it answered again."""
         self.exit_codes: list[int] = []
-        self._killed: set[int] = set()
+        self._killed: dict[str, int] = {}
 
     @property
     def kills(self) -> int:
@@ -73,7 +73,7 @@ class Nemesis:
         said = str(beat["state"]) if beat.get("pid") == pid else "starting"
         place = place or {"idle": "learning"}.get(said, said)
         self.note("learner", place, lambda: _signal(pid, signal.SIGKILL))
-        self._killed.add(pid)
+        self._killed["learner"] = pid
 
     def whole_outage(self, place: str, down: Callable[[], object], *, kill: bool) -> None:
         """Take the whole service down, start it, and note how long it was away."""
@@ -100,7 +100,7 @@ class Nemesis:
         time.sleep(self._rng.uniform(0.0, 0.2))
         pid = self._living(child)
         self.note("worker", "answering", lambda: _signal(pid, signal.SIGKILL))
-        self._killed.add(pid)
+        self._killed[child] = pid
 
     def _supervisor(self) -> None:
         everything = self._rng.random() < 0.5
@@ -139,7 +139,7 @@ class Nemesis:
 
         def living() -> int:
             pid = self._house.pid(child)
-            return 0 if pid in self._killed else pid
+            return 0 if pid == self._killed.get(child) else pid
 
         try:
             return int(until(living, f"a living {child}"))
