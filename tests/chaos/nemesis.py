@@ -18,6 +18,7 @@ from tests.chaos.house import WORKERS, House, Monitor, Stuck, until
 Stroke = dict[str, Any]
 _SEEN_LATE_S = 0.03
 """A version that went live just before a stroke may be seen so much after it."""
+_WHILE_RESTORING = 0.35
 _DRAWS = (
     ("learner at work", 34),
     ("learner early", 40),
@@ -89,10 +90,14 @@ class Nemesis:
         self.kill_learner()
 
     def learner_early(self) -> None:
-        """At 50 to 3,000 ms of its life: while it starts, restores, replays, or just learns."""
-        self._next_learner()
-        born_s = self._house.started_s["learner"]
-        time.sleep(max(0.0, born_s + self._rng.uniform(0.05, 3.0) - time.monotonic()))
+        """At 50 to 3,000 ms of its life, mostly while it imports; or soon after its first sign of
+        life: while it compiles, restores and replays."""
+        pid, wait_s = self._next_learner(), self._rng.uniform(0.05, 3.0)
+        from_s = self._house.started_s["learner"]
+        if self._rng.random() < _WHILE_RESTORING:
+            until(lambda: self._monitor.heartbeat().get("pid") == pid, "a sign of life")
+            from_s, wait_s = time.monotonic(), wait_s / 4
+        time.sleep(max(0.0, from_s + wait_s - time.monotonic()))
         self.kill_learner()
 
     def _worker(self) -> None:
