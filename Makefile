@@ -1,5 +1,5 @@
-# Four words for everything: run, test, check, bench; and clean. Each makes what it needs.
-.PHONY: run test check bench clean
+# Five words for everything: run, test, check, bench, chaos; and clean. Each makes what it needs.
+.PHONY: run test check bench chaos clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -20,6 +20,15 @@ check: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+# Random kills, or with POINTS=1 every crash point; goes on where it was broken off.
+KILLS ?= 50
+BROKER ?= embedded
+CHAOS_DIR ?= .chaos
+chaos: $(READY)
+	$(BIN)/python -m tests.chaos $(if $(POINTS),points,run --kills $(KILLS)) \
+		--broker $(BROKER) --directory $(CHAOS_DIR) $(if $(SEED),--seed $(SEED)) \
+		$(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from service._settings import reading
+from service import crash
+from service._settings import environment, reading
 from service._settings.api import ApiSettings
 from service._settings.event import (
     BinaryTarget,
@@ -275,6 +276,11 @@ def load(
     """
     environment = os.environ if environment is None else environment
     return reading.read(Settings, path, overrides or {}, environment)
+
+
+def crash_point(variables: Mapping[str, str] | None = None) -> crash.Armed | None:
+    """Return where a test has this process killed, None in ordinary use; `load` checked it."""
+    return environment.crash_point(os.environ if variables is None else variables)
 
 
 def state_directory(settings: Settings) -> Path:

@@ -86,10 +86,12 @@ class Supervisor:
         children: Sequence[Child],
         clock: Callable[[], float] = time.monotonic,
         restarting: Callable[[str, str], None] = lambda _, __: None,
+        longest_wait_s: float = LONGEST_WAIT_S,
     ) -> None:
         self._children = list(children)
         self._clock = clock
         self._restarting = restarting
+        self._longest_wait_s = longest_wait_s
         self._signals: list[int] = []
 
     def run(self) -> int:
@@ -164,7 +166,7 @@ class Supervisor:
             restart_in_s=child.wait_s,
             lived_s=round(now_s - child.started_s, 1),
         )
-        child.wait_s = min(child.wait_s * 2, LONGEST_WAIT_S)
+        child.wait_s = min(child.wait_s * 2, self._longest_wait_s)
 
     def _wait(self, woken: int) -> None:
         """Sleep until a child ends, a signal comes, a restart is due, or a pulse is to be felt."""

@@ -3,6 +3,7 @@
 kafka_bootstrap     a real Kafka: HEADWATER_TEST_KAFKA, else ../shared/kafka beside the checkout
                     (started once, stopped at the end), else the test is skipped with the reason
 embedded_bootstrap  the embedded broker, started once, stopped at the end
+any_bootstrap       a real Kafka where there is one, else the embedded broker
 Topics get fresh names in every test: nothing is ever cleaned up between tests.
 """
 
@@ -68,3 +69,11 @@ def embedded_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     pytest.importorskip("noida_db", reason="the extra `embedded` is not installed")
     with EmbeddedBroker(tmp_path_factory.mktemp("embedded")) as broker:
         yield broker.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+def any_bootstrap(request: pytest.FixtureRequest) -> str:
+    """Address of a real Kafka where there is one, else of the embedded broker."""
+    named = os.environ.get("HEADWATER_TEST_KAFKA")  # noqa: TID251 - names of the suite itself
+    real = named or _START_SCRIPT.is_file()
+    return str(request.getfixturevalue("kafka_bootstrap" if real else "embedded_bootstrap"))

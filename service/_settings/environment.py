@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
 from pydantic import BaseModel
 
+from service import crash
 from service._settings.file import scalar
 from service._settings.tree import Where, kinds_at
 from service.errors import Problem
@@ -30,6 +31,12 @@ FILE_NAME = "HEADWATER_CONFIG"
 TEST_PREFIX = "HEADWATER_TEST_"
 """Names of the test suite; the service does not read them."""
 
+CRASH_POINT = "HEADWATER_CRASHPOINT"
+CRASH_FILE = "HEADWATER_CRASHPOINT_FILE"
+"""Not settings: where a test has the process killed (see service/crash.py)."""
+
+_CRASH_HINT = "Unset it: only tests need it (docs/reliability.md)."
+_NOT_SETTINGS = frozenset({FILE_NAME, CRASH_POINT, CRASH_FILE})
 _CLIENT = ("kafka", "client")
 _KUBERNETES = re.compile(
     r"\w+_SERVICE_(HOST|PORT\w*)=|\w+_PORT_\d+_\w+=|\w+_PORT=(tcp|udp|sctp)://"
@@ -70,8 +77,12 @@ def from_environment(
 ) -> Overlay:
     """Collect the settings that the environment holds. `tree`: the file's, for names of fields."""
     overlay = Overlay()
+    try:
+        crash_point(environment)
+    except ValueError as error:
+        overlay.problems.append(Problem(CRASH_POINT, None, str(error), _CRASH_HINT))
     for name in sorted(environment):
-        if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX) or name == FILE_NAME:
+        if not name.startswith(PREFIX) or name.startswith(TEST_PREFIX) or name in _NOT_SETTINGS:
             continue
         text = environment[name]
         if "__" not in name and _KUBERNETES.match(f"_{name}={text}"):
@@ -90,6 +101,22 @@ def from_environment(
         where = _where(path, tree)
         overlay.add(where, from_text(model, where, text), name)
     return overlay
+
+
+def crash_point(environment: Mapping[str, str]) -> crash.Armed | None:
+    """Return where a test has this process killed; ValueError where that is no point."""
+    text, file = environment.get(CRASH_POINT), environment.get(CRASH_FILE)
+    if text is not None and file is not None:
+        raise ValueError(f"is set, and {CRASH_FILE} too; one process dies at one point")
+    if text is not None:
+        return crash.read(text)
+    try:
+        text = Path(file).read_text(encoding="utf-8") if file else ""
+    except FileNotFoundError:
+        return None  # nothing is armed now
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"the file {file} cannot be read: {error}") from None
+    return replace(crash.read(text), once=Path(file)) if file and text.strip() else None
 
 
 def from_overrides(model: type[BaseModel], overrides: Mapping[str, object]) -> Overlay:

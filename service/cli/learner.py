@@ -27,10 +27,11 @@ def learner(
     """Learn from Kafka until stopped (Ctrl-C, SIGTERM)."""
     import threading
 
-    from service import logs, settings
+    from service import crash, logs, settings
 
     logs.configure("learner")
     found = settings.load(path, overrides(set_))
+    crash.arm(settings.crash_point())
     from service.learn import lethal, process  # after the settings: it imports torch
     from service.learn.probe import Command
     from service.supervise import end_with_parent, environment, python

@@ -37,6 +37,9 @@ def run(
         bool,
         typer.Option("--allow-unauthenticated", help="Listen beyond this machine without keys."),
     ] = False,
+    longest_wait_s: Annotated[
+        float, typer.Option("--longest-wait", min=0.0, hidden=True, help="Before a restart.")
+    ] = 5.0,
 ) -> None:
     """Learn from Kafka and answer predictions until stopped (Ctrl-C, SIGTERM)."""
     from service import logs, settings
@@ -56,11 +59,11 @@ def run(
         ]
         topics = ", ".join(found.kafka.topics)
         announce(found, listener, f"learns {topics} from {found.kafka.bootstrap_servers}")
-        code = supervised(found, children)
+        code = supervised(found, children, longest_wait_s)
     raise typer.Exit(code)
 
 
-def supervised(found: Settings, children: list[Child]) -> int:
+def supervised(found: Settings, children: list[Child], longest_wait_s: float = 5.0) -> int:
     """Run the children until all is stopped; keep count of those that are started again."""
     from service import settings
     from service.metrics import Metrics
@@ -73,7 +76,9 @@ def supervised(found: Settings, children: list[Child]) -> int:
             restarts.inc(0.0, child.name, reason)
     with metrics.kept_in(settings.runtime_directory(found)):
         return Supervisor(
-            children, restarting=lambda child, reason: restarts.inc(1.0, child, reason)
+            children,
+            restarting=lambda child, reason: restarts.inc(1.0, child, reason),
+            longest_wait_s=longest_wait_s,
         ).run()
 
 

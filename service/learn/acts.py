@@ -12,6 +12,7 @@ from typing import Any
 
 import structlog
 
+from service import crash
 from service.errors import DataLost, Halted
 from service.events.decode import Decoded
 from service.learn import limit
@@ -104,6 +105,7 @@ class Acts:
         """Have every event that was not learned acknowledged by the dead-letter topic."""
         if step.dead:
             self._t.burial.bury(step.dead, self.learner.standing, self._stick)
+            crash.point("dlq_produced_before_cursor")
             self._stuck = None
 
     def journal_cut(self, step: Step, cut: Cut) -> None:
@@ -179,8 +181,10 @@ class Acts:
         if added.topic not in standing.topic_ids:
             standing.topic_ids[added.topic] = self._t.topic_id(added.topic)
         ids = {added.topic: standing.topic_ids[added.topic]}
+        crash.point("partition_added_before_journal")
         self.note("partition_added", topic=added.topic, partition=added.partition,
                    start=added.start, topic_ids=ids)  # fmt: skip
+        crash.point("partition_added_journaled")
 
     def lose(self, loss: DataLoss) -> None:
         """Records are gone: halt, or skip what is gone, as the settings say."""

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from service import crash
 from service.errors import HeadwaterError
 
 Reply = dict[str, Any]
@@ -72,7 +73,9 @@ class Commands:
             if not asked.claim():
                 continue  # whoever asked was told that it was not done
             try:
+                crash.point("command_taken")
                 asked.reply = do(asked.request)
+                crash.point("command_done_before_reply")
             except Exception as error:  # noqa: BLE001 - raised again where it was asked
                 asked.error = error
             asked.done.set()

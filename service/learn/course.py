@@ -12,6 +12,7 @@ from typing import Protocol
 
 import structlog
 
+from service import crash
 from service.errors import LayoutChanged
 from service.events.decode import Columns
 from service.learn import turns
@@ -97,6 +98,7 @@ class Course:
             self.learner = turns.roll_back(self.learner, to, skip, by, why, self._append)
         except LayoutChanged as error:
             raise Refused(str(error)) from None
+        crash.point("rollback_before_pointer_flip")
         self._frozen = None
         self._judge.ended(self.learner, adopted=False)
         self._judge.metrics.counter("headwater_rollbacks_total").inc(1.0, by)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import structlog
 
+from service import crash
 from service.errors import BrokerAway, TopicMissing
 from service.events.decode import Decoded
 from service.learn import suspect
@@ -115,8 +116,10 @@ class Inbox:
                 self.away = None if source.answers else "Kafka does not answer"
                 lag_due = polled + _LAG_EVERY_S
             if isinstance(found, Cut):
+                crash.point("after_poll")
                 decoded = self._decode_in_hand(found)
                 self.seconds["decode"] += time.monotonic() - polled
+                crash.point("after_decode")
                 self._put(Ready(found, decoded))
             elif found is not None:
                 self._put(found)
@@ -143,6 +146,7 @@ class Inbox:
         offsets, self._commit = self._commit, None
         if offsets is not None:
             source.commit(offsets)
+            crash.point("after_commit")
 
     def _lost(self, source: Source) -> bool:
         """Hand over what is gone already; True if anything is."""

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from service import crash
 from service.events.decode import Columns, Decoded, Decoder, Fault
 from service.learn import quarantine
 from service.model import prequential
@@ -151,6 +152,7 @@ class Learner:
         learn = labelled & ~held
         rows = self._featurizer.rows(columns, self.state.normaliser, learn.astype(np.uint8))
         learned = self._model.learn(self.state, rows, learn.astype(np.float64))
+        crash.point("mid_forward")
         broken = learned.applied == 2
         labels = np.where(broken[:, None], np.nan, columns.targets)
         for t, target in enumerate(self.recipe.schema.targets):
@@ -169,6 +171,7 @@ class Learner:
             counts[key] = counts.get(key, 0) + 1
         for key, count in counts.items():
             self.state.outcomes[_AT[key]] += count
+        crash.point("after_step_before_cursor")
         self._move(records, columns.times_ms[learn], next_offsets)
         losses = learned.losses[learn & ~broken]
         return Step(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from service import crash
 from service.learn import limit
 from service.learn.acts import Acts
 from service.learn.commands import Commands
@@ -43,9 +44,11 @@ def learn(acts: Acts, ready: Ready) -> None:
     ready, over_limit = limit.within(ready, acts.learner, acts.limit)
     step = acts.learner.take(ready.cut.records, ready.decoded, ready.cut.next_offsets)
     acts.in_hand.release(LEARNING)
+    crash.point("after_cursor")
     acts.learned(step, time.monotonic() - began)
     over_limit = acts.too_many_broken(step) or over_limit
     acts.bury(step)
     acts.journal_cut(step, ready.cut)
+    crash.point("journaled_before_publish")
     acts.guard(step, ready.decoded)
     acts.finish(time.monotonic() - began, over_limit)

@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from service import crash
 from service.errors import BrokerAway, TopicMissing
 from service.learn import quarantine
 from service.learn.learner import Standing
@@ -62,6 +63,7 @@ class Losses:
         to = loss.available_high if loss.reason == "truncated" else loss.available_low
         standing.cursors[place] = to
         standing.epochs.pop(place, None)
+        crash.point("skip_before_journal")
         note(
             "skip",
             topic=loss.topic,
@@ -71,6 +73,7 @@ class Losses:
             reason=loss.reason,
             topic_ids={},
         )
+        crash.point("skip_journaled")
         self._lost.inc(1.0, loss.reason)
         self._skipped.inc(float(max(to - wanted, 0)), loss.reason)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from service import crash
 from service.errors import (
     BrokerAway,
     DataLost,
@@ -92,6 +93,7 @@ class Sources:
         def opened(should_stop: Callable[[], bool], tell: Callable[[str], None]) -> Source | None:
             if not wait_for_topics(self._broker, topics, should_stop, tell):
                 return None
+            crash.point("restore_before_assign")
             return self._source(topics, cursors, topic_ids, epochs)
 
         return opened

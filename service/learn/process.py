@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from service import crash
 from service.control import ControlServer
 from service.errors import (
     BadSettings,
@@ -113,6 +114,7 @@ class Door:
         """Return the live file for this recipe; another one is replaced only now."""
         if self.live.layout != recipe.to_json():
             self.live.close()
+            crash.point("layout_old_live_closed")
             self.live = _open_live(directory, recipe)
             self.live.beat(self._said)
         return self.live
@@ -293,7 +295,7 @@ def _open_live(directory: Path, recipe: Recipe) -> LiveWriter:
 def _present_or_new(directory: Path, recipe: Recipe) -> LiveWriter:
     """Open the live file that is there, so that it goes on being served; else a new one."""
     reader = LiveReader(directory)
-    present = reader.layout
+    present = reader.pointed_layout
     reader.close()
     try:
         return _open_live(directory, Recipe.from_json(present) if present else recipe)

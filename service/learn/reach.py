@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from service import crash
 from service.errors import DataLost, SnapshotInvalid
 from service.learn import history
 from service.learn.history import Entry, Replayed
@@ -88,6 +89,7 @@ def replay(
                 learner = history.redo(learner, entry, read, replayed)
             except DataLost as loss:
                 raise ReplayStopped(learner, loss) from None
+            crash.point("restore_mid_replay")
             progress((done + 1) / len(path), learner)
     finally:
         if reader is not None:

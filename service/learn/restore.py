@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from service import crash
 from service.learn import history
 from service.learn.changes import compare
 from service.learn.environment import differences, mint_lineage
@@ -84,8 +85,10 @@ def begin(
         "topic_ids": topic_ids,
         "environment": environment,
     }
+    crash.point("genesis_before_journal")
     journal.append(entry)
     journal.sync()
+    crash.point("genesis_before_snapshot")
     return history.genesis(entry)
 
 
@@ -106,6 +109,7 @@ def restore(  # noqa: PLR0913 - the state directory, the settings, and two ways 
     journal_ended = -1 if journal.last_version is None else journal.last_version
     learner, path, saved_environment, notes = foothold(journal, snapshots, journal_ended)
     snapshot_version, snapshot_cursors = learner.standing.version, dict(learner.standing.cursors)
+    crash.point("restore_after_weights_before_optim")
     replayed = Replayed()
     journaling = Journaling(journal)
     try:
@@ -165,6 +169,7 @@ def _under(
         return learner
     learner = history.rebuilt(learner, recipe)
     journaling.append(learner, change, recipe=msgspec.json.decode(recipe.to_json()))
+    crash.point("layout_journaled")
     notes.append(f"the settings changed: version {learner.standing.version} is a new {change}")
     s = learner.standing
     if change == "layout" and s.frozen is not None:

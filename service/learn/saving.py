@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from service import crash
 from service.learn.learner import Learner
 from service.learn.staging import Staging
 from service.model.state import Parts, parts_of
@@ -98,6 +99,7 @@ class Saver:
     def _write(self, parts: Parts, meta: dict[str, Any], cursors: Offsets) -> Saved:
         began = time.monotonic()
         version = meta["version"]
+        crash.point("snap_captured")
         try:
             # The journal first: a snapshot must never know more than the journal can prove.
             self._journal.sync()

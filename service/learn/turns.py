@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from service import crash
 from service.learn import history
 from service.learn.changes import compare
 from service.learn.history import Entry, Replayed
@@ -52,6 +53,7 @@ def freeze(learner: Learner, to: Learner | None, by: str, why: str, append: Appe
     entry = _entry(learner, "freeze", base=base.standing.version, by=by, reason=why)
     entry["kept"] = history.kept(learner.standing)
     append(entry)
+    crash.point("freeze_before_shadow")
     shadow = entry | {"version": entry["version"] + 1, "kind": "shadow",
                       "base": learner.standing.version, "frozen": entry["version"]}  # fmt: skip
     _redo(served, entry)
@@ -82,6 +84,7 @@ def roll_back(
     entry["kept"] = history.kept(learner.standing)
     entry["skip"] = skip.entry() if skip else None
     append(entry)
+    crash.point("rollback_before_skip")
     _redo(back, entry)
     if skip is not None:
         entry = _entry(back, "skip", reason="rollback", **skip.entry())

@@ -69,7 +69,7 @@ class LiveModel:
     def follow(self) -> None:
         """See whether the file, the layout or the learner's state changed; cheap to call often."""
         now_s = time.monotonic()
-        if now_s - self._followed_s < FOLLOW_S:
+        if now_s - self._followed_s < FOLLOW_S and not self._reader.superseded:
             return
         self._followed_s = now_s
         if self._reader.refresh():

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.types import Receive, Scope, Send
 
+from service import crash
 from service.events.decode import Decoder, Fault
 from service.logs import logger
 from service.metrics import Metrics
@@ -86,7 +87,9 @@ class Predict:
         brief, strict = _flags(query) if query else (False, False)
         with self._room.share() as share:
             body = await read_body(scope, receive, self._settings.max_body_bytes, share)
+            crash.point("api_request_read")
             headers, reply = await self._answered(body, brief, strict)
+        crash.point("api_before_reply")
         await send_reply(send, 200, headers, reply)
 
     async def _answered(self, body: bytes, brief: bool, strict: bool) -> Reply:

@@ -16,6 +16,7 @@ import fcntl
 import os
 import sys
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -114,11 +115,13 @@ def write_file(path: Path, content: bytes) -> None:
     flush_directory(path.parent)
 
 
-def write_new(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes, before_flush: Callable[[], None] | None = None) -> None:
     """A new file with these bytes, flushed; its name is the caller's to flush."""
     fd = create(path)
     try:
         append_all(fd, content)
+        if before_flush is not None:
+            before_flush()
         flush(fd)
     finally:
         close(fd)

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from service import crash
 from service.weights import durable, journal_frames
 from service.weights.journal_frames import Entry
 from service.weights.journal_reader import (
@@ -101,6 +102,7 @@ class Journal:
         if self._fd is None:
             self._begin(version)
         assert self._fd is not None
+        crash.point("journal_before_append")
         try:
             self._write(frame)
         except OSError as error:
@@ -108,6 +110,7 @@ class Journal:
             raise
         self._size += len(frame)
         self._next = version + 1
+        crash.point("journal_after_append")
 
     def sync(self) -> None:
         """Flush all entries; cheap if there are no new ones."""
@@ -122,6 +125,7 @@ class Journal:
                 return
             durable.close(self._fd)
             self._fd = None
+            crash.point("journal_mid_rotate")
             self._begin(self._next)
 
     def drop_before(self, version: int) -> None:
@@ -133,6 +137,7 @@ class Journal:
         for first, following in itertools.pairwise(known):
             if following <= version:
                 durable.unlink(segment_path(self.directory, first))
+                crash.point("journal_mid_drop")
                 durable.flush_directory(self.directory)
 
     def read(self, from_version: int) -> Iterator[Entry]:
@@ -193,6 +198,7 @@ class Journal:
     def _begin(self, first: int) -> None:
         self._fd, self._first = durable.create(segment_path(self.directory, first)), first
         self._size, self._next, self._synced = 0, first, first
+        crash.point("journal_segment_begun")
         try:
             durable.flush_directory(self.directory)
         except OSError as error:
@@ -204,16 +210,20 @@ class Journal:
         following = self._next
         if self._fd is None or following == self._synced:
             return
+        crash.point("journal_before_sync")
         try:
             durable.flush(self._fd)
         except OSError as error:
             self._failure = error
             raise
         self._synced = following
+        crash.point("journal_after_sync")
 
     def _write(self, frame: bytes) -> None:
-        assert self._fd is not None
-        if durable.append(self._fd, frame) < len(frame):  # one call: readers see no half for long
+        fd = self._fd
+        assert fd is not None
+        crash.point("journal_half_written", lambda: durable.append(fd, frame[: len(frame) // 2]))
+        if durable.append(fd, frame) < len(frame):  # one call: readers see no half for long
             raise OSError(errno.ENOSPC, "no room for another entry", str(self.directory))
 
     def _take_back(self, error: OSError) -> None:

@@ -2,7 +2,8 @@
 
 `live.json` names it. A file is complete before the pointer names it and keeps its size for ever;
 its space is really there, because writing through a mapping to space that is not there kills the
-process. Other live files are unlinked once the pointer has moved; who has them mapped keeps them.
+process. The file before it is kept until the new one is published to: a reader that starts in
+between has nothing else to serve. Other live files are unlinked; who has them mapped keeps them.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ import sys
 from pathlib import Path
 
 import msgspec
+import numpy as np
+import structlog
 
+from service import crash
 from service.errors import HeadwaterError
 from service.weights import durable, live_format
 from service.weights.live_file import LiveFile
-from service.weights.live_format import Identity
+from service.weights.live_format import Identity, Number, Words
+
+_log = structlog.get_logger(__name__)
 
 POINTER = "live.json"
 SCHEMA = "headwater.live/1"
@@ -64,6 +70,7 @@ def begin(directory: Path, identity: Identity, layout: bytes) -> LiveFile:
     try:
         _allocate(fd, identity.geometry.file_bytes)
         os.pwrite(fd, layout, live_format.LAYOUT_OFFSET)
+        crash.point("live_file_half_made")
         os.pwrite(fd, identity.pack(), 0)
     except OSError as error:
         path.unlink()
@@ -77,20 +84,72 @@ def begin(directory: Path, identity: Identity, layout: bytes) -> LiveFile:
     finally:
         os.close(fd)
     pointer = msgspec.json.encode(_Pointer(SCHEMA, path.name))
+    crash.point("live_file_before_pointer")
+    supersede(directory)
     durable.write_file(directory / POINTER, pointer)
-    for old in _files(directory):
-        if old != path:
-            old.unlink()
+    crash.point("live_pointer_before_unlink")
+    _forget(directory, {path, last_published(directory, path)})
     return LiveFile.attach(path)
+
+
+def last_published(directory: Path, but: Path) -> Path | None:
+    """The newest file that was ever published to, apart from this one."""
+    others = [path for path in _files(directory) if path != but]
+    return next(filter(_was_published, sorted(others, key=_number, reverse=True)), None)
+
+
+def forget_others(directory: Path) -> None:
+    """Remove every file but the one that is pointed to: it is served now."""
+    _forget(directory, {pointed_to(directory)})
+
+
+def _forget(directory: Path, stay: set[Path | None]) -> None:
+    for path in _files(directory):
+        if path not in stay:
+            path.unlink()
+
+
+def _was_published(path: Path) -> bool:
+    file = LiveFile.attach(path)
+    try:
+        Identity.unpack(file.start(), file.nbytes)
+        words: Words = np.frombuffer(file.readable(), dtype=np.uint64)
+        return int(words[live_format.PUBLICATIONS]) > 0
+    except ValueError:
+        return False  # it was never finished
+    finally:
+        file.detach()
+
+
+def supersede(directory: Path) -> None:
+    """Have readers of the present file look at the pointer before each read from now on: before
+    anything newer than what they serve is published elsewhere."""
+    try:
+        file = LiveFile.attach(pointed_to(directory))
+    except (OSError, ValueError):
+        return  # there is none, or none that anybody can serve
+    try:
+        Identity.unpack(file.start(), file.nbytes)
+        words: Words = np.frombuffer(file.writable(), dtype=np.uint64)
+        Number(words, live_format.SUPERSEDED, live_format.fence_here()).store(1)
+    except ValueError as error:
+        _log.debug("live_file_not_marked", why=str(error))
+    finally:
+        file.detach()
 
 
 def _files(directory: Path) -> list[Path]:
     return [path for path in directory.iterdir() if _FILE.fullmatch(path.name)]
 
 
+def _number(path: Path) -> int:
+    name = _FILE.fullmatch(path.name)
+    assert name is not None, path
+    return int(name[1])
+
+
 def _next_number(directory: Path) -> int:
-    names = (_FILE.fullmatch(path.name) for path in _files(directory))
-    return 1 + max((int(name[1]) for name in names if name), default=0)
+    return 1 + max(map(_number, _files(directory)), default=0)
 
 
 def _allocate(fd: int, nbytes: int) -> None:

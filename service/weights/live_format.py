@@ -53,6 +53,7 @@ LENGTH = 8  # bytes before each JSON text that say how long it is
 PUBLICATIONS = CONTROL_OFFSET // 8
 SLOT_SEQUENCES = (PUBLICATIONS + 8, PUBLICATIONS + 16)
 BEAT_SEQUENCE = PUBLICATIONS + 24
+SUPERSEDED = PUBLICATIONS + 32  # not 0: another file takes over, look at the pointer
 
 Fence = Callable[[], None]
 Words = NDArray[np.uint64]

@@ -42,6 +42,17 @@ class LiveReader:
         """The blob that says what the bytes of an image mean; empty while there is no file."""
         return self._served.layout if self._served else b""
 
+    @property
+    def pointed_layout(self) -> bytes:
+        """The layout of the file that is pointed to, which may wait for its first publication."""
+        return self._newest.layout if self._newest else b""
+
+    @property
+    def superseded(self) -> bool:
+        """Another file takes over from the one that is served: `refresh` before the next read, or
+        a version may be read that is older than one that somebody else was told already."""
+        return self._served is not None and self._served.superseded()
+
     def refresh(self) -> bool:
         """Follow the pointer; True if another file is served from now on. Costs one stat."""
         with self._changing:
@@ -125,3 +136,16 @@ class LiveReader:
         if self._newest is not None and self._newest is not self._served:
             self._retire(self._newest)
         self._newest = view
+        if self._served is None and view.published() == 0:
+            self._served = self._before(path)
+
+    def _before(self, path: Path) -> View | None:
+        """The file that was served before this one, which is new, and was not published to yet."""
+        try:
+            older = live_directory.last_published(self.directory, path)
+            if older is None:
+                return None
+            self._generation += 1
+            return View.open(older, self._generation, self._fence)
+        except (OSError, ValueError):
+            return None  # of another boot, or unlinked a moment ago

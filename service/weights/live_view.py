@@ -65,6 +65,7 @@ class View:
         self._sizes = sizes
         self._publications = Number(words, live_format.PUBLICATIONS, fence)
         self._beat_sequence = Number(words, live_format.BEAT_SEQUENCE, fence)
+        self._superseded = Number(words, live_format.SUPERSEDED, fence)
         self._beat: Heartbeat | None = None
         self._beat_read = 0  # sequence of the heartbeat that is kept in `_beat`
         self._metas: list[tuple[int, Meta]] = [(0, {}), (0, {})]
@@ -91,6 +92,10 @@ class View:
     def published(self) -> int:
         """How often it was published to."""
         return self._publications.load()
+
+    def superseded(self) -> bool:
+        """Another file is about to take over, or has."""
+        return self._superseded.load() != 0
 
     def pin(self) -> Slot | None:
         """The current slot, pinned; None if there is none."""

@@ -24,9 +24,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from service import crash
 from service.weights import boot, live_copy, live_directory, live_format
 from service.weights.live_file import PINS, LiveFile
-from service.weights.live_format import Fence, Identity, Number, fence_here
+from service.weights.live_format import Fence, Identity, Number, Words, fence_here
 from service.weights.lock import DirectoryLock
 
 PATIENCE_S = 0.050
@@ -59,12 +60,15 @@ class LiveWriter:
         self._publications = Number(words, live_format.PUBLICATIONS, fence)
         self._sequences = [Number(words, i, fence) for i in live_format.SLOT_SEQUENCES]
         self._beat_sequence = Number(words, live_format.BEAT_SEQUENCE, fence)
+        # one that was to be superseded when its learner died goes on after all
+        Number(words, live_format.SUPERSEDED, fence).store(0)
         self._beating = threading.Lock()
         self._cells = file.cells()
         starts = [(sizes.slot_offset(slot) + sizes.image_offset) // 8 for slot in (0, 1)]
         self._images = [words[at : at + sizes.nbytes // 8] for at in starts]
         self._pending = np.ones((2, sizes.nbytes // live_format.BLOCK_BYTES), dtype=np.uint8)
         self._refused_at: float | None = None
+        self._directory: Path | None = None  # where the file before this one may be yet
 
     @classmethod
     def open(
@@ -89,7 +93,9 @@ class LiveWriter:
             file = live_directory.present(directory, identity)
             file = file or live_directory.begin(directory, identity, layout)
             undo.pop_all()
-        return cls(file, identity, lock, fence or fence_here(), clock, layout)
+        writer = cls(file, identity, lock, fence or fence_here(), clock, layout)
+        writer._directory = directory
+        return writer
 
     @property
     def layout(self) -> bytes:
@@ -118,10 +124,18 @@ class LiveWriter:
             return False
         sequence = self._sequences[target].load() | 1  # a killed writer may have left it odd
         self._sequences[target].store(sequence)
+        crash.point("live_sequence_odd")
         self._write_text(self._sizes.slot_offset(target), text)
-        live_copy.copy_blocks(image.view(np.uint64), self._images[target], self._pending[target])
+        words, slot, pending = image.view(np.uint64), self._images[target], self._pending[target]
+        crash.point("live_half_written", lambda: _copy_half(words, slot, pending))
+        live_copy.copy_blocks(words, slot, pending)
         self._sequences[target].store(sequence + 1)
+        crash.point("live_copied_before_count")
         self._publications.store(self._publications.load() + 1)
+        crash.point("live_published")
+        if self._directory is not None:
+            live_directory.forget_others(self._directory)
+            self._directory = None
         self._pending[target] = 0
         self._refused_at = None
         return True
@@ -184,3 +198,10 @@ class LiveWriter:
         self._words[offset // 8] = len(text)
         start = offset + live_format.LENGTH
         self._bytes[start : start + len(text)] = np.frombuffer(text, dtype=np.uint8)
+
+
+def _copy_half(image: Words, slot: Words, pending: NDArray[np.uint8]) -> None:
+    """Every other block that changed, and no more: what a torn slot may look like."""
+    half = pending.copy()
+    half[np.flatnonzero(half)[::2]] = 0
+    live_copy.copy_blocks(image, slot, half)

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from service import crash
 from service.errors import SnapshotInvalid
 from service.weights import durable, manifest, tensor_file
 from service.weights.digest import Part, part_digest
@@ -63,6 +64,7 @@ class Snapshots(SnapshotReader):
             created: list[Path] = []
             try:
                 files, digests = self._write_objects(parts, created)
+                crash.point("snap_weights_written")
                 written = Manifest(
                     schema=manifest.SCHEMA,
                     id=id,
@@ -151,14 +153,18 @@ class Snapshots(SnapshotReader):
         temporary = self._temporary(written.id)
         try:
             durable.create_directory(temporary)
-            durable.write_new(temporary / manifest.NAME, content)
+            crash.point("snap_before_manifest")
+            durable.write_new(temporary / manifest.NAME, content, _manifest_written)
             durable.flush_directory(temporary)
+            crash.point("snap_before_rename")
             durable.rename(temporary, final)
+            crash.point("snap_after_rename")
         except OSError:
             with contextlib.suppress(OSError):  # the next owner removes what stays
                 durable.remove_directory(temporary)
             raise
         durable.flush_directory(self.directory)
+        crash.point("snap_after_dirsync_before_commit")
 
     def _temporary(self, id: str) -> Path:
         return self.directory / f"{durable.TEMPORARY}{id}-{uuid.uuid4().hex}"
@@ -172,6 +178,7 @@ class Snapshots(SnapshotReader):
     def _remove(self, ids: tuple[str, ...]) -> None:
         for id in ids:  # first out of sight, so that a crash leaves no half of one behind
             durable.rename(self.directory / id, self._temporary(id))
+            crash.point("mid_gc")
         durable.flush_directory(self.directory)
         _remove_unfinished(self.directory)
 
@@ -191,6 +198,10 @@ class Snapshots(SnapshotReader):
     def _named(self) -> set[str]:
         good = [entry.manifest for entry in self.list() if entry.manifest]
         return {stored.object for one in good for stored in one.files.values()}
+
+
+def _manifest_written() -> None:
+    crash.point("snap_manifest_before_fsync")
 
 
 def _candidate(entry: Listed) -> Candidate:

@@ -7,9 +7,9 @@ import os
 import pytest
 
 from service.learn.suspect import Suspect, Suspects
+from tests.e2e.parties import Client
 from tests.e2e.service import Service, Topic, until
 from tests.e2e.test_learning import CLICK, events
-from tests.e2e.test_surviving import Client
 
 pytestmark = pytest.mark.e2e
 CHAOS = bool(os.environ.get("HEADWATER_TEST_CHAOS"))  # noqa: TID251 - the suite's own name

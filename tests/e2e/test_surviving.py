@@ -1,149 +1,16 @@
-"""What a crash, a stop, a loss and a second learner leave behind."""
+"""What a stop, a loss and a second learner leave behind. For kills: tests/chaos."""
 
 from __future__ import annotations
 
-import functools
-import os
-import random
-import signal
-import threading
 import time
 
 import pytest
 
 from service.stream.embedded import EmbeddedBroker
-from tests.e2e.service import Service, Topic, until
+from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import CLICK, events
 
 pytestmark = pytest.mark.e2e
-KILLS = int(os.environ.get("HEADWATER_TEST_KILLS", "6"))  # noqa: TID251 - the suite's own name
-
-
-class Client(threading.Thread):
-    """Asks for predictions all the time, and keeps what it saw."""
-
-    def __init__(self, service: Service) -> None:
-        super().__init__(daemon=True)
-        self._service = service
-        self.stopped = threading.Event()
-        self.failed: list[tuple[int, object]] = []
-        self.versions: list[tuple[str, int]] = []
-        self.digests: dict[tuple[str, int], dict[str, str]] = {}
-        self.conflicts: list[tuple[str, int]] = []
-
-    def run(self) -> None:
-        """Until stopped."""
-        turn = 0
-        while not self.stopped.is_set():
-            turn += 1
-            status, body = self._service.predict(CLICK)
-            if status == 200:
-                self.versions.append((body["model"]["lineage"], body["model"]["version"]))
-            else:
-                self.failed.append((status, body))
-            if turn % 5 == 0 and (model := self._service.model(digest=True)):
-                key = (model["lineage"], model["version"])
-                if self.digests.setdefault(key, model["digest"]) != model["digest"]:
-                    self.conflicts.append(key)
-
-
-class Publisher(threading.Thread):
-    """Publishes good, bad and unlabelled events until stopped."""
-
-    def __init__(self, topic: Topic) -> None:
-        super().__init__(daemon=True)
-        self.topic = topic
-        self.stopped = threading.Event()
-        self.counts = {"learned": 0, "dead_lettered": 0, "filtered": 0}
-
-    def run(self) -> None:
-        """About two thousand events a second."""
-        seed = 0
-        while not self.stopped.wait(0.05):
-            seed += 1
-            self.topic.publish([*events(97, seed), b"not json", None, {"x": 1}], now=True)
-            self.counts["learned"] += 97
-            self.counts["dead_lettered"] += 1
-            self.counts["filtered"] += 2
-
-
-def newer(service: Service, version: int) -> bool:
-    """Whether a version after this one answers."""
-    model = service.model()
-    return model is not None and model["version"] > version
-
-
-def another(service: Service, pid: int) -> bool:
-    """Whether another learner gives signs of life."""
-    return service.learner_pid() != pid
-
-
-@pytest.mark.kafka
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_learner_killed_again_and_again_loses_nothing_and_repeats_nothing(  # noqa: PLR0915
-    make_service, kafka_bootstrap
-):
-    """kill -9 under load on a real Kafka: every event once, every version bit for bit, no failed
-    request, versions never fall; the final version rebuilt from nothing has the same digest."""
-    topic = Topic(kafka_bootstrap, 4)
-    dead = Topic(kafka_bootstrap, 1)
-    service = make_service(
-        topic, kafka={"dead_letter_topic": dead.name}, snapshots={"every_seconds": 2}
-    )
-    process = service.start()
-    topic.publish(events(100))
-    service.learned(100)
-    client, publisher = Client(service), Publisher(topic)
-    client.start()
-    publisher.start()
-    rng = random.Random(0)
-    for kill in range(KILLS):
-        pid = until(service.learner_pid, "a heartbeat")
-        seen = service.model()["version"]
-        until(functools.partial(newer, service, seen), "learning goes on")
-        time.sleep(rng.uniform(0.0, 1.0))  # the moment of the kill is drawn, not waited for
-        os.kill(pid, signal.SIGKILL)
-        until(functools.partial(another, service, pid), f"a learner after kill {kill}", 30)
-        service.state_is("learning", "idle")
-    publisher.stopped.set()
-    publisher.join()
-    expected = {**publisher.counts, "learned": publisher.counts["learned"] + 100}
-    service.learned(expected["learned"])
-    until(lambda: service.status()["lag_records"] == 0, "the end of the topic")
-    client.stopped.set()
-    client.join()
-
-    outcomes: dict[str, int] = {}
-    for name, n in service.status()["outcomes"].items():
-        outcome = name.partition("/")[0]
-        outcomes[outcome] = outcomes.get(outcome, 0) + n
-    assert expected == outcomes
-    assert [] == client.failed
-    assert 1 == len({lineage for lineage, _ in client.versions})
-    assert sorted(v for _, v in client.versions) == [v for _, v in client.versions]
-    assert [] == client.conflicts
-    model = service.model(digest=True)
-    assert topic.ends() == model["trained_through"][topic.name]
-    places = {
-        tuple(sorted((k, v) for k, v in m.headers() if k in {
-            "headwater-topic", "headwater-partition", "headwater-offset", "headwater-row"
-        }))
-        for m in dead.read_all()
-    }  # fmt: skip
-    assert expected["dead_lettered"] == len(places)
-    assert 0 == service.stop(process)
-    rebuilt = service.json(
-        "rebuild", "--version", str(model["version"]), "--from", "0",
-        "--out", str(service.folder / "rebuilt"),
-    )  # fmt: skip
-    assert (model["digest"], True) == (rebuilt["digest"], rebuilt["verified"])
-    versions = sorted(v for _, v in client.digests)
-    some = service.json(
-        "rebuild", "--version", str(versions[len(versions) // 2]), "--from", "0",
-        "--out", str(service.folder / "some"),
-    )  # fmt: skip
-    assert client.digests[rebuilt["lineage"], some["version"]] == some["digest"]
 
 
 def test_sigterm_ends_clean_and_the_next_start_replays_nothing(make_service, embedded_bootstrap):

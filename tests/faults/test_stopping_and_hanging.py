@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import make_service
+from tests.e2e.parties import Publisher, another
 from tests.e2e.service import CHECKOUT, Service, Topic, until
 from tests.e2e.test_learning import CLICK, events
-from tests.e2e.test_surviving import Publisher, another
 
 __all__ = ["make_service"]  # a fixture of the end-to-end tests
 

@@ -207,3 +207,21 @@ def test_a_learner_that_returns_is_followed(
         live.follow()
 
         assert (2, 2, 2) == seen(live)
+
+
+def test_a_file_that_takes_over_is_followed_at_the_next_request(
+    live: LiveModel, publisher: Publisher, tmp_path: Path
+) -> None:
+    """
+    Not only when the next look is due: another worker may serve from it already.
+    """
+    publisher.publish()
+    live.follow()
+    publisher.writer.close()
+    other = LiveWriter.open(tmp_path, nbytes=NBYTES, layout=TELLTALE.to_json(), meta_bytes=1 << 17)
+    publisher.writer = other
+    publisher.publish()
+    live.follow()
+
+    assert 2 == live.read(lambda _: None)[1].version
+    other.close()

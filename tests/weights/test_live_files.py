@@ -100,6 +100,63 @@ def test_another_layout_is_another_file(tmp_path: Path) -> None:
     assert before != after
 
 
+def test_a_reader_knows_before_anything_is_published_that_another_file_takes_over(
+    tmp_path: Path,
+) -> None:
+    """
+    Else one reader could serve an old version after another reader has served a newer one.
+    """
+    with opened(tmp_path) as first:
+        first.publish(image(1), ALL, {"version": 1})
+    reader = LiveReader(tmp_path)
+    assert not reader.superseded
+    with opened(tmp_path, layout=b"another") as second:
+        assert reader.superseded
+        assert not reader.refresh()
+        assert (1, 1) == served(reader)
+        second.publish(image(2), ALL, {"version": 2})
+        assert reader.refresh()
+        assert (2, 2) == served(reader)
+        assert not reader.superseded
+    reader.close()
+
+
+def test_a_file_that_was_not_superseded_after_all_goes_on(tmp_path: Path) -> None:
+    """
+    A learner died before the pointer moved; the next one continues the old file.
+    """
+    with opened(tmp_path) as first:
+        first.publish(image(1), ALL, {"version": 1})
+    reader = LiveReader(tmp_path)
+    live_directory.supersede(tmp_path)
+    assert reader.superseded
+    assert not reader.refresh()
+    with opened(tmp_path):
+        assert not reader.superseded
+    assert (1, 1) == served(reader)
+    reader.close()
+
+
+def test_the_file_before_is_served_until_the_new_one_is_published_to(tmp_path: Path) -> None:
+    """
+    Also by a reader that starts in between: a learner may die there, and a worker too.
+    """
+    with opened(tmp_path) as old:
+        old.publish(image(1), ALL, {"version": 1})
+    opened(tmp_path, layout=b"another").close()
+    reader = LiveReader(tmp_path)
+    assert (LAYOUT, b"another", (1, 1)) == (reader.layout, reader.pointed_layout, served(reader))
+    with opened(tmp_path, layout=b"another") as new:
+        new.beat({"state": "replaying"})
+        assert (reader.heartbeat() or {})["state"] == "replaying"
+        new.publish(image(2), ALL, {"version": 2})
+    assert reader.superseded
+    assert reader.refresh()
+    assert (b"another", (2, 2)) == (reader.layout, served(reader))
+    assert 1 == len(live_files(tmp_path))
+    reader.close()
+
+
 def test_another_size_is_another_file(tmp_path: Path) -> None:
     """
     A file is never truncated and never grows.
