@@ -26,8 +26,9 @@ from benchmarks.plan import Plan
 from benchmarks.processes import Process, module
 from benchmarks.results import Failed, Result, Run
 from service.events.decode import Columns
-from service.learn.learner import Learner, Standing
+from service.learn.learner import Learner
 from service.learn.publishing import Publisher
+from service.learn.standing import Standing
 from service.learn.telemetry import Telemetry
 from service.metrics import Metrics
 from service.model.recipe import Recipe

@@ -39,8 +39,8 @@ def rebuild(
 
     logs.configure("rebuild")
     found = settings.load(path, overrides(set_))
-    from service.learn.opening import range_reader
     from service.learn.rebuild import rebuild as make
+    from service.learn.sources import range_reader
 
     with bar("replaying", 1000) as progress, range_reader(found) as reader:
         result = make(

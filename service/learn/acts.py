@@ -17,10 +17,11 @@ from service.errors import DataLost, Halted
 from service.events.decode import Decoded
 from service.learn import limit
 from service.learn.course import GUARD, Course
-from service.learn.guard.judge import Judge
+from service.learn.guard.judge import Judge, Verdict
 from service.learn.inbox import Inbox, Item
-from service.learn.learner import Learner, Step, bad_counts, nested
+from service.learn.learner import Learner, Step
 from service.learn.losses import new_epochs
+from service.learn.standing import bad_counts, nested
 from service.learn.tools import Tools
 from service.settings import DeadLetterLimit
 from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded
@@ -141,16 +142,8 @@ class Acts:
     def guard(self, step: Step, decoded: Decoded) -> None:
         """Have the guard look at the cut before it may be served, and do what it says."""
         verdict = self.course.look(step, decoded.columns)
-        if verdict is None:
-            return
-        match verdict.kind:
-            case "freeze":
-                self.course.freeze(verdict.to, GUARD, verdict.reason)
-            case "adopt":
-                self.course.unfreeze(GUARD, verdict.reason)
-            case "roll_back":
-                self._guard_rolls_back(verdict.reason)
-        self.serve_turn()
+        if verdict is not None:
+            self._do(verdict)
 
     def finish(self, seconds: float, over_limit: str | None) -> None:
         """Publish if it is time; halt if there were too many bad events."""
@@ -203,6 +196,7 @@ class Acts:
         self.why_halted = reason
         self.note("halt", reason=reason)
         self.stop_reading()
+        self._t.tell(GUARD, "halt", reason)
         _log.error("halted", reason=reason)
         if self._t.exit_on_halt:
             raise Halted(reason)
@@ -229,14 +223,11 @@ class Acts:
         self._t.telemetry.fill(self.learner, None)
         self._t.publisher.beat(self.learner, "down", "stopped", None)
 
-    def _guard_rolls_back(self, why: str) -> None:
-        good = self.course.good
-        if good is None:
-            self.halt(f"{why}; there is no earlier state in memory to go back to")
-            return
-        halted = self.course.roll_back_by_guard(good, why)
-        if halted is not None:
-            self.halt(halted)
+    def _do(self, verdict: Verdict) -> None:
+        why_halt = self.course.carry_out(verdict)
+        if why_halt is not None:
+            self.halt(why_halt)
+        self.serve_turn()
 
     def resume(self, by: str) -> None:
         """Learn again after a pause or a halt."""
@@ -268,8 +259,7 @@ class Acts:
         elif self.may_learn:
             why = f"the weights of version {served.standing.version} are not finite"
             if self._t.guard.loss == "act" and self.course.good is not None:
-                self._guard_rolls_back(why)
-                self.serve_turn()
+                self._do(Verdict("roll_back", why))
             else:
                 self.halt(why)
 

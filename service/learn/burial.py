@@ -12,7 +12,8 @@ from typing import TypeVar
 import structlog
 
 from service.errors import BrokerAway, TopicMissing
-from service.learn.learner import DeadEvent, Standing
+from service.learn.learner import DeadEvent
+from service.learn.standing import Standing
 from service.stream.deadletters import DeadLetters
 
 _log = structlog.get_logger(__name__)

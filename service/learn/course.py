@@ -104,6 +104,19 @@ class Course:
         self._judge.metrics.counter("headwater_rollbacks_total").inc(1.0, by)
         self._turned(by, "rollback", why)
 
+    def carry_out(self, verdict: Verdict) -> str | None:
+        """Do what the guard says; return why to halt, where that follows."""
+        match verdict.kind:
+            case "freeze":
+                self.freeze(verdict.to, GUARD, verdict.reason)
+            case "adopt":
+                self.unfreeze(GUARD, verdict.reason)
+            case "roll_back" if (good := self.good) is not None:
+                return self.roll_back_by_guard(good, verdict.reason)
+            case _:
+                return f"{verdict.reason}; there is no earlier state in memory to go back to"
+        return None
+
     def roll_back_by_guard(self, to: Learner, why: str) -> str | None:
         """Go back to `to` and skip what was learned since; return why to halt, if that was once
         too often."""

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from service.events.schema import Target
 from service.learn import exact, warm
-from service.learn.learner import Learner, Standing, Step
+from service.learn.learner import Learner, Step
+from service.learn.standing import Standing
 from service.model.prequential import FADE, OUTCOMES, PREDICTORS
 from service.model.recipe import Recipe
 from service.settings import Settings

@@ -14,7 +14,8 @@ import msgspec
 
 from service.errors import Diverged
 from service.learn import quarantine
-from service.learn.learner import Learner, Standing, flat
+from service.learn.learner import Learner
+from service.learn.standing import Standing, flat
 from service.model.layout import Layout
 from service.model.prequential import OUTCOMES
 from service.model.recipe import Recipe

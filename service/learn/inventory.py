@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from service.errors import BrokerAway, TopicMissing
-from service.learn.learner import flat
+from service.learn.standing import flat
 from service.settings import Settings, state_directory
 from service.stream.kafka import KafkaBroker
 from service.stream.records import TP

@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from service import crash
 from service.events.decode import Columns, Decoded, Decoder, Fault
 from service.learn import quarantine
+from service.learn.standing import Standing, bad_counts, nested
 from service.model import prequential
 from service.model.featurizer import Featurizer
 from service.model.layout import Layout
@@ -27,50 +27,10 @@ from service.model.learning import Model
 from service.model.prequential import OUTCOMES
 from service.model.recipe import Recipe
 from service.model.state import State
-from service.stream.records import Epochs, Offsets, Record
+from service.stream.records import Offsets, Record
 
 _AT = {outcome: i for i, outcome in enumerate(OUTCOMES)}
 _MIX = np.uint64(0x9E3779B97F4A7C15)
-
-
-@dataclass
-class Standing:
-    """What a learner knows beside its tensors; saved with every snapshot.
-
-    cursors: next offset per (topic, partition). topic_ids: identity of each topic, so that a
-    recreated one is noticed. records: taken per topic. bad_in_a_row, bad_in_window and
-    seen_in_window: counts for the dead-letter limit. epochs: leader epochs of the cursors.
-    frozen: the version that is served while learning goes on in the shadow; frozen_by ("guard" or
-    "operator") and frozen_why belong to it.
-    rollbacks: for each rollback of the guard, how many events had been taken. watch: what the
-    watch on the loss knows. quarantined: records that killed the process, never decoded again.
-    """
-
-    version: int
-    lineage: str
-    cursors: Offsets
-    topic_ids: dict[str, str | None] = field(default_factory=dict)
-    records: dict[str, int] = field(default_factory=dict)
-    paused: bool = False
-    halted: str | None = None
-    bad_in_a_row: int = 0
-    bad_in_window: int = 0
-    seen_in_window: int = 0
-    event_time_ms: int | None = None
-    epochs: Epochs = field(default_factory=dict)
-    quarantined: set[quarantine.Spot] = field(default_factory=set)
-    frozen: int | None = None
-    frozen_by: str | None = None
-    frozen_why: str | None = None
-    rollbacks: list[int] = field(default_factory=list)
-    watch: dict[str, Any] = field(default_factory=dict)
-
-    def copy(self) -> Standing:
-        """Return one that later changes of this one do not reach."""
-        return replace(
-            self, cursors=dict(self.cursors), topic_ids=dict(self.topic_ids),
-            records=dict(self.records), epochs=dict(self.epochs), rollbacks=list(self.rollbacks),
-        )  # fmt: skip
 
 
 class DeadEvent(msgspec.Struct):
@@ -264,56 +224,9 @@ class Learner:
             s.event_time_ms = max(int(known.max()), s.event_time_ms or 0)
 
 
-def standing_of(meta: dict[str, Any]) -> Standing:
-    """Return the standing that `Learner.meta` wrote."""
-    frozen, frozen_by, frozen_why = meta.get("frozen", (None, None, None))
-    return Standing(
-        version=meta["version"],
-        lineage=meta["lineage"],
-        cursors=flat(meta["cursors"]),
-        topic_ids=dict(meta["topic_ids"]),
-        records=dict(meta["records"]),
-        paused=meta["paused"],
-        halted=meta["halted"],
-        bad_in_a_row=meta["bad"][0],
-        bad_in_window=meta["bad"][1],
-        seen_in_window=meta["bad"][2],
-        event_time_ms=meta["event_time_ms"],
-        epochs=flat(meta.get("epochs", {})),
-        frozen=frozen,
-        frozen_by=frozen_by,
-        frozen_why=frozen_why,
-        rollbacks=list(meta.get("rollbacks", [])),
-        watch=dict(meta.get("watch", {})),
-        quarantined=quarantine.spots(meta.get("quarantined", ())),
-    )
-
-
-def bad_counts(standing: Standing) -> list[int]:
-    """Return the counts for the dead-letter limit, as snapshots and the journal keep them."""
-    return [standing.bad_in_a_row, standing.bad_in_window, standing.seen_in_window]
-
-
 def said(fault: Fault) -> str:
     """Return the sentence for a dead letter's header."""
     return fault.msg if fault.field is None else f"{fault.field}: {fault.msg}"
-
-
-def nested(offsets: Offsets) -> dict[str, dict[str, int]]:
-    """Return {topic: {"0": next offset}}, sorted, as JSON wants it."""
-    result: dict[str, dict[str, int]] = {}
-    for (topic, partition), offset in sorted(offsets.items()):
-        result.setdefault(topic, {})[str(partition)] = offset
-    return result
-
-
-def flat(offsets: dict[str, dict[str, int]]) -> Offsets:
-    """Return what `nested` nested."""
-    return {
-        (topic, int(partition)): offset
-        for topic, by_partition in offsets.items()
-        for partition, offset in by_partition.items()
-    }
 
 
 def checksum(records: Sequence[Record]) -> int:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from service.learn.inbox import Ready
-from service.learn.learner import Learner, Standing
+from service.learn.learner import Learner
+from service.learn.standing import Standing
 from service.settings import DeadLetterLimit
 from service.stream.records import Cut, Offsets
 

@@ -14,7 +14,7 @@ import structlog
 from service import crash
 from service.errors import BrokerAway, TopicMissing
 from service.learn import quarantine
-from service.learn.learner import Standing
+from service.learn.standing import Standing
 from service.metrics import Metrics
 from service.stream.broker import Broker
 from service.stream.records import TP, DataLoss, Epochs, Offsets

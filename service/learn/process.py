@@ -9,60 +9,51 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Collection
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import structlog
 
-from service import crash
 from service.control import ControlServer
 from service.errors import (
     BadSettings,
     BrokerAway,
     DataLost,
     Halted,
-    LayoutChanged,
     Problem,
     TopicMissing,
 )
 from service.learn import inquest, loop, warm
 from service.learn.acts import Acts
-from service.learn.audit import Audit
 from service.learn.burial import Burial
-from service.learn.commands import Commands, Refused, Reply
-from service.learn.course import GUARD
+from service.learn.door import Door, door_of, present_or_new
 from service.learn.environment import fingerprint
 from service.learn.inbox import Inbox
 from service.learn.keeping import Keeper
 from service.learn.losses import Losses
-from service.learn.opening import Sources, Stopped, Store, kafka_of, open_learner
+from service.learn.opening import Store, open_learner
 from service.learn.orders import Orders
 from service.learn.probe import Command, Prober
 from service.learn.publishing import Publisher
 from service.learn.reach import reach
 from service.learn.saving import Saver
 from service.learn.shelf import Shelf
+from service.learn.sources import Sources, Stopped, kafka_of
 from service.learn.suspect import Suspects
 from service.learn.telemetry import Telemetry
 from service.learn.tools import Tools
 from service.metrics import Metrics
-from service.model.layout import Layout
 from service.model.recipe import Recipe
 from service.settings import Settings, runtime_directory, state_directory
 from service.stream.deadletters import DeadLetters
 from service.weights import boot
 from service.weights.journal import Journal
-from service.weights.live_reader import LiveReader
-from service.weights.live_writer import LiveWriter
 from service.weights.lock import DirectoryLock
 from service.weights.snapshots import Keep, Snapshots
 
 _log = structlog.get_logger(__name__)
-_PULSE_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -74,88 +65,6 @@ class Options:
     accept_removed: Collection[str] = ()
 
 
-class Door:
-    """What the side door answers before there is a learner, and through it afterwards.
-
-    `beat` gives the signs of life until the loop does; as a context, the door repeats the last
-    one while it takes long (compiling, waiting for Kafka, a large snapshot).
-    """
-
-    def __init__(self, live: LiveWriter, shelf: Shelf, audit: Audit) -> None:
-        self.commands = Commands()
-        self.acts: Acts | None = None
-        self.live = live
-        self.audit = audit
-        audit.place = self._place
-        self.shelf = shelf
-        self._said: Reply = {}
-        self._started = time.monotonic()
-        self._through = threading.Event()
-        self._pulse = threading.Thread(target=self._repeat, name="pulse", daemon=True)
-
-    def __enter__(self) -> Door:
-        self._pulse.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._through.set()
-        self._pulse.join()
-
-    def _repeat(self) -> None:
-        while not self._through.wait(_PULSE_S):
-            self.live.beat(self._said | {"lag_records": None})
-
-    def beat(self, state: str, reason: str | None = None, progress: float | None = None) -> None:
-        """Say what is going on; called by the process's own thread."""
-        self._said = {"state": state, "reason": reason, "progress": progress, "pid": os.getpid()}
-        self.live.beat(self._said | {"lag_records": None})
-
-    def go_live(self, directory: Path, recipe: Recipe) -> LiveWriter:
-        """Return the live file for this recipe; another one is replaced only now."""
-        if self.live.layout != recipe.to_json():
-            self.live.close()
-            crash.point("layout_old_live_closed")
-            self.live = _open_live(directory, recipe)
-            self.live.beat(self._said)
-        return self.live
-
-    def close(self) -> None:
-        """Let go of the live file, which goes on being served."""
-        self.live.close()
-
-    def waiting(self, why: str) -> None:
-        """Say what is waited for."""
-        _log.warning("waiting", why=why)
-        self.beat("restoring", why)
-
-    def answer(self, request: dict[str, Any]) -> Reply:
-        """Answer one command, and record it; called by the door's threads."""
-        return self.audit.of(request, self._answer)
-
-    def told(self, by: str, turn: str, why: str) -> None:
-        """Record a turn that nobody ordered; one that was ordered is recorded where it came in."""
-        if by == GUARD:
-            self.audit.note(GUARD, turn, detail=why)
-
-    def _place(self) -> tuple[int | None, str | None]:
-        if self.acts is None:
-            return None, None
-        standing = self.acts.learner.standing
-        return standing.version, standing.lineage
-
-    def _answer(self, request: dict[str, Any]) -> Reply:
-        if self.shelf.knows(request["command"]):
-            return self.shelf.answer(request)
-        if self.acts is None and request["command"] != "status":
-            why = self._said["reason"] or "it has no model yet"
-            raise Refused(f"{request['command']}: the learner is {self._said['state']}: {why}")
-        if request["command"] != "status":
-            return self.commands.ask(request)
-        if self.acts is not None:
-            return self.acts.status()
-        return self._said | {"uptime_seconds": round(time.monotonic() - self._started, 3)}
-
-
 def main(settings: Settings, options: Options, stop: threading.Event) -> None:
     """Learn until `stop` is set. Raises HeadwaterError with the exit code to end with."""
     state_at, runtime_at = state_directory(settings), runtime_directory(settings)
@@ -165,7 +74,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
     with ExitStack() as stack:
         lock = stack.enter_context(DirectoryLock.acquire(state_at))
         telemetry = Telemetry(Metrics("learner"))
-        door = _door(settings, _present_or_new(runtime_at, recipe), telemetry.metrics)
+        door = door_of(settings, present_or_new(runtime_at, recipe), telemetry.metrics)
         stack.callback(door.close)
         door.beat("restoring", "compiling")
         stack.enter_context(ControlServer(runtime_at / "control.sock", door.answer))
@@ -285,28 +194,6 @@ def stop_on_signals(stop: threading.Event) -> None:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-
-
-def _open_live(directory: Path, recipe: Recipe) -> LiveWriter:
-    nbytes = Layout(recipe).nbytes
-    return LiveWriter.open(directory, nbytes=nbytes, layout=recipe.to_json())
-
-
-def _present_or_new(directory: Path, recipe: Recipe) -> LiveWriter:
-    """Open the live file that is there, so that it goes on being served; else a new one."""
-    reader = LiveReader(directory)
-    present = reader.pointed_layout
-    reader.close()
-    try:
-        return _open_live(directory, Recipe.from_json(present) if present else recipe)
-    except (LayoutChanged, ValueError) as error:
-        _log.warning("live_file_not_continued", why=str(error))
-        return _open_live(directory, recipe)
-
-
-def _door(settings: Settings, live: LiveWriter, metrics: Metrics) -> Door:
-    lost = metrics.counter("headwater_audit_failures_total").inc
-    return Door(live, Shelf(settings), Audit(state_directory(settings), lost))
 
 
 def _open_store(

@@ -8,7 +8,8 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
-from service.learn.learner import Learner, nested
+from service.learn.learner import Learner
+from service.learn.standing import nested
 from service.learn.telemetry import Telemetry
 from service.weights.live_writer import LiveWriter
 

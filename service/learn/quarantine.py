@@ -13,7 +13,7 @@ from service.events.decode import Decoded, Decoder, Fault
 from service.stream.records import Record
 
 if TYPE_CHECKING:
-    from service.learn.learner import Standing
+    from service.learn.standing import Standing
 
 KILLS = "kills_process"
 """The reason: of the journal entry, the outcome and the dead letter."""

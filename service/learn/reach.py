@@ -15,7 +15,8 @@ from service import crash
 from service.errors import DataLost, SnapshotInvalid
 from service.learn import history
 from service.learn.history import Entry, Replayed
-from service.learn.learner import Learner, flat, standing_of
+from service.learn.learner import Learner
+from service.learn.standing import flat, standing_of
 from service.model.layout import Layout
 from service.model.recipe import Recipe
 from service.model.state import State

@@ -19,8 +19,9 @@ from service.learn import history
 from service.learn.changes import compare
 from service.learn.environment import differences, mint_lineage
 from service.learn.history import Entry, Replayed
-from service.learn.learner import Learner, nested
+from service.learn.learner import Learner
 from service.learn.reach import RangeReader, ReplayStopped, foothold, nothing, replay
+from service.learn.standing import nested
 from service.model.recipe import Recipe
 from service.stream.records import Offsets
 from service.weights.journal import Journal

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 import service
 from service.learn.inbox import Inbox
-from service.learn.learner import Learner, nested
+from service.learn.learner import Learner
+from service.learn.standing import nested
 from service.metrics import Metrics
 from service.model.prequential import OUTCOMES
 from service.stream.records import TP, Offsets

@@ -24,8 +24,9 @@ import msgspec
 import numpy as np
 
 from service.learn import culprits, lethal, warm
-from service.learn.learner import Learner, standing_of
+from service.learn.learner import Learner
 from service.learn.quarantine import set_aside
+from service.learn.standing import standing_of
 from service.model.layout import Layout
 from service.model.recipe import Recipe
 from service.model.state import State

@@ -21,7 +21,8 @@ from service import crash
 from service.learn import history
 from service.learn.changes import compare
 from service.learn.history import Entry, Replayed
-from service.learn.learner import Learner, nested
+from service.learn.learner import Learner
+from service.learn.standing import nested
 from service.model.prequential import OUTCOMES
 from service.stream.records import Offsets, Record
 

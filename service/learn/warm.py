@@ -10,7 +10,8 @@ import time
 import numpy as np
 import structlog
 
-from service.learn.learner import Learner, Standing
+from service.learn.learner import Learner
+from service.learn.standing import Standing
 from service.model.recipe import Recipe
 from service.model.scorer import Scorer
 from service.settings import EventSettings, LearningSettings, ModelSettings

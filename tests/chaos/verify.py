@@ -21,7 +21,7 @@ from service import settings
 from service.learn import history, reach, warm
 from service.learn.history import Replayed
 from service.learn.learner import Learner
-from service.learn.opening import range_reader
+from service.learn.sources import range_reader
 from service.weights.digest import digest
 from service.weights.journal import Journal
 from service.weights.snapshot_reader import SnapshotReader

@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.learn import restore
-from service.learn.learner import Learner, nested
-from service.learn.opening import RangeSource
+from service.learn.learner import Learner
 from service.learn.restore import Journaling, Policy
+from service.learn.sources import RangeSource
+from service.learn.standing import nested
 from service.stream.records import Cut
 from service.stream.source import Source
 from service.weights import boot, durable

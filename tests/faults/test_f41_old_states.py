@@ -17,8 +17,8 @@ import safetensors.torch
 from service.errors import LayoutChanged
 from service.learn import restore
 from service.learn.learner import Learner
-from service.learn.opening import RangeSource
 from service.learn.restore import Policy, Restored
+from service.learn.sources import RangeSource
 from service.model.recipe import Recipe
 from service.stream.source import Source
 from service.weights.journal import Journal

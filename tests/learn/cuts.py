@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from service.learn.learner import Learner, Standing
+from service.learn.learner import Learner
+from service.learn.standing import Standing
 from service.model.recipe import Recipe
 from service.settings import EventSettings, LearningSettings, ModelSettings
 from service.stream.records import Record

@@ -17,9 +17,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from service.learn import history, reach, restore
 from service.learn.history import Replayed
-from service.learn.learner import Learner, nested
-from service.learn.opening import RangeSource
+from service.learn.learner import Learner
 from service.learn.restore import Journaling, Policy
+from service.learn.sources import RangeSource
+from service.learn.standing import nested
 from service.stream.records import Cut
 from service.stream.source import Source
 from service.weights.digest import digest

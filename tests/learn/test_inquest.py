@@ -13,11 +13,13 @@ import pytest
 
 from service.errors import DataLost
 from service.learn import inquest, restore
-from service.learn.learner import Learner, flat
-from service.learn.opening import RangeSource, Sources, Store
+from service.learn.learner import Learner
+from service.learn.opening import Store
 from service.learn.probe import Command, Prober
 from service.learn.restore import Policy
 from service.learn.saving import Saver
+from service.learn.sources import RangeSource, Sources
+from service.learn.standing import flat
 from service.learn.suspect import LEARNING, Suspects, between
 from service.learn.watched import Watched
 from service.supervise import environment, python

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.learn.learner import Learner, flat, nested, standing_of
+from service.learn.learner import Learner
+from service.learn.standing import flat, nested, standing_of
 from service.model.prequential import OUTCOMES
 from service.model.state import State
 from tests.learn.cuts import learner, recipe, record, records, take

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.learn import limit
-from service.learn.learner import Standing
+from service.learn.standing import Standing
 from service.settings import DeadLetterLimit
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.learn.history import Replayed, kept, redo, restore_kept
-from service.learn.learner import standing_of
+from service.learn.standing import standing_of
 from service.model.prequential import OUTCOMES
 from tests.learn.cuts import learner, record, records, take
 

@@ -8,10 +8,11 @@ import pytest
 
 from service.errors import DataLost
 from service.learn import restore
-from service.learn.learner import Learner, nested
+from service.learn.learner import Learner
 from service.learn.losses import new_epochs
-from service.learn.opening import RangeSource
 from service.learn.restore import Journaling, Policy, Restored
+from service.learn.sources import RangeSource
+from service.learn.standing import nested
 from service.stream.records import Cut
 from service.stream.source import Source
 from service.weights.digest import digest

@@ -1,0 +1,136 @@
+"""The learner's side of the side door, and its signs of life until there is a learner.
+
+Knows what may be asked when; every order is recorded. Called by the door's threads and, for the
+beats, by the process's own.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from service import crash
+from service.errors import LayoutChanged
+from service.learn.acts import Acts
+from service.learn.audit import Audit
+from service.learn.commands import Commands, Refused, Reply
+from service.learn.course import GUARD
+from service.learn.shelf import Shelf
+from service.metrics import Metrics
+from service.model.layout import Layout
+from service.model.recipe import Recipe
+from service.settings import Settings, state_directory
+from service.weights.live_reader import LiveReader
+from service.weights.live_writer import LiveWriter
+
+_log = structlog.get_logger(__name__)
+_PULSE_S = 0.5
+
+
+class Door:
+    """What the side door answers before there is a learner, and through it afterwards.
+
+    `beat` gives the signs of life until the loop does; as a context, the door repeats the last
+    one while it takes long (compiling, waiting for Kafka, a large snapshot).
+    """
+
+    def __init__(self, live: LiveWriter, shelf: Shelf, audit: Audit) -> None:
+        self.commands = Commands()
+        self.acts: Acts | None = None
+        self.live = live
+        self.audit = audit
+        audit.place = self._place
+        self.shelf = shelf
+        self._said: Reply = {}
+        self._started = time.monotonic()
+        self._through = threading.Event()
+        self._pulse = threading.Thread(target=self._repeat, name="pulse", daemon=True)
+
+    def __enter__(self) -> Door:
+        self._pulse.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._through.set()
+        self._pulse.join()
+
+    def _repeat(self) -> None:
+        while not self._through.wait(_PULSE_S):
+            self.live.beat(self._said | {"lag_records": None})
+
+    def beat(self, state: str, reason: str | None = None, progress: float | None = None) -> None:
+        """Say what is going on; called by the process's own thread."""
+        self._said = {"state": state, "reason": reason, "progress": progress, "pid": os.getpid()}
+        self.live.beat(self._said | {"lag_records": None})
+
+    def go_live(self, directory: Path, recipe: Recipe) -> LiveWriter:
+        """Return the live file for this recipe; another one is replaced only now."""
+        if self.live.layout != recipe.to_json():
+            self.live.close()
+            crash.point("layout_old_live_closed")
+            self.live = _open_live(directory, recipe)
+            self.live.beat(self._said)
+        return self.live
+
+    def close(self) -> None:
+        """Let go of the live file, which goes on being served."""
+        self.live.close()
+
+    def waiting(self, why: str) -> None:
+        """Say what is waited for."""
+        _log.warning("waiting", why=why)
+        self.beat("restoring", why)
+
+    def answer(self, request: dict[str, Any]) -> Reply:
+        """Answer one command, and record it; called by the door's threads."""
+        return self.audit.of(request, self._answer)
+
+    def told(self, by: str, turn: str, why: str) -> None:
+        """Record a turn that nobody ordered; one that was ordered is recorded where it came in."""
+        if by == GUARD:
+            self.audit.note(GUARD, turn, detail=why)
+
+    def _place(self) -> tuple[int | None, str | None]:
+        if self.acts is None:
+            return None, None
+        standing = self.acts.learner.standing
+        return standing.version, standing.lineage
+
+    def _answer(self, request: dict[str, Any]) -> Reply:
+        if self.shelf.knows(request["command"]):
+            return self.shelf.answer(request)
+        if self.acts is None and request["command"] != "status":
+            why = self._said["reason"] or "it has no model yet"
+            raise Refused(f"{request['command']}: the learner is {self._said['state']}: {why}")
+        if request["command"] != "status":
+            return self.commands.ask(request)
+        if self.acts is not None:
+            return self.acts.status()
+        return self._said | {"uptime_seconds": round(time.monotonic() - self._started, 3)}
+
+
+def _open_live(directory: Path, recipe: Recipe) -> LiveWriter:
+    nbytes = Layout(recipe).nbytes
+    return LiveWriter.open(directory, nbytes=nbytes, layout=recipe.to_json())
+
+
+def present_or_new(directory: Path, recipe: Recipe) -> LiveWriter:
+    """Open the live file that is there, so that it goes on being served; else a new one."""
+    reader = LiveReader(directory)
+    present = reader.pointed_layout
+    reader.close()
+    try:
+        return _open_live(directory, Recipe.from_json(present) if present else recipe)
+    except (LayoutChanged, ValueError) as error:
+        _log.warning("live_file_not_continued", why=str(error))
+        return _open_live(directory, recipe)
+
+
+def door_of(settings: Settings, live: LiveWriter, metrics: Metrics) -> Door:
+    lost = metrics.counter("headwater_audit_failures_total").inc
+    return Door(live, Shelf(settings), Audit(state_directory(settings), lost))

@@ -1,0 +1,172 @@
+"""The settings' broker and its readers: live, from where a learner stands, and of journaled ranges.
+
+What Kafka does not answer is waited for, and said; what is gone is DataLost.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import structlog
+
+from service import crash
+from service.errors import (
+    BrokerAway,
+    DataLost,
+    TopicMissing,
+)
+from service.learn.inbox import OpenSource
+from service.learn.learner import Learner
+from service.learn.losses import rewritten, said
+from service.learn.reach import RangeReader
+from service.settings import Settings, runtime_directory
+from service.stream.broker import Broker
+from service.stream.embedded import address
+from service.stream.kafka import KafkaBroker
+from service.stream.records import TP, DataLoss, Epochs, Offsets, Record
+from service.stream.source import Source
+from service.stream.start import wait_for_topics
+
+_log = structlog.get_logger(__name__)
+_PATIENCE_S = 30.0
+
+
+class Stopped(Exception):
+    """Told to stop before there was anything to stop."""
+
+
+class Sources:
+    """Opens readers of the settings' topics."""
+
+    def __init__(
+        self, settings: Settings, broker: Broker, stop: threading.Event, tell: Callable[[str], None]
+    ) -> None:
+        self._settings = settings
+        self._broker = broker
+        self._stop = stop
+        self.tell = tell
+
+    def wait(self) -> None:
+        """Wait until every topic is there. Raises Stopped."""
+        topics = self._settings.kafka.topics
+        if not wait_for_topics(self._broker, topics, self._stop.is_set, self.tell):
+            raise Stopped
+
+    def live(self, learner: Learner) -> OpenSource:
+        """Return what opens a source where the learner stands now, once Kafka answers."""
+        cursors = dict(learner.standing.cursors)
+        topic_ids, epochs = dict(learner.standing.topic_ids), dict(learner.standing.epochs)
+        topics = self._settings.kafka.topics
+
+        def opened(should_stop: Callable[[], bool], tell: Callable[[str], None]) -> Source | None:
+            if not wait_for_topics(self._broker, topics, should_stop, tell):
+                return None
+            crash.point("restore_before_assign")
+            return self._source(topics, cursors, topic_ids, epochs)
+
+        return opened
+
+    def ranges(self, learner: Learner) -> RangeSource:
+        """Return what reads journaled ranges from where the learner stands."""
+        self.wait()
+        cursors = dict(learner.standing.cursors)
+        topics = sorted({*self._settings.kafka.topics, *(topic for topic, _ in cursors)})
+        ids, epochs = dict(learner.standing.topic_ids), dict(learner.standing.epochs)
+        source = self._source(topics, cursors, ids, epochs)
+        return RangeSource(source, self._stop, self.tell, epochs)
+
+    def _source(
+        self, topics: Sequence[str], cursors: Offsets, topic_ids: dict[str, str | None],
+        epochs: Epochs,
+    ) -> Source:  # fmt: skip
+        settings = self._settings
+        return Source(
+            self._broker,
+            topics,
+            cursors,
+            batch_rows=settings.learning.batch_rows,
+            linger_s=settings.learning.linger_ms / 1000,
+            buffer_records=settings.kafka.buffer_records,
+            topic_ids=topic_ids,
+            epochs=epochs,
+            discovery_s=settings.kafka.discovery_seconds,
+        )
+
+
+class RangeSource:
+    """Reads journaled ranges from the topics; DataLost when records of one are gone."""
+
+    def __init__(
+        self, source: Source, stop: threading.Event, tell: Callable[[str], None],
+        epochs: Epochs | None = None,
+    ) -> None:  # fmt: skip
+        self._source = source
+        self._stop = stop
+        self._tell = tell
+        self._losses: dict[TP, DataLoss] | None = None
+        self._epochs: Epochs = dict(epochs or {})
+
+    def expect(self, epochs: Epochs) -> None:
+        """Say under which leader epochs the next cut was read, where they had changed."""
+        self._epochs.update(epochs)
+
+    def read_range(self, next_offsets: Offsets) -> list[Record]:
+        """Return the records of one cut."""
+        while not self._stop.is_set():
+            try:
+                if self._losses is None:
+                    losses = self._source.check()
+                    self._losses = {(loss.topic, loss.partition): loss for loss in losses}
+                for place in next_offsets:
+                    if (loss := self._losses.get(place)) is not None:
+                        raise DataLost(said(loss, loss.wanted))
+                found = self._source.read_range(next_offsets, timeout_s=2.0)
+            except (BrokerAway, TopicMissing) as error:
+                self._tell(str(error))
+                continue
+            if isinstance(found, DataLoss):
+                raise DataLost(said(found, found.wanted))
+            for place, epoch in found.epochs.items():
+                if epoch > self._epochs.setdefault(place, epoch):
+                    raise DataLost(rewritten(place, next_offsets[place]))
+            return found.records
+        raise Stopped
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        self._source.close()
+
+
+def _waiting(why: str) -> None:
+    _log.warning("waiting", why=why)
+
+
+@contextmanager
+def range_reader(settings: Settings) -> Iterator[Callable[[Learner], RangeReader]]:
+    """Give what reads journaled ranges, for commands outside a learner process."""
+    broker = kafka_of(settings)
+    sources = Sources(settings, broker, threading.Event(), _waiting)
+
+    def ranges(learner: Learner) -> RangeSource:
+        overdue_s = time.monotonic() + _PATIENCE_S
+        topics = settings.kafka.topics
+        if not wait_for_topics(broker, topics, lambda: time.monotonic() > overdue_s, _waiting):
+            raise BrokerAway(f"Kafka did not show {', '.join(topics)} within {_PATIENCE_S:g} s")
+        return sources.ranges(learner)
+
+    try:
+        yield ranges
+    finally:
+        broker.close()
+
+
+def kafka_of(settings: Settings) -> KafkaBroker:
+    """Return the broker that the settings name."""
+    kafka = settings.kafka
+    servers = kafka.bootstrap_servers
+    if servers == "embedded":
+        servers = address(runtime_directory(settings))
+    return KafkaBroker(servers, name=settings.name, client=kafka.client)
