@@ -38,11 +38,11 @@ class Standing:
 
     cursors: next offset per (topic, partition). topic_ids: identity of each topic, so that a
     recreated one is noticed. records: taken per topic. bad_in_a_row, bad_in_window and
-    seen_in_window: counts for the dead-letter limit. epochs: leader epochs of the cursors.
-    frozen: the version that is served while learning goes on in the shadow; frozen_by ("guard" or
-    "operator") and frozen_why belong to it.
-    rollbacks: for each rollback of the guard, how many events had been taken. watch: what the
-    watch on the loss knows. quarantined: records that killed the process, never decoded again.
+    seen_in_window: counts for the dead-letter limit. epochs: leader epochs of the cursors. frozen:
+    the version that is served while learning goes on in the shadow; frozen_by ("guard" or
+    "operator") and frozen_why belong to it. rollbacks: for each rollback of the guard, how many
+    events had been taken. watch: what the watch on the loss knows. quarantined: records that killed
+    the process.
     """
 
     version: int
@@ -238,10 +238,7 @@ class Learner:
     def _dead(
         self, records: Sequence[Record], decoded: Decoded, broken: NDArray[np.bool_]
     ) -> list[DeadEvent]:
-        dead = [
-            DeadEvent(records[record], row, fault.code, said(fault))
-            for record, row, fault in decoded.faults
-        ]
+        dead = [DeadEvent(records[at], row, f.code, said(f)) for at, row, f in decoded.faults]
         error = "its score or gradient is not finite; nothing was learned from it"
         for at in np.flatnonzero(broken):
             record, row = records[decoded.record[at]], int(decoded.row[at])

@@ -17,7 +17,7 @@ from service.learn.learner import Learner
 from service.learn.probe import Prober
 from service.learn.reach import RangeReader
 from service.learn.suspect import DEATHS_TO_HALT, LEARNING, Suspect, Suspects, between
-from service.stream.records import Offsets, Record
+from service.stream.records import Epochs, Offsets, Record
 
 _log = structlog.get_logger(__name__)
 
@@ -89,6 +89,10 @@ class _Reader:
         self._watched.take_in_hand(self._cursors, next_offsets, records)
         self._cursors.update(next_offsets)
         return records
+
+    def expect(self, epochs: Epochs) -> None:
+        """Say under which leader epochs the next cut was read, where they had changed."""
+        self._reader.expect(epochs)
 
     def close(self) -> None:
         """Let go of the broker."""
