@@ -201,10 +201,7 @@ class Learner:
     def _dead(
         self, records: Sequence[Record], decoded: Decoded, broken: NDArray[np.bool_]
     ) -> list[DeadEvent]:
-        dead = [
-            DeadEvent(records[record], row, fault.code, said(fault))
-            for record, row, fault in decoded.faults
-        ]
+        dead = [DeadEvent(records[at], row, f.code, said(f)) for at, row, f in decoded.faults]
         error = "its score or gradient is not finite; nothing was learned from it"
         for at in np.flatnonzero(broken):
             record, row = records[decoded.record[at]], int(decoded.row[at])
