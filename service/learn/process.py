@@ -78,17 +78,17 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
         stack.callback(door.close)
         door.beat("restoring", "compiling")
         stack.enter_context(ControlServer(runtime_at / "control.sock", door.answer))
-        store = _open_store(
-            settings,
-            state_at,
-            Prober(options.probe, state_at, door.beat, stop.is_set),
-            door.shelf,
-            stack,
-        )
-        broker = kafka_of(settings)
-        stack.callback(broker.close)
-        sources = Sources(settings, broker, stop, door.waiting)
-        with door:
+        with door:  # a long journal takes its time too, and whoever is silent counts as hung
+            store = _open_store(
+                settings,
+                state_at,
+                Prober(options.probe, state_at, door.beat, stop.is_set),
+                door.shelf,
+                stack,
+            )
+            broker = kafka_of(settings)
+            stack.callback(broker.close)
+            sources = Sources(settings, broker, stop, door.waiting)
             try:
                 warm.compile_passes(recipe.kind)
                 door.beat("restoring")

@@ -114,7 +114,7 @@ def test_f34_a_learner_that_hangs_is_started_again(
     """F34: the API answers all the while and says that the learner is down; the supervisor kills
     it and counts that; learning goes on where it was."""
     topic = Topic(embedded_bootstrap)
-    service = make_service(topic, runtime={"hang_seconds": 2})
+    service = make_service(topic, runtime={"hang_seconds": 5})
     service.start()
     topic.publish(events(100))
     service.learned(100)
