@@ -38,4 +38,4 @@ class Tools(msgspec.Struct):
     exit_on_halt: bool
     should_stop: Callable[[], bool]
     clock: Callable[[], float] = time.monotonic
-    """Seconds, for how often the guard keeps a copy."""
+    """Seconds, for what copies of the guard cost."""

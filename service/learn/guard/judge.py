@@ -24,7 +24,8 @@ from service.metrics import Metrics
 from service.settings import GuardSettings
 
 _log = structlog.get_logger(__name__)
-_COPY_S = 1.0
+_COPY_SHARE = 0.02
+"""Largest share of the time that may go into copies."""
 
 
 class Verdict(msgspec.Struct):
@@ -56,7 +57,7 @@ class Judge:
         self._newer: Learner | None = None
         if self.acts and not self._watch.suspicious:
             self._newer = learner.copy()
-        self._copied_s = float("-inf")
+        self._copy_due_s = float("-inf")
         self._copied_events = 0
         self._events = 0
         self._checked_events = 0
@@ -118,7 +119,7 @@ class Judge:
         self._trial = None
         self._older = None
         self._newer = learner.copy() if self.acts else None
-        self._copied_s, self._copied_events = self._clock(), self._events
+        self._copied_events = self._events
         if adopted:
             self._watch.begin_again()
             self._canary.clear()
@@ -155,16 +156,17 @@ class Judge:
         return self._canary.judge(self._watch.losses(*scored))
 
     def _copy_if_due(self, learner: Learner) -> None:
-        """Keep a copy at most once a second: it costs what copying the state costs."""
-        now = self._clock()
+        """Keep a copy of weights that raise no suspicion, as often as it costs next to nothing."""
         if (
             not self.acts
             or self._watch.suspicious
             or self._events - self._copied_events < self.settings.window_events
-            or now - self._copied_s < _COPY_S
+            or self._clock() < self._copy_due_s
         ):
             return
-        self._copied_s, self._copied_events = now, self._events
+        began, self._copied_events = self._clock(), self._events
         spare = self._older
         self._older = self._newer
         self._newer = learner.copy(into=spare)
+        ended = self._clock()
+        self._copy_due_s = ended + (ended - began) / _COPY_SHARE
