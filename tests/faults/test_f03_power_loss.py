@@ -264,7 +264,7 @@ def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorder:
     [Choices(), All(), NamesOnly(), BytesOnly(), NewestNameOnly()],
     ids=lambda c: type(c).__name__,
 )
-def test_a_power_cut_at_any_moment_leaves_a_state_that_is_recovered(
+def test_f03_a_power_cut_at_any_moment_leaves_a_state_that_is_recovered(
     tmp_path: Path, recorder: Recorder, choices: Choices
 ) -> None:
     """Before and after every single change of the disk over a long life: a whole snapshot, a whole
@@ -286,7 +286,7 @@ def test_a_power_cut_at_any_moment_leaves_a_state_that_is_recovered(
 
 
 @pytest.mark.parametrize("step", ["begin", "save"])
-def test_what_a_killed_process_left_unflushed_is_flushed_by_the_next(
+def test_f03_what_a_killed_process_left_unflushed_is_flushed_by_the_next(
     tmp_path: Path, step: str
 ) -> None:
     """
@@ -320,7 +320,7 @@ def test_what_a_killed_process_left_unflushed_is_flushed_by_the_next(
     assert changes > 1
 
 
-def test_a_name_whose_flush_failed_is_flushed_by_the_next_attempt(
+def test_f03_a_name_whose_flush_failed_is_flushed_by_the_next_attempt(
     tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The snapshot was in its place already when the flush of its name failed; the next attempt at
@@ -347,7 +347,7 @@ def test_a_name_whose_flush_failed_is_flushed_by_the_next_attempt(
 
 @given(data=st.data(), steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=9))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_part_of_what_was_not_flushed_may_be_missing(
+def test_f03_any_part_of_what_was_not_flushed_may_be_missing(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, steps: list[str]
 ) -> None:
     """Torn writes, holes, changes of names in any order: each is recovered from."""

@@ -65,7 +65,7 @@ hows = st.sampled_from(["bit", "bit", "bit", "cut", "longer", "gone"])
 
 @given(data=st.data(), how=hows, where=places)
 @settings(max_examples=150)
-def test_any_damage_to_any_file_of_a_snapshot_is_found(
+def test_f04_any_damage_to_any_file_of_a_snapshot_is_found(
     whole: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, how: str,
     where: float,
 ) -> None:  # fmt: skip
@@ -95,7 +95,7 @@ def test_any_damage_to_any_file_of_a_snapshot_is_found(
             reader.newest_valid()
 
 
-def test_any_two_files_that_changed_places_are_found(whole: Path, tmp_path: Path) -> None:
+def test_f04_any_two_files_that_changed_places_are_found(whole: Path, tmp_path: Path) -> None:
     """Between any two snapshots, any two files of a kind."""
     missed = []
     objects = [f for f in files_of(whole / "snapshots") if f.startswith("objects/")]
@@ -127,7 +127,7 @@ def read_all(reader: JournalReader) -> tuple[list[Entry], str]:
 
 @given(segment=st.integers(0, SEGMENTS - 1), how=hows, where=places)
 @settings(max_examples=150)
-def test_any_damage_to_the_middle_of_the_journal_is_found(
+def test_f04_any_damage_to_the_middle_of_the_journal_is_found(
     whole: Path, tmp_path_factory: pytest.TempPathFactory, segment: int, how: str, where: float
 ) -> None:
     """Only what follows the last whole entry of the newest segment may be a torn end; anything
@@ -154,7 +154,7 @@ def test_any_damage_to_the_middle_of_the_journal_is_found(
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_a_damaged_snapshot_is_refused_by_the_process_and_the_one_before_used(
+def test_f04_f05_a_damaged_snapshot_is_refused_by_the_process_and_the_one_before_used(
     make_service, embedded_bootstrap
 ) -> None:
     """The log names the file, a counter tells, and the last version is there again, replayed; when

@@ -81,7 +81,7 @@ class BrokenDisk:
         ("flush_directory", errno.EIO),
     ],
 )
-def test_a_snapshot_that_fails_costs_nothing_but_itself(
+def test_f06_a_snapshot_that_fails_costs_nothing_but_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, nth: int
 ) -> None:
     """Whichever change of the disk fails, and however."""
@@ -144,7 +144,7 @@ def fill(place: Path, leave_bytes: int) -> Path:
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_learning_and_serving_go_on_while_there_is_no_room_for_a_snapshot(
+def test_f06_learning_and_serving_go_on_while_there_is_no_room_for_a_snapshot(
     make_service, embedded_bootstrap, small_disk: Path
 ) -> None:
     """The whole process on a full disk: the journal's few bytes still fit. With room again it saves
@@ -192,7 +192,7 @@ def halted_by_one_more(service: Service, topic: Topic) -> dict[str, Any] | None:
 
 @pytest.mark.e2e
 @pytest.mark.slow
-def test_a_disk_without_room_for_the_journal_halts_learning_until_there_is(
+def test_f06_a_disk_without_room_for_the_journal_halts_learning_until_there_is(
     make_service, embedded_bootstrap, small_disk: Path
 ) -> None:
     """Nothing is published that is not journaled; the API answers; learning goes on by itself."""

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.e2e
 
 
 @pytest.mark.slow
-def test_a_learner_takes_the_place_of_a_killed_one_but_not_of_a_stopped_one(
+def test_f30_a_learner_takes_the_place_of_a_killed_one_but_not_of_a_stopped_one(
     make_service, embedded_bootstrap
 ) -> None:
     """F30: the lock of a process that was killed is gone with it; that of one that sleeps is not:
@@ -46,7 +46,7 @@ def test_a_learner_takes_the_place_of_a_killed_one_but_not_of_a_stopped_one(
 
 
 @pytest.mark.slow
-def test_a_learner_that_wakes_beside_a_newer_one_writes_nothing(
+def test_f31_a_learner_that_wakes_beside_a_newer_one_writes_nothing(
     make_service, embedded_bootstrap
 ) -> None:
     """F31: while it slept, its lock file was removed and another learner began. The one that wakes
@@ -77,7 +77,7 @@ def test_a_learner_that_wakes_beside_a_newer_one_writes_nothing(
     assert [] == SnapshotReader(state / "snapshots").verify()
 
 
-def test_a_lock_whose_file_was_removed_or_replaced_is_noticed(tmp_path: Path) -> None:
+def test_f31_a_lock_whose_file_was_removed_or_replaced_is_noticed(tmp_path: Path) -> None:
     """Also where the whole directory was put aside for another."""
     with DirectoryLock.acquire(tmp_path / "state") as lock:
         lock.check()

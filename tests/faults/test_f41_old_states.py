@@ -71,7 +71,7 @@ def state(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("state", STATES, indirect=True)
-def test_the_state_of_every_released_layout_is_read(state: Path) -> None:
+def test_f41_the_state_of_every_released_layout_is_read(state: Path) -> None:
     """Its snapshot is whole, its journal is replayed to the end, its weights are those of then."""
     kind = json.loads((state / "kind.json").read_text())
     of = recipe(kind, make_state.EVENT, holdout=0.1)
@@ -94,7 +94,7 @@ def test_the_state_of_every_released_layout_is_read(state: Path) -> None:
 
 
 @pytest.mark.parametrize("state", [f"{LAYOUTS[-1]}/{kind}" for kind in KINDS], indirect=True)
-def test_a_layout_of_the_future_is_refused_in_words(state: Path) -> None:
+def test_f41_a_layout_of_the_future_is_refused_in_words(state: Path) -> None:
     """It names both numbers, and what to do."""
     read = SnapshotReader(state / "snapshots").list()[0].manifest
     assert read is not None

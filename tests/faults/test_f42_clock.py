@@ -37,7 +37,7 @@ def jump(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 
 
 @pytest.mark.parametrize("seconds", [HOUR_S, -HOUR_S])
-def test_no_duration_is_negative_and_no_snapshot_comes_early_or_late(
+def test_f42_no_duration_is_negative_and_no_snapshot_comes_early_or_late(
     tmp_path: Path, jump: Callable[[int], None], seconds: int
 ) -> None:
     """Publishing, freshness, snapshots: before and after the jump."""
@@ -75,7 +75,7 @@ def test_no_duration_is_negative_and_no_snapshot_comes_early_or_late(
 
 
 @pytest.mark.parametrize("seconds", [HOUR_S, -HOUR_S])
-def test_a_dead_learner_is_seen_to_be_dead_whatever_the_clock_does(
+def test_f42_a_dead_learner_is_seen_to_be_dead_whatever_the_clock_does(
     tmp_path: Path, jump: Callable[[int], None], seconds: int
 ) -> None:
     """And one that lives is alive again with its next sign of life."""

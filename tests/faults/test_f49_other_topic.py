@@ -19,7 +19,7 @@ from tests.fakes.broker import FakeBroker
 
 
 @pytest.mark.e2e
-def test_a_state_that_knows_none_of_the_topics_is_refused(
+def test_f49_a_state_that_knows_none_of_the_topics_is_refused(
     make_service, embedded_bootstrap, tmp_path: Path
 ) -> None:
     """Exit 7, naming what it learned from and what the settings name; the state is left alone."""
@@ -41,7 +41,7 @@ def test_a_state_that_knows_none_of_the_topics_is_refused(
     assert before == {path: path.read_bytes() for path in backup.rglob("*.hwj")}
 
 
-def test_a_topic_of_the_same_name_in_another_cluster_is_another_topic() -> None:
+def test_f49_a_topic_of_the_same_name_in_another_cluster_is_another_topic() -> None:
     """Its offsets would fit; its identity does not: that is a loss before the first record."""
     here, there = FakeBroker(), FakeBroker()
     there.create_topic("elsewhere", 1)
