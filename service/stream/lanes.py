@@ -150,6 +150,7 @@ class Lane:
         self._head = 0
         self.next_offset, self.heard_s = offset, now_s
         self.at_end = self.lost = self.parked = False
+        self.end_offset = self.end_high = -1
         self.cut_off_at, self.epoch, self.taken_epoch = None, -1, -1
         self._epochs.clear()
 

@@ -32,7 +32,7 @@ class Silence:
         """
         silent = []
         for lane in lanes:
-            reached = max(lane.next_offset, lane.end_offset if lane.at_end else 0)
+            reached = max(lane.next_offset, lane.end_offset)
             waits = highs.get(lane.partition, 0) > reached
             if not waits or lane.parked or lane.lost:
                 self._heard.pop(lane.partition, None)

@@ -28,8 +28,7 @@ from service.stream.watch import Watch
 
 __all__ = ["Cut", "DataLoss", "PartitionAdded", "Source"]
 
-_CHUNK = 4096
-_AWAY_S = 0.1
+_CHUNK, _AWAY_S = 4096, 0.1
 
 
 def _wall_ms() -> int:
@@ -191,7 +190,7 @@ class Source:
         self.cursors[partition] = offset
 
     def lag(self) -> dict[TP, int]:
-        """Records (transaction markers and gaps included) that are not in a cut yet."""
+        """Records that are not in a cut yet; markers, gaps and open transactions included."""
         return {lane.partition: self._lag(lane) for lane in self._cutter.lanes}
 
     def headroom(self) -> dict[TP, int]:
@@ -217,7 +216,8 @@ class Source:
             return 0
         high = self._reader.high(lane.partition)
         known = self._watch.highs.get(lane.partition, 0) if high is None else high
-        return max(0, known - self.cursors[lane.partition])
+        ended = -1 if len(lane) else lane.end_offset
+        return max(0, known - max(ended, self.cursors[lane.partition]))
 
     def _signal(self, now_s: float) -> DataLoss | PartitionAdded | None:
         """Return what must be told before any cut."""
@@ -271,7 +271,7 @@ class Source:
             return
         if isinstance(item, OutOfRange):
             lane.lost, lane.cut_off_at = True, item.cut_off_at
-        elif not lane.at_end:
+        elif not lane.at_end or item.offset > lane.end_offset:
             lane.ended(item.offset, max(item.offset, self._reader.high(lane.partition) or 0))
 
     def _refresh(self, lane: Lane, now_s: float) -> None:

@@ -74,7 +74,9 @@ def test_f19_a_partition_that_falls_silent_at_its_end_is_noticed_too() -> None:
     assert {(TOPIC, 1): 1} == source.silences
 
 
-@pytest.mark.parametrize("quiet", ["nothing to read", "an open transaction", "only markers"])
+@pytest.mark.parametrize(
+    "quiet", ["nothing to read", "an open transaction", "one that begins later", "only markers"]
+)
 def test_f19_a_partition_that_has_nothing_is_not_silent(quiet: str) -> None:
     """
     Idle partitions, open transactions and offsets without records raise no alarm.
@@ -86,6 +88,12 @@ def test_f19_a_partition_that_has_nothing_is_not_silent(quiet: str) -> None:
     if quiet == "only markers":
         broker.skip_offsets((TOPIC, 0), 3)
     source = opened(broker)
+    taken(source, 12.0)
+    if quiet == "one that begins later":
+        broker.skip_offsets((TOPIC, 0))  # the end is behind the last record
+        taken(source, 12.0)
+        broker.open_transaction((TOPIC, 0))
+        broker.append((TOPIC, 0), b"uncommitted")
 
     taken(source, 4 * SILENT_S)
 
