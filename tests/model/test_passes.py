@@ -129,7 +129,7 @@ def test_a_row_of_weight_zero_is_scored_and_changes_nothing(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("poison", [np.inf, np.nan, 3e38])
-def test_a_row_that_is_not_finite_is_reported_and_not_applied(kind, poison):
+def test_f35_a_row_that_is_not_finite_is_reported_and_not_applied(kind, poison):
     """Its neighbours are learned as if it had not been there."""
     of = recipe(kind)
     good = rows(of, 30)
