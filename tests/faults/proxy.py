@@ -106,6 +106,7 @@ class _Link:
             try:
                 if reset:
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                    end.shutdown(socket.SHUT_RD)  # wakes who reads it: only then it is closed
                 else:
                     end.shutdown(socket.SHUT_RDWR)
             except OSError:
