@@ -180,11 +180,15 @@ class Supervisor:
                 pass
 
     def _stop(self, code: int, woken: int) -> int:
-        """Stop the children in order; the first one that ends badly decides the exit code."""
+        """Stop the children in order; the first one that ends badly decides the exit code.
+
+        One that had ended before it was told to stop (it would have been started again) decides
+        nothing.
+        """
         heard = len(self._signals)
-        alive = sorted((c for c in self._children if c.alive), key=lambda c: c.stops)
+        alive = sorted((c for c in self._children if self._still_alive(c)), key=lambda c: c.stops)
         for _, together in itertools.groupby(alive, key=lambda c: c.stops):
-            group = list(together)
+            group = [child for child in together if self._still_alive(child)]
             for child in group:
                 child.signal(signal.SIGTERM)
             asked_s = self._clock()
@@ -196,6 +200,13 @@ class Supervisor:
                 self._kill()
                 return INTERRUPTED
         return code
+
+    @staticmethod
+    def _still_alive(child: Child) -> bool:
+        code = _ended(child)
+        if code is not None:
+            _log.warning("child_ended", child=child.name, exit_code=code, reason="ended")
+        return child.alive
 
     def _wait_for(self, child: Child, deadline_s: float, woken: int, heard: int) -> int:
         while True:
