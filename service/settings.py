@@ -184,8 +184,8 @@ class LearningSettings(Section):
     cap: float | None = Field(
         32.0,
         gt=1,
-        description="Most that one event can do: a gradient longer than so many times the usual "
-        "length is shortened to it; null: no cap.",
+        description="Most that one event can do: where its inputs or its error on a number target are "
+        "more than so many times the usual, its gradient is shortened to that; null: no cap.",
     )
     holdout: float = Field(
         0.0, ge=0, lt=1, description="Share of events that are scored and never learned."

@@ -41,8 +41,7 @@ class GuardSettings(Section):
     adopt_seconds: float = Field(
         45.0,
         ge=0,
-        description="Shortest time that the stream must have gone on (by timestamps of records) "
-        "before a shadow is adopted, in seconds. A fault that lasts longer is taken for a change "
+        description="Shortest time before a shadow is adopted, in seconds. A fault that lasts longer is taken for a change "
         "of the world.",
     )
     rollback_windows: int = Field(

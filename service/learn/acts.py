@@ -6,7 +6,6 @@ from the loop's thread only, but for `status`.
 
 from __future__ import annotations
 
-import errno
 import time
 from typing import Any
 
@@ -16,12 +15,12 @@ from service import crash
 from service.errors import DataLost, Halted
 from service.events.decode import Decoded
 from service.learn import limit
-from service.learn.course import GUARD, Course
+from service.learn.course import Course
 from service.learn.guard.judge import Judge, Verdict
 from service.learn.inbox import Inbox, Item
 from service.learn.learner import Learner, Step
 from service.learn.losses import new_epochs
-from service.learn.standing import bad_counts, nested
+from service.learn.standing import GUARD, bad_counts, nested
 from service.learn.tools import Tools
 from service.settings import DeadLetterLimit
 from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded
@@ -41,6 +40,9 @@ class Acts:
         self.course = Course(learner, frozen, judge, tools.keeper, self._append, tools.tell)
         self._inbox: Inbox | None = None
         self.why_halted: str | None = learner.standing.halted
+        if self.course.served is None and self.why_halted is None:
+            version = learner.standing.frozen
+            self.why_halted = f"the frozen version {version} cannot be made again here"
         self.loss: DataLoss | None = None
         """Records that are gone, where that halts learning."""
         self._stuck: tuple[str, str] | None = None
@@ -87,7 +89,9 @@ class Acts:
         if self._inbox is None:
             self._inbox = self._t.open_inbox(self.learner)
         began = time.monotonic()
-        item = self._inbox.get(self._t.publisher.wait_s(self.learner, timeout_s))
+        served = self.course.served
+        wait_s = self._t.publisher.wait_s(served, timeout_s) if served else timeout_s
+        item = self._inbox.get(wait_s)
         self._t.telemetry.spent("idle", time.monotonic() - began)
         return item
 
@@ -100,7 +104,8 @@ class Acts:
         if step.capped:
             capped = self._t.telemetry.metrics.counter("headwater_capped_updates_total")
             capped.inc(float(step.capped))
-        self._t.publisher.learned(step.timestamps_ms)
+        if self.learner.standing.frozen is None:
+            self._t.publisher.learned(step.timestamps_ms)
 
     def bury(self, step: Step) -> None:
         """Have every event that was not learned acknowledged by the dead-letter topic."""
@@ -157,6 +162,7 @@ class Acts:
         self._publish_if_due()
         if self._t.publisher.beat_is_due:
             self._beat()
+        self.course.tick()
         now = time.monotonic()
         if now >= self._fill_due:
             self._t.telemetry.fill(self.learner, self._inbox)
@@ -229,6 +235,11 @@ class Acts:
             self.halt(why_halt)
         self.serve_turn()
 
+    def begin_anew(self) -> None:
+        """The cursors moved, or what is served changed: what kept learning from going on may be
+        over. A loss that is still there is met again by whoever reads next."""
+        self.loss, self.why_halted = None, self.learner.standing.halted
+
     def resume(self, by: str) -> None:
         """Learn again after a pause or a halt."""
         standing = self.learner.standing
@@ -270,19 +281,11 @@ class Acts:
         self._append({"version": self.learner.standing.version, "kind": kind, "at": at} | rest)
 
     def _append(self, entry: dict[str, Any]) -> None:
-        """Append, waiting for room on the disk if there is none: nothing is published meanwhile."""
-        while True:
-            try:
-                self._t.keeper.journal.append(entry)
-            except OSError as error:
-                _log.error("journal_not_written", version=entry["version"], error=str(error))
-                if error.errno not in {errno.ENOSPC, errno.EDQUOT} or self._t.should_stop():
-                    raise
-                self._stick("halted", f"the journal cannot be written: {error}")
-                time.sleep(1.0)
-                continue
-            self._stuck = None
-            return
+        def stuck(why: str) -> None:
+            self._stick("halted", why)
+
+        self._t.keeper.append(entry, stuck, self._t.should_stop)
+        self._stuck = None
 
     @property
     def _reason(self) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from service import crash
-from service.errors import HeadwaterError
+from service.errors import HeadwaterError, Locked
 
 Reply = dict[str, Any]
 _PATIENCE_S = 60.0
@@ -63,7 +63,11 @@ class Commands:
         return asked.reply
 
     def obey(self, do: Callable[[dict[str, Any]], Reply], wait_s: float = 0.0) -> None:
-        """Do what is waiting, or comes within `wait_s`. An error goes to whoever asked."""
+        """Do what is waiting, or comes within `wait_s`. An error goes to whoever asked.
+
+        One that is no answer (the disk failed in the middle, the directory is another's) is raised
+        here as well: nothing may go on from a state that was not journaled.
+        """
         while True:
             try:
                 asked = self._waiting.get(block=wait_s > 0.0, timeout=wait_s or None)
@@ -76,9 +80,12 @@ class Commands:
                 crash.point("command_taken")
                 asked.reply = do(asked.request)
                 crash.point("command_done_before_reply")
-            except Exception as error:  # noqa: BLE001 - raised again where it was asked
+            except Exception as error:
                 asked.error = error
-            asked.done.set()
+                if not isinstance(error, HeadwaterError) or isinstance(error, Locked):
+                    raise
+            finally:
+                asked.done.set()
 
     def close(self) -> None:
         """The loop has ended: refuse what still waits, and what comes from now on."""

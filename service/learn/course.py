@@ -7,9 +7,12 @@ that leads to it is removed. Called from the loop's thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import time
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import numpy as np
 import structlog
 
 from service import crash
@@ -21,9 +24,10 @@ from service.learn.guard.judge import Judge, Verdict
 from service.learn.history import Entry
 from service.learn.keeping import Keeper
 from service.learn.learner import Learner, Step
+from service.learn.standing import GUARD
 
 _log = structlog.get_logger(__name__)
-GUARD, OPERATOR = "guard", "operator"
+_AGAIN_S = 5.0
 
 
 class Told(Protocol):
@@ -50,8 +54,12 @@ class Course:
         self._append = append
         self._tell = tell
         self._judge = judge
+        self._unsaved = False
+        """A turn was made that no snapshot holds yet."""
+        self._again_s = 0.0
         if learner.standing.frozen is not None:
             self._judge.froze(by_guard=learner.standing.frozen_by == GUARD)
+        self._keeper.reach(self._needed())
         self._show()
 
     @property
@@ -81,6 +89,7 @@ class Course:
 
     def freeze(self, to: Learner | None, by: str, why: str) -> None:
         """Serve `to` (None: the present state) from now on."""
+        self._hold()
         self._frozen = turns.freeze(self.learner, to, by, why, self._append)
         self._judge.froze(by_guard=by == GUARD)
         self._turned(by, "freeze", why)
@@ -94,6 +103,7 @@ class Course:
 
     def roll_back(self, to: Learner, skip: turns.Skip | None, by: str, why: str) -> None:
         """Go on from the state of `to`. Raises Refused where it does not fit the settings."""
+        self._hold()
         try:
             self.learner = turns.roll_back(self.learner, to, skip, by, why, self._append)
         except LayoutChanged as error:
@@ -109,9 +119,9 @@ class Course:
         match verdict.kind:
             case "freeze":
                 self.freeze(verdict.to, GUARD, verdict.reason)
-            case "adopt":
+            case "adopt" if np.isfinite(self.learner.state.theta).all():
                 self.unfreeze(GUARD, verdict.reason)
-            case "roll_back" if (good := self.good) is not None:
+            case "adopt" | "roll_back" if (good := self.good) is not None:
                 return self.roll_back_by_guard(good, verdict.reason)
             case _:
                 return f"{verdict.reason}; there is no earlier state in memory to go back to"
@@ -132,14 +142,39 @@ class Course:
             f"events (guard.most_rollbacks is {settings.most_rollbacks}); the last time: {why}"
         )
 
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Nothing that a turn could need is removed within; what it needs is kept until it is saved."""
+        self._keeper.hold()
+        try:
+            yield
+        finally:
+            if not self._unsaved:
+                self._keeper.release()
+
+    def _hold(self) -> None:
+        self._keeper.hold()
+        self._unsaved = True
+
+    def tick(self) -> None:
+        """Try again to save what a turn made, where that failed."""
+        if self._unsaved and time.monotonic() >= self._again_s:
+            self.secure()
+
     def secure(self) -> None:
-        """After a turn was served: save it, so that a restart need not find the way again."""
+        """After a turn was served: save it, so that a restart need not find the way again. Until
+        then nothing is removed, and `tick` tries again."""
+        self._keeper.reach(self._needed())
+        failed = False
         for state in (self._frozen, self.learner):
             if state is not None:
                 saved = self._keeper.now(state)
                 if saved.error is not None:
+                    failed = True
                     _log.error("turn_not_saved", version=saved.version, error=saved.error)
-        self._keeper.reach(self._needed())
+        self._unsaved, self._again_s = failed, time.monotonic() + _AGAIN_S
+        if not failed:
+            self._keeper.release()
 
     def _needed(self) -> tuple[int, ...]:
         needed = (self.learner.standing.frozen, self._judge.oldest_good)

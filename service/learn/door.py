@@ -19,8 +19,8 @@ from service.errors import LayoutChanged
 from service.learn.acts import Acts
 from service.learn.audit import Audit
 from service.learn.commands import Commands, Refused, Reply
-from service.learn.course import GUARD
 from service.learn.shelf import Shelf
+from service.learn.standing import GUARD
 from service.metrics import Metrics
 from service.model.layout import Layout
 from service.model.recipe import Recipe

@@ -62,11 +62,12 @@ def redo(learner: Learner, entry: Entry, read: ReadRange, replayed: Replayed) ->
     kind = entry["kind"]
     if kind == "cut":
         _redo_cut(learner, entry, read, replayed)
-    elif kind in {"settings", "layout"}:
-        recipe = Recipe.from_json(msgspec.json.encode(entry["recipe"]))
-        learner = rebuilt(learner, recipe)
-    elif kind in _REDO:
-        _REDO[kind](learner, entry)
+    elif kind in {"settings", "layout"} or kind in _REDO:
+        if kind in _REDO:
+            _REDO[kind](learner, entry)
+        if "recipe" in entry:
+            recipe = Recipe.from_json(msgspec.json.encode(entry["recipe"]))
+            learner = learner if learner.recipe == recipe else rebuilt(learner, recipe)
     else:
         raise Diverged(f"entry {entry['version']} is of the unknown kind {kind!r}")
     if entry.get("sealed"):
@@ -94,6 +95,19 @@ def restore_kept(standing: Standing, values: Entry) -> None:
     standing.halted = values["halted"]
     standing.rollbacks = list(values["rollbacks"])
     standing.quarantined = quarantine.spots(values.get("quarantined", ()))
+
+
+def redo_decisions(learner: Learner, entries: Iterable[Entry]) -> None:
+    """Apply what was decided in entries that are given up: pauses, halts, freezes, what was set
+    aside. Weights and offsets stay as they are."""
+    for entry in entries:
+        kind, version = entry["kind"], learner.standing.version
+        if kind in {"freeze", "rollback"}:
+            restore_kept(learner.standing, entry["kept"])
+            _serve(learner, None, None, None)  # a freeze is followed by its shadow
+        elif kind in _DECISIONS:
+            _REDO[kind](learner, entry)
+        learner.standing.version = version
 
 
 def rebuilt(learner: Learner, recipe: Recipe) -> Learner:
@@ -133,6 +147,7 @@ def _skip(learner: Learner, entry: Entry) -> None:
     for place, offset in flat(entry["next"]).items():
         s.cursors[place] = offset
         s.epochs.pop(place, None)  # of an earlier offset; the next cut says it again
+    s.topic_ids.update(entry["topic_ids"])
     for key, n in entry["counts"].items():
         outcome, _, reason = key.partition("/")
         learner.state.outcomes[OUTCOMES.index((outcome, reason))] += n
@@ -161,8 +176,8 @@ def _quarantine(learner: Learner, entry: Entry) -> None:
 def _environment(learner: Learner, entry: Entry) -> None:
     s = learner.standing
     s.lineage = entry["lineage"]
-    s.paused = entry.get("paused", s.paused)
-    s.halted = entry.get("halted", s.halted)
+    if "kept" in entry:
+        restore_kept(s, entry["kept"])
     if "frozen" in entry:
         _serve(learner, *entry["frozen"])
 
@@ -204,6 +219,8 @@ _REDO: dict[str, Callable[[Learner, Entry], None]] = {
     "rollback": _roll_back,
 }
 """What an entry of each kind does, but for those that read records or change the layout."""
+
+_DECISIONS = {"pause", "resume", "halt", "shadow", "unfreeze", "quarantine"}
 
 
 def _redo_cut(learner: Learner, entry: Entry, read: ReadRange, replayed: Replayed) -> None:

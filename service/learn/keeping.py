@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable
 
@@ -11,10 +12,11 @@ from service.learn.learner import Learner
 from service.learn.saving import Saved, Saver
 from service.learn.telemetry import Telemetry
 from service.stream.records import Offsets
-from service.weights.journal import Journal
+from service.weights.journal import Entry, Journal
 
 _log = structlog.get_logger(__name__)
 _SYNC_S = 1.0
+_ROOM_S = 1.0
 
 
 class Keeper:
@@ -64,6 +66,34 @@ class Keeper:
         saved = self._saver.now(learner)
         self._saved(saved)
         return saved
+
+    def append(
+        self, entry: Entry, stuck: Callable[[str], None], should_stop: Callable[[], bool]
+    ) -> None:
+        """Append to the journal, waiting for room on the disk if there is none: nothing is
+        published meanwhile. Raises OSError for anything else, or when told to stop."""
+        while True:
+            try:
+                self.journal.append(entry)
+            except OSError as error:
+                _log.error("journal_not_written", version=entry["version"], error=str(error))
+                if error.errno not in {errno.ENOSPC, errno.EDQUOT} or should_stop():
+                    raise
+                stuck(f"the journal cannot be written: {error}")
+                time.sleep(_ROOM_S)
+                continue
+            return
+
+    def hold(self) -> None:
+        """Remove nothing from now on, and let the snapshot that is being written end: it may have
+        begun to remove."""
+        self._saver.hold = True
+        while self._saver.busy:
+            time.sleep(0.005)
+
+    def release(self) -> None:
+        """What was held may go again, by the policy and what `reach` says."""
+        self._saver.hold = False
 
     def reach(self, versions: tuple[int, ...]) -> None:
         """From now on, keep what leads to each of these versions."""

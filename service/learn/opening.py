@@ -96,8 +96,9 @@ def _frozen(learner: Learner, sources: Sources, store: Store, beat: Beat) -> Lea
     try:
         watched = _watched(sources, store, beat)
         frozen = reach(
-            version, store.journal, store.snapshots, watched.open_reader, watched.progress
-        )
+            version, store.journal, store.snapshots, watched.open_reader, watched.progress,
+            store.environment,
+        )  # fmt: skip
     except (SnapshotInvalid, DataLost) as error:
         _log.error("frozen_version_lost", version=version, why=str(error))
         return None

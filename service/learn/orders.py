@@ -11,8 +11,9 @@ from typing import Any
 from service.errors import DataLost, SnapshotInvalid
 from service.learn.acts import Acts
 from service.learn.commands import Refused, Reply
-from service.learn.course import OPERATOR
 from service.learn.learner import Learner
+from service.learn.sources import Stopped
+from service.learn.standing import OPERATOR
 from service.learn.tools import Tools
 from service.learn.turns import SKIPPED, Skip, skip_all
 
@@ -52,6 +53,8 @@ class Orders:
                 f"{self._acts.why_halted}. Restore the records, or set kafka.on_data_loss: skip, "
                 "and start again"
             )
+        if self._acts.course.served is None:
+            raise Refused(f"{self._acts.why_halted}; unfreeze or roll back first")
         if not self._acts.may_learn:
             self._acts.resume(_by(request))
         return self._acts.status()
@@ -76,14 +79,17 @@ class Orders:
         if course.why_frozen is None:
             raise Refused("nothing is frozen")
         course.unfreeze(OPERATOR, f"ordered by {_by(request)}")
+        self._acts.begin_anew()
         self._acts.serve_turn()
         return self._acts.status()
 
     def _roll_back(self, request: dict[str, Any]) -> Reply:
-        to = self._at(request.get("to"), "to")
-        skip = self._skip(to, request.get("skip_to"))
-        self._acts.stop_reading()
-        self._acts.course.roll_back(to, skip, OPERATOR, f"ordered by {_by(request)}")
+        with self._acts.course.holding():
+            to = self._at(request.get("to"), "to")
+            skip = self._skip(to, request.get("skip_to"))
+            self._acts.stop_reading()
+            self._acts.course.roll_back(to, skip, OPERATOR, f"ordered by {_by(request)}")
+        self._acts.begin_anew()
         self._acts.serve_turn()
         skipped = 0 if skip is None else skip.counts.get("/".join(SKIPPED), 0)
         return self._acts.status() | {"rolled_back_to": request["to"], "skipped": skipped}
@@ -117,6 +123,8 @@ class Orders:
             return self._t.reach(version, beat)
         except (SnapshotInvalid, DataLost) as error:
             raise Refused(f"{what}: {error}") from None
+        except Stopped:
+            raise Refused(f"{what}: the learner is stopping") from None
 
 
 def _by(request: dict[str, Any]) -> str:

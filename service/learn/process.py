@@ -126,7 +126,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             kafka=settings.kafka,
             guard=settings.guard,
             reach=lambda version, told: reach(
-                version, store.journal, store.snapshots, sources.ranges, told
+                version, store.journal, store.snapshots, sources.ranges, told, store.environment
             ),
             tell=door.told,
             open_inbox=lambda now: Inbox(

@@ -14,6 +14,7 @@ import msgspec
 from service import crash
 from service.errors import DataLost, SnapshotInvalid
 from service.learn import history
+from service.learn.environment import differences
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
 from service.learn.standing import flat, standing_of
@@ -44,16 +45,26 @@ def reach(
     snapshots: Snapshots,
     open_reader: Callable[[Learner], RangeReader],
     progress: Callable[[float, Learner], None],
+    environment: dict[str, str],
 ) -> Learner:
     """Return the learner at a version of the journal, made from a snapshot and the entries between.
 
-    Raises SnapshotInvalid when nothing leads there or the replay gives other bits than were
-    journaled, DataLost when records are gone.
+    Raises SnapshotInvalid when nothing leads there, the replay gives other bits than were
+    journaled, or it would have to be done in another environment than the first time (a cut's
+    loss does not prove the step after it); DataLost when records are gone.
     """
     last = -1 if journal.last_version is None else journal.last_version
     if not 0 <= version <= last:
         raise SnapshotInvalid(f"version {version} is not in the journal, which ends at {last}")
-    learner, path, _, _ = foothold(journal, snapshots, version)
+    learner, path, made_in, _ = foothold(journal, snapshots, version)
+    for entry in path:
+        made_in = entry.get("environment", made_in)
+        changed = differences(made_in, environment) if made_in else []
+        if entry["kind"] == "cut" and changed:
+            raise SnapshotInvalid(
+                f"version {version} would have to be learned again from version "
+                f"{learner.standing.version} on, in another environment: {', '.join(changed)}"
+            )
     replayed = Replayed()
     try:
         learner = replay(learner, path, open_reader, replayed, progress)

@@ -15,13 +15,14 @@ import msgspec
 import structlog
 
 from service import crash
+from service.errors import LayoutChanged
 from service.learn import history
 from service.learn.changes import compare
 from service.learn.environment import differences, mint_lineage
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
 from service.learn.reach import RangeReader, ReplayStopped, foothold, nothing, replay
-from service.learn.standing import nested
+from service.learn.standing import GUARD, nested
 from service.model.recipe import Recipe
 from service.stream.records import Offsets
 from service.weights.journal import Journal
@@ -154,7 +155,7 @@ def _reasons(
         reasons.append("the machine went down before the last entries were flushed")
     if journal.damaged_tail:
         reasons.append("the last entry of the journal had wrong bits, and was cut off")
-    if lost := _lost_entries(journal_ended, learner.standing.lineage, snapshots):
+    if lost := _lost_entries(journal_ended, learner.standing.version, snapshots):
         reasons.append(lost)
     if replayed.diverged_at is not None:
         reasons.append(f"replay diverged at version {replayed.diverged_at}: {replayed.reason}")
@@ -168,6 +169,12 @@ def _under(
     change = compare(learner.recipe, recipe, policy.accept_removed)
     if change == "same":
         return learner
+    if change == "layout" and learner.standing.frozen_by == GUARD:
+        raise LayoutChanged(
+            f"version {learner.standing.frozen} was frozen by the guard "
+            f"({learner.standing.frozen_why}) and cannot be served in another layout. Start with "
+            "the fields of before, and `headwater unfreeze` or `headwater rollback` first"
+        )
     learner = history.rebuilt(learner, recipe)
     journaling.append(learner, change, recipe=msgspec.json.decode(recipe.to_json()))
     crash.point("layout_journaled")
@@ -192,28 +199,29 @@ def _finish_rollback(learner: Learner, path: list[Entry], journaling: Journaling
 
 
 def _give_up(stopped: ReplayStopped, journaling: Journaling, rest: list[Entry]) -> Learner:
-    """Go on from the last version that was redone; what the operator decided since still holds."""
+    """Go on from the last version that was redone; what was decided since still holds."""
     learner = stopped.learner
     reached = learner.standing.version
-    for entry in rest:
-        if entry["kind"] in {"pause", "resume", "halt", "shadow", "unfreeze"}:
-            learner = history.redo(learner, entry, nothing, Replayed())
+    history.redo_decisions(learner, rest)
     last = journaling.journal.last_version
     assert last is not None, "there was an entry to replay"
     learner.standing.version = last
     learner.standing.lineage = mint_lineage()
     journaling.append(
         learner, "environment", base=reached, lineage=learner.standing.lineage,
-        reason=str(stopped.loss), paused=learner.standing.paused, halted=learner.standing.halted,
+        reason=str(stopped.loss), kept=history.kept(learner.standing),
         frozen=[learner.standing.frozen, learner.standing.frozen_by, learner.standing.frozen_why],
     )  # fmt: skip
     return learner
 
 
-def _lost_entries(journal_ended: int, lineage: str, snapshots: Snapshots) -> str | None:
-    """Say so where a snapshot of this lineage knows a version that the journal lost."""
-    known = (e.manifest for e in snapshots.list() if e.manifest is not None)
-    newest = max((m.version for m in known if m.lineage == lineage), default=-1)
+def _lost_entries(journal_ended: int, version: int, snapshots: Snapshots) -> str | None:
+    """Say so where a snapshot knows a version that the journal lost. Snapshots beyond `version`, at
+    which history goes on, are set aside: their numbers will name other states from now on."""
+    known = [e.manifest.version for e in snapshots.list() if e.manifest is not None]
+    newest = max(known, default=-1)
     if newest <= journal_ended:
         return None
-    return f"the journal ends at version {journal_ended}, but there is a snapshot of {newest}"
+    aside = snapshots.set_aside(version)
+    why = f"the journal ends at version {journal_ended}, but there is a snapshot of {newest}"
+    return f"{why}; set aside: {', '.join(aside)}" if aside else why

@@ -43,6 +43,8 @@ class Saver:
     def __init__(self, snapshots: Snapshots, journal: Journal, environment: dict[str, str]) -> None:
         self.reach: tuple[int, ...] = ()
         """Versions to which a way must be kept, whatever the keep policy says."""
+        self.hold = False
+        """Nothing at all may be removed for now."""
         self._snapshots = snapshots
         self._journal = journal
         self._environment = environment
@@ -104,10 +106,11 @@ class Saver:
             # The journal first: a snapshot must never know more than the journal can prove.
             self._journal.sync()
             manifest = self._snapshots.write(parts, meta)
-            self._snapshots.collect(self.reach)
-            oldest = min(
-                (e.manifest.version for e in self._snapshots.list() if e.manifest), default=0
-            )
+            oldest = 0
+            if not self.hold:
+                self._snapshots.collect(self.reach)
+                kept = (e.manifest.version for e in self._snapshots.list() if e.manifest)
+                oldest = 0 if self.hold else min(kept, default=0)
         except Exception as error:  # noqa: BLE001 - a thread that dies would end all snapshots
             _log.error("snapshot_failed", version=version, error=str(error))
             return Saved(version, cursors, None, 0, str(error), time.monotonic() - began)

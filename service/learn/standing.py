@@ -8,6 +8,9 @@ from typing import Any
 from service.learn import quarantine
 from service.stream.records import Epochs, Offsets
 
+GUARD, OPERATOR = "guard", "operator"
+"""Who decides: what is in force by the one is left alone by the other."""
+
 
 @dataclass
 class Standing:

@@ -38,10 +38,17 @@ class Skip(msgspec.Struct):
     next: Offsets
     counts: dict[str, int]
     records: dict[str, int]
+    topic_ids: dict[str, str | None]
+    """Identities of the topics that these offsets are of."""
 
     def entry(self) -> dict[str, Any]:
         """Return it as a journal entry has it."""
-        return {"next": nested(self.next), "counts": self.counts, "records": self.records}
+        return {
+            "next": nested(self.next),
+            "counts": self.counts,
+            "records": self.records,
+            "topic_ids": self.topic_ids,
+        }
 
 
 def freeze(learner: Learner, to: Learner | None, by: str, why: str, append: Append) -> Learner:
@@ -78,24 +85,19 @@ def roll_back(
 
     Raises LayoutChanged, before anything is journaled, when that state does not fit the recipe.
     """
-    change = compare(to.recipe, learner.recipe, _gone(to, learner))
-    back = to.copy()
+    compare(to.recipe, learner.recipe, _gone(to, learner))
     version = to.standing.version
     entry = _entry(learner, "rollback", base=version, to=version, by=by, reason=why)
     entry["kept"] = history.kept(learner.standing)
     entry["skip"] = skip.entry() if skip else None
+    entry["recipe"] = msgspec.json.decode(learner.recipe.to_json())
     append(entry)
-    crash.point("rollback_before_skip")
-    _redo(back, entry)
+    back = history.redo(to.copy(), entry, _nothing, Replayed())
     if skip is not None:
+        crash.point("rollback_before_skip")
         entry = _entry(back, "skip", reason="rollback", **skip.entry())
         append(entry)
         _redo(back, entry)
-    if change != "same":
-        recipe = msgspec.json.decode(learner.recipe.to_json())
-        entry = _entry(back, change, recipe=recipe)
-        append(entry)
-        back = history.redo(back, entry, _nothing, Replayed())
     back.state.touch_all()
     return back
 
@@ -108,7 +110,8 @@ def skip_all(learner: Learner, to: Learner) -> Skip:
     counts = _counts(learner.state.outcomes - to.state.outcomes)
     ours, theirs = learner.standing.records, to.standing.records
     records = {topic: n - theirs.get(topic, 0) for topic, n in ours.items()}
-    return Skip(dict(learner.standing.cursors), counts, records)
+    s = learner.standing
+    return Skip(dict(s.cursors), counts, records, dict(s.topic_ids))
 
 
 def _counts(apart: NDArray[np.int64]) -> dict[str, int]:

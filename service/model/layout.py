@@ -69,7 +69,7 @@ class Layout:
         self.frames = self._group("weights", "frame", names, (5,))
         count_names = names + (("",) if recipe.kind == "mlp" else ())
         self.counts = self._group("optimizer", "steps", count_names, (), "int64")
-        self.usual = self._add("optimizer", "usual_length", "float64", (2,))
+        self.usual = self._add("optimizer", "usual_lengths", "float64", (4,))
         self.outcomes = self._add("metrics", "outcomes", "int64", (len(prequential.OUTCOMES),))
         self.scores: dict[str, Entry] = {}
         for target in self.schema.targets:

@@ -15,14 +15,14 @@ import math
 import numpy as np
 from numba import njit
 
-from service.model.losses import grow_frame, link, loss_and_slope, renew_frame
+from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
 from service.model.steps import (
     LARGEST_NORM,
-    capped,
     clipped,
     grow_usual,
-    is_long,
+    is_small_step,
     rescale,
+    share_of,
     step_one,
 )
 
@@ -84,7 +84,7 @@ def learn(  # type: ignore[no-untyped-def]
     x [N, D], ids [N, C], y [N, T] (NaN: missing), weights [N] (0: score only). Writes scores
     [N, O], losses [N, T] (NaN: missing), norms [N] (length of the applied gradient) and applied
     [N]: 1 learned, 0 only scored, 2 not finite (nothing was changed by that row), 3 learned with
-    a shortened gradient. usual [2]: see steps.is_long.
+    a shortened gradient. usual [4]: the usual lengths of inputs and of number slopes, see steps.py.
     """
     out = np.empty(scores.shape[1])
     slope = np.empty(scores.shape[1])
@@ -92,7 +92,7 @@ def learn(  # type: ignore[no-untyped-def]
         squares = 1.0 + ids.shape[1]
         for j in range(x.shape[1]):
             squares += float(x[r, j]) * float(x[r, j])
-        total = 0.0
+        total, steep = 0.0, 0.0
         for t in range(targets.shape[0]):
             kind, start, width = targets[t, 0], targets[t, 1], targets[t, 2]
             o = out[start : start + width]
@@ -105,6 +105,8 @@ def learn(  # type: ignore[no-untyped-def]
                 losses[r, t] = loss_and_slope(kind, width, frames[t], o, s, y[r, t], d)
                 for k in range(width):
                     total += d[k] * d[k]
+                if kind == NUMBER:
+                    steep += d[0] * d[0]
             if not math.isfinite(s[0]):
                 total = math.inf
         norm = math.sqrt(total * squares)
@@ -117,13 +119,17 @@ def learn(  # type: ignore[no-untyped-def]
             continue
         factor = clipped(norm, weights[r], hyper)
         applied[r] = 1
-        if is_long(norm * factor, usual, hyper):
+        share = share_of(math.sqrt(squares), usual[:2], hyper)
+        if steep > 0.0:
+            share *= share_of(math.sqrt(steep), usual[2:], hyper)
+            grow_usual(math.sqrt(steep), usual[2:])
+        grow_usual(math.sqrt(squares), usual[:2])
+        if share < 1.0:
             moved = _moved_length(theta, targets, dense, tables, x[r], ids[r], y[r])
-            short = capped(rule, norm * factor, moved, usual, hyper)
-            applied[r] = 1 if short == norm * factor else 3
-            factor = short / norm
+            if not is_small_step(rule, norm * factor, moved, hyper):
+                applied[r] = 3
+                factor *= share
         norms[r] = norm * factor
-        grow_usual(norms[r], usual)
         for t in range(targets.shape[0]):
             if math.isnan(y[r, t]):
                 continue

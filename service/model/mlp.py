@@ -16,16 +16,16 @@ import math
 import numpy as np
 from numba import njit
 
-from service.model.losses import grow_frame, link, loss_and_slope, renew_frame
+from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
 from service.model.mlp_score import dot, head_of, hidden_of, inputs_of
 from service.model.steps import (
     LARGEST_NORM,
-    capped,
     clipped,
     grow_usual,
-    is_long,
+    is_small_step,
     length_of,
     rescale,
+    share_of,
     step_one,
     step_run,
 )
@@ -142,15 +142,23 @@ def learn(  # type: ignore[no-untyped-def]
             continue
         factor = clipped(norm, weights[r], hyper)
         applied[r] = 1
-        if is_long(norm * factor, usual, hyper):
+        share = share_of(math.sqrt(fed), usual[:2], hyper)
+        steep = 0.0
+        for t in range(targets.shape[0]):
+            if targets[t, 0] == NUMBER and not math.isnan(y[r, t]):
+                steep += slope[targets[t, 1]] ** 2
+        if steep > 0.0:
+            share *= share_of(math.sqrt(steep), usual[2:], hyper)
+            grow_usual(math.sqrt(steep), usual[2:])
+        grow_usual(math.sqrt(fed), usual[:2])
+        if share < 1.0:
             moved = _moved_length(
                 theta, targets, dense, heads, tables, embedding, size, n_inputs, ids[r], y[r]
             )
-            short = capped(rule, norm * factor, moved, usual, hyper)
-            applied[r] = 1 if short == norm * factor else 3
-            factor = short / norm
+            if not is_small_step(rule, norm * factor, moved, hyper):
+                applied[r] = 3
+                factor *= share
         norms[r] = norm * factor
-        grow_usual(norms[r], usual)
         steps[trunk] += 1
         c1 = 1.0 - hyper[2] ** steps[trunk]
         c2 = 1.0 - hyper[3] ** steps[trunk]

@@ -18,7 +18,7 @@ Kind = Literal["linear", "mlp"]
 LAYOUT = 2
 """Number of the arrangement of tensors and their meaning; grows when either changes.
 
-2 has two more outcomes at the end, the usual length of a gradient, and the cap on it.
+2 has two more outcomes at the end, the usual lengths of inputs and slopes, and the cap on them.
 """
 _READABLE = {1, 2}
 """Layouts whose tensors are taken over name by name."""

@@ -25,7 +25,7 @@ class State:
     """The image [nbytes] of one layout, with views by meaning.
 
     theta, slot0, slot1: float32 [P] (slots may be empty); counts: int64 [T or T+1];
-    usual: float64 [2], the usual length of a gradient (steps.is_long);
+    usual: float64 [4], usual lengths of inputs and slopes (steps.py);
     normaliser: float64 [Dn, 3]; frames: float64 [T, 5]; outcomes: int64; scores: one float64
     vector per target; touched: uint8, one flag per 64 weights. Whoever keeps a copy of the image
     learns from a follower of its own what changed.
@@ -40,7 +40,7 @@ class State:
         self.theta = self._flat(layout.theta)
         self.slots = [self._flat(start) for start in layout.slots]
         self.counts = self._at(layout.counts, np.int64, (n_counts,))
-        self.usual = self._at(layout.usual.offset, np.float64, (2,))
+        self.usual = self._at(layout.usual.offset, np.float64, (4,))
         self.normaliser = self._at(layout.normaliser, np.float64, (n_numbers, 3))
         self.frames = self._at(layout.frames, np.float64, (n_targets, 5))
         outcomes = layout.outcomes

@@ -9,12 +9,14 @@ and Adam averages move when the row is touched, as in torch.optim.SparseAdam.
 
 `hyper` is float64: [learning rate, momentum, beta1, beta2, eps, clip (0: none), cap (0: none)].
 
-The cap bounds what one event can do. A row's gradient that is longer than `cap` times the usual
-length (a running root mean square, kept in the state) is shortened to that, unless the step it
-makes is small beside the weights that it moves. So one absurd label or amount can neither throw
-the weights far away nor fill Adagrad's sums, whatever its size; ordinary rows are not touched.
-Clipping against running and relative thresholds: Tang et al., "Improving Training Stability for
-Multitask Ranking Models in Recommender Systems" (KDD 2023).
+The cap bounds what one event can do, whatever it holds. Two lengths are compared with their usual
+ones (running root mean squares, kept in the state): that of the row's inputs, and that of the
+slopes of its number targets. Where one is more than `cap` times the usual, the row's gradient is
+shortened accordingly, unless the step it makes is small beside the weights that it moves. So one
+absurd label or amount can neither throw the weights far away nor fill Adagrad's sums. Slopes of
+log losses are bounded by themselves and are left alone: a rare class is no outlier.
+Thresholds relative to what is usual and to the weights: Tang et al., "Improving Training Stability
+for Multitask Ranking Models in Recommender Systems" (KDD 2023).
 """
 
 from __future__ import annotations
@@ -43,6 +45,8 @@ CAP_AFTER = 100.0
 """Rows that are learned before the usual length is trusted."""
 SHARE_OF_WEIGHTS = 0.1
 """A step no longer than this share of the weights that it moves is never capped."""
+MOST_SURPRISE = 1000.0
+"""A length counts in the usual one with at most so many times it: a row in a million is usual."""
 FORGET = 1.0 / 20000.0
 """Slowest rate of the running mean square: it forgets after about 20,000 rows."""
 
@@ -129,33 +133,30 @@ def clipped(norm, weight, hyper):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def is_long(length, usual, hyper):  # type: ignore[no-untyped-def]
-    """Whether a gradient of this length is longer than the cap lets pass. usual, float64 [2]:
-    rows so far, their running mean square length."""
-    return (
-        hyper[6] > 0.0
-        and usual[0] >= CAP_AFTER
-        and usual[1] > 0.0
-        and length > hyper[6] * math.sqrt(usual[1])
-    )
-
-
-@njit(nogil=True, cache=True)
-def capped(rule, length, weights_length, usual, hyper):  # type: ignore[no-untyped-def]
-    """Return the length that a long gradient is shortened to; `length` where it may stay.
-    weights_length: Euclidean length of the weights that the row moves."""
-    most = hyper[6] * math.sqrt(usual[1])
-    if rule <= 1:  # the step is the gradient times the rate
-        most = max(most, SHARE_OF_WEIGHTS * weights_length / hyper[0])
-    return min(length, most)
+def share_of(length, usual, hyper):  # type: ignore[no-untyped-def]
+    """Return the share of a row's gradient that the cap lets through, by one of its lengths. usual,
+    float64 [2]: rows so far, their running mean square."""
+    if hyper[6] > 0.0 and usual[0] >= CAP_AFTER and usual[1] > 0.0:
+        most = hyper[6] * math.sqrt(usual[1])
+        if length > most:
+            return most / length
+    return 1.0
 
 
 @njit(nogil=True, cache=True, inline="always")
 def grow_usual(length, usual):  # type: ignore[no-untyped-def]
-    """Take the length of an applied gradient into the usual one."""
-    if length > 0.0:
-        usual[0] += 1.0
-        usual[1] += max(1.0 / usual[0], FORGET) * (length * length - usual[1])
+    """Take a length into the usual one; one outlier counts for at most MOST_SURPRISE of it."""
+    usual[0] += 1.0
+    if usual[0] > CAP_AFTER:
+        length = min(length, MOST_SURPRISE * math.sqrt(usual[1]))
+    usual[1] += max(1.0 / usual[0], FORGET) * (length * length - usual[1])
+
+
+@njit(nogil=True, cache=True, inline="always")
+def is_small_step(rule, norm, weights_length, hyper):  # type: ignore[no-untyped-def]
+    """Whether the step of a gradient of this length is small beside the weights that it moves;
+    known only where the step is the gradient times the rate."""
+    return rule <= 1 and hyper[0] * norm <= SHARE_OF_WEIGHTS * weights_length
 
 
 @njit(nogil=True, cache=True)

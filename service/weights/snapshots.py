@@ -88,6 +88,20 @@ class Snapshots(SnapshotReader):
             self._stored = {digests[name]: files[name] for name in files}
             return written
 
+    def set_aside(self, version: int) -> tuple[str, ...]:
+        """Put every snapshot of a later version out of use, without removing it; the ids.
+
+        Its directory is named `aside-...` then, which no reader looks at.
+        """
+        with self._changing:
+            later = [e.id for e in self.list() if e.manifest and e.manifest.version > version]
+            for id in later:
+                durable.rename(
+                    self.directory / id, self.directory / f"aside-{uuid.uuid4().hex[:8]}-{id}"
+                )
+            durable.flush_directory(self.directory)
+            return tuple(later)
+
     def collect(self, reach: Iterable[int] = ()) -> tuple[str, ...]:
         """Remove what the keep policy does not keep, then the parts nobody names; the ids gone.
 

@@ -26,10 +26,10 @@ from service import control
 from service.errors import HeadwaterError
 from service.weights.live_reader import LiveReader
 from tests.chaos.events import SETTINGS
+from tests.chaos.watch import WORKERS
 from tests.e2e.service import CHECKOUT, free_port
 
 PATIENCE_S = 120.0
-WORKERS = 2
 
 
 class Stuck(Exception):

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tests.chaos.house import WORKERS, House, Monitor, Stuck, until
+from tests.chaos.house import House, Monitor, Stuck, until
+from tests.chaos.watch import WORKERS
 
 Stroke = dict[str, Any]
 _SEEN_LATE_S = 0.03

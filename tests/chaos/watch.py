@@ -72,6 +72,11 @@ class Seen:
             }
 
 
+WORKERS = 2
+ATTEMPTS = 1 + WORKERS
+"""A request is sent again once for each worker that may be killed under it."""
+
+
 class Client(threading.Thread):
     """One client with one connection."""
 
@@ -91,13 +96,13 @@ class Client(threading.Thread):
 
     def _ask(self, *, digest: bool) -> None:
         before, began = self._seen.newest, time.monotonic()
-        for attempt in (1, 2):
+        for attempt in range(1, ATTEMPTS + 1):
             try:
                 status, body = self._once(digest=digest)
             except (OSError, http.client.HTTPException) as error:
                 self._close()
                 self._lost(error, attempt)
-                if attempt == 2 or isinstance(error, ConnectionRefusedError):
+                if attempt == ATTEMPTS or isinstance(error, ConnectionRefusedError):
                     return
                 continue
             if status != 200:
@@ -122,7 +127,7 @@ class Client(threading.Thread):
     def _lost(self, error: Exception, attempt: int) -> None:
         now, refused = time.monotonic(), isinstance(error, ConnectionRefusedError)
         with self._seen.lock:
-            if attempt == 2 or refused:
+            if attempt == ATTEMPTS or refused:
                 self._seen.failed.append((now, f"{type(error).__name__}: {error}"))
             else:
                 self._seen.retried.append(now)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from service.learn import loop, restore
+from service.errors import DataLost
+from service.learn import history, loop, restore
 from service.learn.acts import Acts
 from service.learn.burial import Burial
 from service.learn.environment import fingerprint
@@ -57,6 +58,8 @@ class _Range:
 
     def read_range(self, next_offsets: Offsets) -> list[Record]:
         end = next_offsets[PLACE]
+        if (self._topic and self._topic[0].offset > self._cursor) or not self._topic:
+            raise DataLost(f"offsets {self._cursor} to {end - 1} are gone")
         found = [r for r in self._topic if self._cursor <= r.offset < end]
         self._cursor = end
         return found
@@ -76,9 +79,16 @@ class Desk:
     """One learner process without its threads; `restart` is a new process on the same state."""
 
     def __init__(
-        self, folder: Path, recipe: Recipe, topic: list[Record] | None = None, **guard: object
+        self,
+        folder: Path,
+        recipe: Recipe,
+        topic: list[Record] | None = None,
+        *,
+        skip_lost: bool = False,
+        frozen_lost: bool = False,
+        **guard: object,
     ) -> None:
-        self.folder, self.recipe = folder, recipe
+        self.folder, self.recipe, self.closed = folder, recipe, False
         self.settings = GuardSettings.model_validate(guard)
         self.topic = [] if topic is None else topic
         self.told: list[tuple[str, str]] = []
@@ -93,11 +103,13 @@ class Desk:
             learner = restore.begin(recipe, {PLACE: 0}, {"t": "id"}, self.journal, environment)
         else:
             learner = restore.restore(
-                recipe, self.journal, self.snapshots, environment, Policy(False, False, ()),
+                recipe, self.journal, self.snapshots, environment, Policy(False, skip_lost, ()),
                 self._ranges, lambda *_: None,
             ).learner  # fmt: skip
-            if (version := learner.standing.frozen) is not None:
-                frozen = self._reach(version, lambda *_: None)
+            if (version := learner.standing.frozen) is not None and not frozen_lost:
+                frozen = self._reach(version, lambda *_: None).copy()
+                if frozen.recipe != recipe:
+                    frozen = history.rebuilt(frozen, recipe)
         folder.mkdir(exist_ok=True)
         (folder / "run").mkdir(exist_ok=True)
         image = learner.state.image.nbytes
@@ -109,7 +121,11 @@ class Desk:
             burial=self.letters,
             losses=Losses(FakeBroker(), self.metrics),
             telemetry=telemetry,
-            kafka=KafkaSettings(bootstrap_servers="none:1", topics=["t"]),
+            kafka=KafkaSettings(
+                bootstrap_servers="none:1",
+                topics=["t"],
+                on_data_loss="skip" if skip_lost else "halt",
+            ),
             guard=self.settings,
             reach=self._reach,
             tell=lambda by, turn, why: self.told.append((by, turn)),
@@ -126,7 +142,10 @@ class Desk:
             self.saver.now(learner)
 
     def close(self) -> None:
-        """Let go of files and threads, as the end of the process does."""
+        """Let go of files and threads, as the end of the process does; again does nothing."""
+        if self.closed:
+            return
+        self.closed = True
         self.saver.close()
         self.journal.close()
         self.live.close()
@@ -184,5 +203,12 @@ class Desk:
     def _ranges(self, learner: Learner) -> _Range:
         return _Range(self.topic, learner.standing.cursors[PLACE])
 
-    def _reach(self, version: int, told: Callable[[float, Learner], None]) -> Learner:
-        return reach(version, self.journal, self.snapshots, self._ranges, told)
+    def _reach(
+        self,
+        version: int,
+        told: Callable[[float, Learner], None],
+        environment: dict[str, str] | None = None,
+    ) -> Learner:
+        return reach(
+            version, self.journal, self.snapshots, self._ranges, told, environment or fingerprint()
+        )

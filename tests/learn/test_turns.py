@@ -275,20 +275,24 @@ def _valued(offset: int, value: float) -> Record:
     return Record("t", 0, offset, 1_000 + offset, None, json.dumps(event).encode(), None)
 
 
+def cut_journal(desk: Desk, entries: int) -> None:
+    """Close the journal and cut off its last entries, as if they had never been written."""
+    desk.close()
+    known = sorted((desk.folder / "journal").glob("*.hwj"))
+    while not known[-1].stat().st_size:  # a segment just begun
+        known.pop().unlink()
+    whole, at = known[-1].read_bytes(), 0
+    starts = []
+    while at < len(whole):
+        starts.append(at)
+        at += 8 + int.from_bytes(whole[at : at + 4], "little")
+    known[-1].write_bytes(whole[: starts[-entries]])
+
+
 def _drop_last_entry(desk: Desk) -> None:
-    """Cut the journal as a crash before its last entry would have left it."""
-    desk.journal.close()
+    """Cut journal and snapshots as a crash before the last entry would have left them."""
     last_version = desk.learner.standing.version
     for entry in desk.snapshots.list():
         if entry.manifest is not None and entry.manifest.version >= last_version:
             shutil.rmtree(desk.folder / "snapshots" / entry.id)
-    known = sorted((desk.folder / "journal").glob("*.hwj"))
-    while not known[-1].stat().st_size:  # a segment just begun
-        known.pop().unlink()
-    path = known[-1]
-    whole = path.read_bytes()
-    at, last = 0, 0
-    while at < len(whole):
-        last = at
-        at += 8 + int.from_bytes(whole[at : at + 4], "little")
-    path.write_bytes(whole[:last])
+    cut_journal(desk, 1)

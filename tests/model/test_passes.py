@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from service.model.featurizer import Rows
+from service.events.decode import Columns
+from service.model.featurizer import Featurizer, Rows
 from service.model.layout import Layout
 from service.model.learning import Model
 from service.model.state import State
+from tests.learn import cuts
 from tests.model.reference import Reference
 from tests.model.streams import RULES, recipe, rows
 
@@ -199,3 +201,25 @@ def test_the_rules_are_those_of_torch_optim(learning, make):
     weights = [found["head/y/number/a"][0, 0], found["head/y/number/b"][0, 0]]
     np.testing.assert_allclose(weights, linear.weight.detach().numpy()[0], atol=2e-6)
     np.testing.assert_allclose(found["head/y/bias"], linear.bias.detach().numpy(), atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "adam"])
+def test_a_rare_class_is_not_capped(kind, optimizer):
+    """One positive in two thousand: the same bits with the cap and without."""
+    rng = np.random.default_rng(0)
+    n = 20_000
+    y = (rng.random((n, 1)) < 0.0005).astype(float)
+    columns = Columns(
+        rng.normal(size=(n, 1)) + 1.5 * y, rng.integers(1, 9, (n, 1)).astype(np.uint64), y,
+        np.full(n, -1), np.zeros(n, dtype=np.uint64),
+    )  # fmt: skip
+    weights = []
+    for cap in (32.0, None):
+        of = cuts.learner(cuts.recipe(kind, optimizer=optimizer, cap=cap))
+        rows = Featurizer(of.recipe.schema).rows(columns, of.state.normaliser, np.ones(n, np.uint8))
+        Model(of.layout).learn(of.state, rows, np.ones(n))
+        weights.append(of.state.theta.tobytes())
+
+    assert y.sum() >= 5
+    assert weights[0] == weights[1]

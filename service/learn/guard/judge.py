@@ -87,8 +87,9 @@ class Judge:
         self._events += int(np.isfinite(losses).sum())
         if frozen is not None:
             return self._try(step, columns, losses, frozen)
-        self._watch.grow_scales(step.scores, step.labels)
         loss_alarm = self._watch.take(losses)
+        if not self._watch.suspicious:
+            self._watch.grow_scales(step.scores, step.labels)
         learner.standing.watch = self._watch.saved()
         canary_alarm = self._check_canary(learner, columns, bool(loss_alarm))
         for by, alarm, mode in (
@@ -130,7 +131,7 @@ class Judge:
         if self._trial is None:
             return None
         frozen_losses = self._watch.losses(frozen.score(columns), step.labels)
-        outcome = self._trial.take(losses, frozen_losses, step.newest_ms)
+        outcome = self._trial.take(losses, frozen_losses, self._clock())
         if outcome is None:
             return None
         why = f"after {self._trial.windows} windows {self._trial.said}"
@@ -162,6 +163,7 @@ class Judge:
             or self._watch.suspicious
             or self._events - self._copied_events < self.settings.window_events
             or self._clock() < self._copy_due_s
+            or not learner.state.is_finite()
         ):
             return
         began, self._copied_events = self._clock(), self._events
