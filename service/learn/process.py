@@ -200,7 +200,7 @@ def _open_store(
     settings: Settings, state_at: Path, prober: Prober, shelf: Shelf, stack: ExitStack
 ) -> Store:
     lost_power = boot.unclean_power_loss(state_at)
-    journal = stack.enter_context(Journal.open(state_at / "journal", after_power_loss=lost_power))
+    journal = stack.enter_context(Journal.open(state_at / boot.JOURNAL, after_power_loss=lost_power))
     if journal.torn_bytes:
         _log.warning("journal_torn", bytes=journal.torn_bytes, last=journal.last_version)
     keep = settings.snapshots.keep

@@ -12,6 +12,7 @@ import pytest
 
 from service.errors import Locked
 from service.weights import boot, durable
+from service.weights.journal import Journal
 from service.weights.lock import DirectoryLock
 
 HOLDER = """
@@ -87,6 +88,45 @@ def test_a_lock_whose_holder_has_no_name_yet_still_keeps_out(tmp_path: Path) -> 
 
         with pytest.raises(Locked, match="another process"):
             DirectoryLock.acquire(tmp_path)
+
+
+def with_entries(directory: Path) -> None:
+    with Journal.open(directory / boot.JOURNAL) as journal:
+        journal.append({"version": 0, "kind": "genesis"})
+
+
+def test_a_journal_without_a_record_beside_it_is_not_proven(tmp_path: Path) -> None:
+    """
+    Step 3 of putting a backup back: without boot.json the start counts as one after a power loss.
+    """
+    with_entries(tmp_path)
+    boot.mark_stopped(tmp_path, 0, "boot-1")
+    assert not boot.unclean_power_loss(tmp_path, "boot-1")
+    (tmp_path / boot.RECORD).unlink()
+
+    assert boot.unclean_power_loss(tmp_path, "boot-1")
+
+
+def test_a_journal_whose_oldest_entries_were_dropped_is_not_empty(tmp_path: Path) -> None:
+    """
+    Its only file may have no entry yet.
+    """
+    with Journal.open(tmp_path / boot.JOURNAL) as journal:
+        journal.append({"version": 0, "kind": "genesis"})
+        journal.rotate()
+        journal.drop_before(1)
+
+    assert boot.unclean_power_loss(tmp_path, "boot-1")
+
+
+def test_a_start_that_ended_before_its_first_entry_lost_nothing(tmp_path: Path) -> None:
+    """
+    The journal's file is there, and no version ever was.
+    """
+    (tmp_path / boot.JOURNAL).mkdir()
+    (tmp_path / boot.JOURNAL / f"{0:020d}.hwj").write_bytes(b"")
+
+    assert not boot.unclean_power_loss(tmp_path, "boot-1")
 
 
 def test_a_first_run_had_no_power_loss(tmp_path: Path) -> None:
@@ -179,6 +219,7 @@ def test_a_journal_that_could_not_be_flushed_is_as_a_power_loss(tmp_path: Path) 
     """
     On the same boot too; until a start has drawn its conclusion from it.
     """
+    with_entries(tmp_path)
     boot.mark_running(tmp_path, "one")
     assert not boot.unclean_power_loss(tmp_path, "one")
     boot.mark_unproven(tmp_path)
