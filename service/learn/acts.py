@@ -58,11 +58,6 @@ class Acts:
         return not self.learner.standing.paused and self.why_halted is None
 
     @property
-    def journal_failed(self) -> bool:
-        """The journal could not be written or flushed, and is not used again."""
-        return self._t.keeper.journal.failed
-
-    @property
     def limit(self) -> DeadLetterLimit:
         """How many bad events are too many."""
         return self._t.kafka.dead_letter_limit

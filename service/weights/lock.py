@@ -54,12 +54,14 @@ class DirectoryLock:
 
         The lock itself cannot be lost, but its file can be removed, or the directory replaced by
         another, under a process that was stopped; then a second one may be at work there.
+        OSError where that cannot be seen now (a disk that does not answer): ask again before
+        anything is written.
         """
         assert self._fd is not None, "check after release"
         mine = os.fstat(self._fd)
         try:
             there = self.path.stat()
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise Locked(f"{self.path} cannot be seen any more: {error.strerror}") from error
         if (mine.st_dev, mine.st_ino) != (there.st_dev, there.st_ino):
             raise Locked(

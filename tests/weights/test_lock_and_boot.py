@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -88,6 +89,72 @@ def test_a_lock_whose_holder_has_no_name_yet_still_keeps_out(tmp_path: Path) -> 
 
         with pytest.raises(Locked, match="another process"):
             DirectoryLock.acquire(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_lock_that_cannot_be_seen_now_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """
+    A disk that does not answer is no second learner: asked again, it is ours still.
+    """
+
+    def away(self: Path, **_: object) -> os.stat_result:
+        raise OSError(number, os.strerror(number), str(self))
+
+    with DirectoryLock.acquire(tmp_path) as lock:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "stat", away)
+            with pytest.raises(OSError, match=os.strerror(number)):
+                lock.check()
+        lock.check()
+
+
+def test_a_journal_is_written_only_while_the_lock_is_ours(tmp_path: Path) -> None:
+    """
+    A learner stopped within a cut wakes beside a newer one: it appends nothing, seals nothing,
+    removes nothing.
+    """
+    first = DirectoryLock.acquire(tmp_path)
+    old = Journal.open(tmp_path / boot.JOURNAL, still_ours=first.check)
+    for version in range(3):
+        old.append({"version": version, "by": "first"})
+    first.path.unlink()
+    second = DirectoryLock.acquire(tmp_path)
+    with Journal.open(tmp_path / boot.JOURNAL, still_ours=second.check) as new:
+        new.append({"version": 3, "by": "second"})
+        for act in (
+            lambda: old.append({"version": 3, "by": "first"}),
+            old.rotate,
+            lambda: old.drop_before(3),
+        ):
+            with pytest.raises(Locked, match="was replaced"):
+                act()
+        new.append({"version": 4, "by": "second"})
+        found = [(one["version"], one["by"]) for one in new.read(0)]
+
+    assert [(0, "first"), (1, "first"), (2, "first"), (3, "second"), (4, "second")] == found
+    old.close()
+    first.release()
+    second.release()
+
+
+def test_an_entry_is_not_written_while_the_lock_cannot_be_seen(tmp_path: Path) -> None:
+    """
+    And is written, whole and once, when it can.
+    """
+    answers = iter([OSError(errno.EIO, "Input/output error"), None])
+
+    def asked() -> None:
+        if (error := next(answers)) is not None:
+            raise error
+
+    with Journal.open(tmp_path / boot.JOURNAL, still_ours=asked) as journal:
+        with pytest.raises(OSError, match="Input/output"):
+            journal.append({"version": 0})
+        journal.append({"version": 0})
+
+        assert [{"version": 0}] == list(journal.read(0))
 
 
 def with_entries(directory: Path) -> None:
