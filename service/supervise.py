@@ -6,8 +6,7 @@ children do. Guarantees:
   worker has taken yet outlives any worker.
 - A child that dies is started again, after 0.2 s, doubling to 5 s while it keeps dying. An exit
   code in FINAL says that starting again would fail the same way: everything stops with that code.
-  But one that had got going and lost its directory to another process (LOCKED) takes nobody with
-  it: it is started again like any other, and what it served is served on.
+  But one that had got going and lost its directory to another process (LOCKED) ends alone.
 - A child that gives no sign of life any more (its `pulse` says so) is killed and started again.
 - SIGTERM or SIGINT: first the learner, which takes its last snapshot while the API still answers,
   then the workers, then the embedded broker. A second signal kills at once.
@@ -146,10 +145,9 @@ class Supervisor:
             child.signal(signal.SIGKILL)
 
     def _note_if_it_got_going(self, child: Child) -> None:
-        if child.pulse is not None:
-            child.got_going = child.got_going or child.pulse.was_felt(child.pid)
-        elif self._clock() - child.started_s >= SETTLED_S:
-            child.got_going = True
+        lived_s = self._clock() - child.started_s
+        felt = child.pulse.was_felt(child.pid) if child.pulse else lived_s >= SETTLED_S
+        child.got_going = child.got_going or felt
 
     def _start(self, child: Child, watched: int) -> None:
         child.started_s = self._clock()

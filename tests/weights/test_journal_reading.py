@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import subprocess
 from collections.abc import Callable
@@ -100,7 +101,7 @@ def test_a_writer_who_acts_at_any_moment_makes_no_gap(
     while at < looks:
         at += 1
         with written(tmp_path / f"{at}", 2) as journal, monkeypatch.context() as patch:
-            here = Interrupted(patch, at, late, lambda journal=journal: act(journal))
+            here = Interrupted(patch, at, late, functools.partial(act, journal))
             found, error = [], ""
             try:
                 for one in JournalReader(journal.directory).read(0):
