@@ -25,6 +25,7 @@ from service.learn.standing import bad_counts, nested
 from service.learn.tools import Tools
 from service.settings import DeadLetterLimit
 from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded
+from service.weights.lock import Unseen
 
 _log = structlog.get_logger(__name__)
 _FILL_S = 0.5
@@ -156,7 +157,12 @@ class Acts:
         if now >= self._fill_due:
             self._t.telemetry.fill(self.learner, self._inbox)
             self._fill_due = now + _FILL_S
-        offsets = self._t.keeper.tick(self.learner)
+        try:
+            offsets = self._t.keeper.tick(self.learner)
+        except Unseen as error:
+            self._stick("halted", f"nothing is written: {error}")
+            return
+        self._stuck = None
         if offsets is not None:
             self.commit(offsets)
 
@@ -265,13 +271,15 @@ class Acts:
         self._append({"version": self.learner.standing.version, "kind": kind, "at": at} | rest)
 
     def _append(self, entry: dict[str, Any]) -> None:
-        """Append, waiting for room on the disk if there is none: nothing is published meanwhile."""
+        """Append, waiting for room on the disk if there is none, and while nobody can tell whose
+        the directory is: nothing is published meanwhile."""
         while True:
             try:
                 self._t.keeper.journal.append(entry)
             except OSError as error:
                 _log.error("journal_not_written", version=entry["version"], error=str(error))
-                if error.errno not in {errno.ENOSPC, errno.EDQUOT} or self._t.should_stop():
+                passes = isinstance(error, Unseen) or error.errno in {errno.ENOSPC, errno.EDQUOT}
+                if not passes or self._t.should_stop():
                     raise
                 self._stick("halted", f"the journal cannot be written: {error}")
                 time.sleep(1.0)

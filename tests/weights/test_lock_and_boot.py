@@ -14,7 +14,7 @@ import pytest
 from service.errors import Locked
 from service.weights import boot, durable
 from service.weights.journal import Journal
-from service.weights.lock import DirectoryLock
+from service.weights.lock import DirectoryLock, Unseen
 
 HOLDER = """
 import sys
@@ -105,7 +105,7 @@ def test_a_lock_that_cannot_be_seen_now_is_not_lost(
     with DirectoryLock.acquire(tmp_path) as lock:
         with monkeypatch.context() as patch:
             patch.setattr(Path, "stat", away)
-            with pytest.raises(OSError, match=os.strerror(number)):
+            with pytest.raises(Unseen, match=os.strerror(number)):
                 lock.check()
         lock.check()
 
