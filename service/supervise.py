@@ -6,6 +6,7 @@ children do. Guarantees:
   worker has taken yet outlives any worker.
 - A child that dies is started again, after 0.2 s, doubling to 5 s while it keeps dying. An exit
   code in FINAL says that starting again would fail the same way: everything stops with that code.
+  But one that had got going and lost its directory to another process (LOCKED) ends alone.
 - A child that gives no sign of life any more (its `pulse` says so) is killed and started again.
 - SIGTERM or SIGINT: first the learner, which takes its last snapshot while the API still answers,
   then the workers, then the embedded broker. A second signal kills at once.
@@ -36,6 +37,9 @@ from service.weights.pulse import Pulse
 FINAL = frozenset({2, 3, 4, 5, 6, 7, 8})
 """Exit codes of a child after which starting it again cannot help (see service/errors.py)."""
 
+LOCKED = 5
+"""Final only for a child that never got going: else it is a matter of the learner alone."""
+
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 SETTLED_S = 15.0
 """A child that lived this long is forgiven its earlier deaths."""
@@ -65,6 +69,9 @@ class Child:
     wait_s: float = field(default=FIRST_WAIT_S, init=False)
     due_s: float = field(default=0.0, init=False)
     hung: bool = field(default=False, init=False)
+    pid: int = field(default=0, init=False)
+    got_going: bool = field(default=False, init=False)
+    """A process of this child gave a sign of life, or lived long where nothing gives signs."""
 
     @property
     def alive(self) -> bool:
@@ -112,7 +119,9 @@ class Supervisor:
                 return self._stop(INTERRUPTED if first == signal.SIGINT else 0, woken)
             for child in self._children:
                 code = _ended(child)
-                if code in FINAL:
+                if code is not None:
+                    self._note_if_it_got_going(child)
+                if code in FINAL and not (code == LOCKED and child.got_going):
                     _log.error("stopping_for_good", child=child.name, exit_code=code)
                     return self._stop(code, woken)
                 if code is not None:
@@ -135,6 +144,11 @@ class Supervisor:
             )
             child.signal(signal.SIGKILL)
 
+    def _note_if_it_got_going(self, child: Child) -> None:
+        lived_s = self._clock() - child.started_s
+        felt = child.pulse.was_felt(child.pid) if child.pulse else lived_s >= SETTLED_S
+        child.got_going = child.got_going or felt
+
     def _start(self, child: Child, watched: int) -> None:
         child.started_s = self._clock()
         try:
@@ -149,6 +163,7 @@ class Supervisor:
             _log.error("child_not_started", child=child.name, error=str(error))
             self._plan_restart(child, error.errno or 1)
             return
+        child.pid = child.process.pid
         _log.info("child_started", child=child.name, pid=child.process.pid)
 
     def _plan_restart(self, child: Child, code: int) -> None:

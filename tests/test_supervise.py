@@ -63,12 +63,13 @@ end_with_parent(int(sys.argv[5]))
 mark("started")
 if does.startswith("exit:"):
     os._exit(int(does[5:]))
-if does == "beats":
+if does.startswith("beats"):
     from service.weights.live_writer import LiveWriter
     live = LiveWriter.open(folder / "run", nbytes=4096, layout=b"{}")
-    while True:
+    while not (folder / "enough").exists():
         live.beat({"state": "idle", "pid": os.getpid()})
         time.sleep(0.1)
+    os._exit(int(does.partition(":")[2]))
 while True:
     time.sleep(3600)
 """
@@ -195,6 +196,37 @@ def test_an_exit_that_would_come_again_is_final(family: Family, code: int) -> No
     family.start(("learner", f"exit:{code}"), ("api-0", "steady"))
 
     assert code == family.ends_with()
+
+
+@pytest.mark.e2e
+def test_a_learner_whose_directory_was_taken_does_not_take_the_api_with_it(family: Family) -> None:
+    """
+    Exit 5 of a learner that had given signs of life: another one is at work in its directory. Only
+    the learner ends, and it is tried again, also where the next ones never get going.
+    """
+    (family.folder / "run").mkdir()
+    family.start(("learner", "beats:5"), ("api-0", "steady"), watched=str(family.folder / "run"))
+    learner, worker = family.pid("learner"), family.pid("api-0")
+    last_beat = HeartbeatIn(family.folder / "run")
+    until(lambda: (beat := last_beat()) and beat[0] == learner)
+    (family.folder / "enough").touch()  # for those that come after it too: they never beat
+    until(lambda: len(family.logged("child_ended")) >= 3)
+
+    assert {5} == {line["exit_code"] for line in family.logged("child_ended")}
+    assert {"learner"} == {line["child"] for line in family.logged("child_ended")}
+    assert is_alive(worker)
+    assert [] == family.logged("stopping_for_good")
+
+
+@pytest.mark.e2e
+def test_a_learner_that_finds_its_directory_taken_ends_everything(family: Family) -> None:
+    """
+    Exit 5 before any sign of life is a mistake of who started it: said at once.
+    """
+    (family.folder / "run").mkdir()
+    family.start(("learner", "exit:5"), ("api-0", "steady"), watched=str(family.folder / "run"))
+
+    assert 5 == family.ends_with()
 
 
 @pytest.mark.e2e

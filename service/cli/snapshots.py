@@ -69,18 +69,27 @@ def inspect(
 
 @snapshots.command()
 def verify(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False) -> None:
-    """Read every snapshot whole and hold it against its checksums. Exit 7 when one is damaged."""
+    """Read every snapshot and the journal whole, and hold them against their checksums. Exit 7 when
+    one is damaged."""
+    from service import settings
     from service.errors import SnapshotInvalid
+    from service.weights.boot import JOURNAL
+    from service.weights.journal_reader import JournalReader
+    from service.weights.snapshot_reader import SnapshotReader
 
-    failures: list[Any] = list(_reader(path, set_).verify())
+    state = settings.state_directory(settings_of(path, set_))
+    failures: list[Any] = [
+        *SnapshotReader(state / "snapshots").verify(),
+        *JournalReader(state / JOURNAL).verify(),
+    ]
     if as_json:
         typer.echo(json.dumps({"ok": not failures, "failures": failures}))
     else:
         for one in failures:
-            typer.echo(f"{one['id']}: {one['file']}: {one['reason']}")
-        typer.echo(
-            "some snapshots are damaged" if failures else "all snapshots are whole", err=True
-        )
+            id = "" if one["id"] is None else f"{one['id']}: "
+            typer.echo(f"{id}{one['file']}: {one['reason']}")
+        said = "damaged: see above" if failures else "all snapshots and the journal are whole"
+        typer.echo(said, err=True)
     if failures:
         raise typer.Exit(SnapshotInvalid.exit_code)
 

@@ -24,6 +24,7 @@ from service.learn.standing import GUARD, bad_counts, nested
 from service.learn.tools import Tools
 from service.settings import DeadLetterLimit
 from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded
+from service.weights.lock import Unseen
 
 _log = structlog.get_logger(__name__)
 _FILL_S = 0.5
@@ -58,11 +59,6 @@ class Acts:
     def may_learn(self) -> bool:
         """Neither paused nor halted."""
         return not self.learner.standing.paused and self.why_halted is None
-
-    @property
-    def journal_failed(self) -> bool:
-        """The journal could not be written or flushed, and is not used again."""
-        return self._t.keeper.journal.failed
 
     @property
     def limit(self) -> DeadLetterLimit:
@@ -167,7 +163,12 @@ class Acts:
         if now >= self._fill_due:
             self._t.telemetry.fill(self.learner, self._inbox)
             self._fill_due = now + _FILL_S
-        offsets = self._t.keeper.tick(self.learner)
+        try:
+            offsets = self._t.keeper.tick(self.learner)
+        except Unseen as error:
+            self._stick("halted", f"nothing is written: {error}")
+            return
+        self._stuck = None
         if offsets is not None:
             self.commit(offsets)
 

@@ -13,6 +13,7 @@ from service.learn.saving import Saved, Saver
 from service.learn.telemetry import Telemetry
 from service.stream.records import Offsets
 from service.weights.journal import Entry, Journal
+from service.weights.lock import Unseen
 
 _log = structlog.get_logger(__name__)
 _SYNC_S = 1.0
@@ -70,14 +71,16 @@ class Keeper:
     def append(
         self, entry: Entry, stuck: Callable[[str], None], should_stop: Callable[[], bool]
     ) -> None:
-        """Append to the journal, waiting for room on the disk if there is none: nothing is
-        published meanwhile. Raises OSError for anything else, or when told to stop."""
+        """Append to the journal, waiting for room on the disk if there is none, and while nobody can
+        tell whose the directory is: nothing is published meanwhile. Raises OSError for anything
+        else, or when told to stop."""
         while True:
             try:
                 self.journal.append(entry)
             except OSError as error:
                 _log.error("journal_not_written", version=entry["version"], error=str(error))
-                if error.errno not in {errno.ENOSPC, errno.EDQUOT} or should_stop():
+                passes = isinstance(error, Unseen) or error.errno in {errno.ENOSPC, errno.EDQUOT}
+                if not passes or should_stop():
                     raise
                 stuck(f"the journal cannot be written: {error}")
                 time.sleep(_ROOM_S)

@@ -118,6 +118,7 @@ def _begin(settings: Settings, broker: Broker, sources: Sources, store: Store) -
             continue
         break
     _log.info("new_model", name=settings.name, topics=list(kafka.topics), partitions=len(start))
+    boot.mark_running(store.state_at)  # or a kill after the first entry would look like a loss
     return restore.begin(Recipe.of(settings), start, ids, store.journal, store.environment)
 
 

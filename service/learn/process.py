@@ -82,6 +82,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             store = _open_store(
                 settings,
                 state_at,
+                lock,
                 Prober(options.probe, state_at, door.beat, stop.is_set),
                 door.shelf,
                 stack,
@@ -156,10 +157,6 @@ def _work(acts: Acts, orders: Orders, door: Door, stop: threading.Event, state_a
             loop.run(acts, orders, door.commands, stop.is_set)
         finally:
             door.commands.close()  # or who asked last would be waited for
-    except OSError:
-        if acts.journal_failed:
-            boot.mark_unproven(state_at)
-        raise
     except (BrokerAway, TopicMissing) as error:
         if not stop.is_set():
             raise
@@ -184,6 +181,29 @@ def make_folder(path: Path, setting: str) -> None:
         raise BadSettings([problem])
 
 
+def open_journal(state_at: Path, lock: DirectoryLock, lost_power: bool) -> Journal:
+    """Return the state's journal: it appends only while the lock is ours, and a flush of it that
+    fails is remembered for the next start. Raises OSError, JournalDamaged."""
+
+    def remember() -> None:
+        try:
+            boot.mark_unproven(state_at)
+        except OSError as error:  # whoever hears of this ends by the flush's own error
+            _log.error(
+                "failed_flush_not_remembered",
+                error=str(error),
+                what_to_do=f"remove {state_at / boot.RECORD} before the next start: else that "
+                "trusts entries which may not be on the disk",
+            )
+
+    return Journal.open(
+        state_at / boot.JOURNAL,
+        after_power_loss=lost_power,
+        still_ours=lock.check,
+        on_failure=remember,
+    )
+
+
 def stop_on_signals(stop: threading.Event) -> None:
     """SIGTERM and SIGINT set the flag; a second one ends the process at once."""
 
@@ -197,10 +217,15 @@ def stop_on_signals(stop: threading.Event) -> None:
 
 
 def _open_store(
-    settings: Settings, state_at: Path, prober: Prober, shelf: Shelf, stack: ExitStack
+    settings: Settings,
+    state_at: Path,
+    lock: DirectoryLock,
+    prober: Prober,
+    shelf: Shelf,
+    stack: ExitStack,
 ) -> Store:
     lost_power = boot.unclean_power_loss(state_at)
-    journal = stack.enter_context(Journal.open(state_at / "journal", after_power_loss=lost_power))
+    journal = stack.enter_context(open_journal(state_at, lock, lost_power))
     if journal.torn_bytes:
         _log.warning("journal_torn", bytes=journal.torn_bytes, last=journal.last_version)
     keep = settings.snapshots.keep

@@ -5,9 +5,13 @@ A machine that loses power may lose what was not flushed yet, so versions that w
 gone and the history after a restart cannot be proven. The two look alike in the state directory
 but for the boot id, which is recorded there while a learner runs.
 
+A journal without a record beside it is not proven either: an operator took the record away from
+a copy that was put back, or a failed flush did.
+
 `unclean_power_loss` answers from the record of the run before, so ask it before `mark_running`
 overwrites that record, and call `mark_running` only when the new lineage is on disk: a crash in
-between must find the question still answered with yes.
+between must find the question still answered with yes. For a state that begins, before its first
+entry: a crash right after that entry loses nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +23,10 @@ from pathlib import Path
 import msgspec
 
 from service.weights import durable
+from service.weights.journal_reader import segment_path, segments
 
+JOURNAL = "journal"
+"""Where in the state directory the journal is."""
 RECORD = "boot.json"
 SCHEMA = "headwater.boot/1"
 
@@ -58,9 +65,11 @@ def mark_stopped(directory: Path, version: int, current_boot: str | None = None)
 def mark_unproven(directory: Path) -> None:
     """A flush of the journal failed: what the kernel still shows may never reach the medium.
 
-    The next start treats it as a power loss: it trusts nothing that was not flushed.
+    The next start treats it as a power loss: it trusts nothing that was not flushed. Takes the
+    record away and flushes nothing: the disk that failed may not take another write. Raises
+    OSError where not even that can be done.
     """
-    _write(directory, _Record(SCHEMA, "unproven", None))
+    durable.unlink(directory / RECORD)
 
 
 def clean_stop_version(directory: Path) -> int | None:
@@ -70,13 +79,19 @@ def clean_stop_version(directory: Path) -> int | None:
 
 
 def unclean_power_loss(directory: Path, current_boot: str | None = None) -> bool:
-    """Whether the machine went down under the run before."""
+    """Whether the machine went down under the run before, or nothing says that it did not."""
     record = _read(directory)
     if record is None:
-        return (directory / RECORD).exists()  # unreadable: nothing is proven, so assume the worst
+        return (directory / RECORD).exists() or _has_entries(directory / JOURNAL)
     if record.stopped_at_version is not None:
         return False
     return record.boot_id != (current_boot or boot_id())
+
+
+def _has_entries(journal: Path) -> bool:
+    return any(
+        first > 0 or segment_path(journal, first).stat().st_size for first in segments(journal)
+    )
 
 
 def _write(directory: Path, record: _Record) -> None:

@@ -7,8 +7,9 @@ read, through `Journal.reader`.
 `append` hands the entry to the kernel in one write: it survives the death of this process, and a
 power cut only after `sync`. A frame torn at the very end (a crash while writing) is cut off when
 the journal is opened, and reported; a bad frame with good ones after it is damage, and an error.
-When a flush fails, this journal refuses to go on: the kernel may have dropped what it could not
-write, and a second flush would not say so. Sealed segments are checked when they are read.
+When a flush fails, this journal says so to `on_failure` and refuses to go on: the kernel may have
+dropped what it could not write, and a second flush would not say so. Sealed segments are checked
+when they are read.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 import errno
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -33,6 +34,10 @@ from service.weights.journal_reader import (
 )
 
 __all__ = ["Entry", "Journal", "JournalReader"]
+
+
+def _nothing() -> None:
+    """Nobody else writes here, or wants to know."""
 
 
 class Journal:
@@ -53,20 +58,33 @@ class Journal:
         self._failure: OSError | None = None
         self._closed = False
         self._syncing = threading.Lock()
+        self._still_ours: Callable[[], None] = _nothing
+        self._on_failure: Callable[[], None] = _nothing
 
     @classmethod
-    def open(cls, directory: Path, *, after_power_loss: bool = False) -> Self:
+    def open(
+        cls,
+        directory: Path,
+        *,
+        after_power_loss: bool = False,
+        still_ours: Callable[[], None] = _nothing,
+        on_failure: Callable[[], None] = _nothing,
+    ) -> Self:
         """Continue the journal in this directory, or begin one.
 
         After a power loss the unflushed end may have holes: then the newest segment is cut at its
         first bad frame even if good ones follow, and what is left is written anew: after a failed
         flush another one of the same file proves nothing. Only for a caller who mints a new
         lineage.
+
+        still_ours: asked right before each entry; raises when another process may write here.
+        on_failure: told at once when what was handed to the kernel may never reach the medium.
         """
         durable.make_directory(directory)
         for unfinished in directory.glob(f"{durable.TEMPORARY}*"):
             durable.unlink(unfinished)
         journal = cls(directory)
+        journal._still_ours, journal._on_failure = still_ours, on_failure
         known = segments(directory)
         if known:
             journal._resume(known[-1], after_power_loss)
@@ -83,11 +101,6 @@ class Journal:
         return self._next - 1 if self._next else None
 
     @property
-    def failed(self) -> bool:
-        """A write or a flush failed, and this journal is not used again."""
-        return self._failure is not None
-
-    @property
     def synced_version(self) -> int | None:
         """The newest version that a power cut cannot take away, as far as this process knows."""
         return self._synced - 1 if self._synced else None
@@ -99,10 +112,11 @@ class Journal:
         if self._next is not None and version != self._next:
             raise ValueError(f"entry {version} does not follow {self.last_version}")
         frame = journal_frames.encode(entry)
+        crash.point("journal_before_append")
         if self._fd is None:
             self._begin(version)
         assert self._fd is not None
-        crash.point("journal_before_append")
+        self._still_ours()
         try:
             self._write(frame)
         except OSError as error:
@@ -119,6 +133,7 @@ class Journal:
 
     def rotate(self) -> None:
         """Seal the open segment; the next entry begins another."""
+        self._still_ours()
         with self._syncing:
             self._flush()
             if self._fd is None or self._next is None or self._next == self._first:
@@ -133,6 +148,7 @@ class Journal:
 
         Oldest first, each for good before the next: a power cut leaves no gap.
         """
+        self._still_ours()
         known = segments(self.directory)
         for first, following in itertools.pairwise(known):
             if following <= version:
@@ -187,11 +203,11 @@ class Journal:
         if after_power_loss:
             durable.write_file(path, content)
         self._fd, self._first = durable.reopen(path), first
-        durable.flush_directory(self.directory)  # who made it may have died before that
+        self._flush_name()  # who made it may have died before that
         self.torn_bytes = size - end
         if size > end and not after_power_loss:
             durable.truncate(self._fd, end)
-            durable.flush(self._fd)
+            self._flush_file(self._fd)
         self._size, self._next = end, following
         self._synced = first  # what a process before us wrote may still be with the kernel
 
@@ -199,11 +215,7 @@ class Journal:
         self._fd, self._first = durable.create(segment_path(self.directory, first)), first
         self._size, self._next, self._synced = 0, first, first
         crash.point("journal_segment_begun")
-        try:
-            durable.flush_directory(self.directory)
-        except OSError as error:
-            self._failure = error
-            raise
+        self._flush_name()
 
     def _flush(self) -> None:
         self._refuse_if_unusable()
@@ -211,11 +223,7 @@ class Journal:
         if self._fd is None or following == self._synced:
             return
         crash.point("journal_before_sync")
-        try:
-            durable.flush(self._fd)
-        except OSError as error:
-            self._failure = error
-            raise
+        self._flush_file(self._fd)
         self._synced = following
         crash.point("journal_after_sync")
 
@@ -229,8 +237,30 @@ class Journal:
     def _take_back(self, error: OSError) -> None:
         assert self._fd is not None
         self._failure = error  # stands if the next line fails: half a frame would be in the middle
-        durable.truncate(self._fd, self._size)
+        try:
+            durable.truncate(self._fd, self._size)
+        except OSError:
+            self._on_failure()
+            raise
         self._failure = None
+
+    def _flush_file(self, fd: int) -> None:
+        try:
+            durable.flush(fd)
+        except OSError as error:
+            self._fail(error)
+            raise
+
+    def _flush_name(self) -> None:
+        try:
+            durable.flush_directory(self.directory)
+        except OSError as error:
+            self._fail(error)
+            raise
+
+    def _fail(self, error: OSError) -> None:
+        self._failure = error
+        self._on_failure()
 
     def _refuse_if_unusable(self) -> None:
         if self._closed:

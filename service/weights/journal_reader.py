@@ -2,18 +2,29 @@
 
 Knows segments and their order. The end of the newest segment may be in the middle of being
 written: reading stops there and can go on later. Anywhere else, a frame that is missing or cannot
-be believed raises JournalDamaged naming file and offset; nothing is ever skipped. Changes nothing.
+be believed raises JournalDamaged naming file and offset; nothing is ever skipped. The writer may
+seal the segment that is read, and drop one that is about to be: a segment that another follows is
+final, and what was dropped is JournalDamaged too. Changes nothing.
 """
 
 from __future__ import annotations
 
+import io
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict
 
 from service.errors import JournalDamaged
-from service.weights.journal_frames import Entry, Framed, any_after, frame_at, frames
+from service.weights.journal_frames import (
+    Entry,
+    Framed,
+    any_after,
+    frame_at,
+    frames,
+    whole_at,
+)
 
 _SEGMENT = re.compile(r"([0-9]{20})\.hwj")
 
@@ -44,6 +55,14 @@ def damaged(path: Path, offset: int, reason: str) -> JournalDamaged:
     return JournalDamaged(f"{path} is damaged at byte {offset}: {reason}")
 
 
+class Fault(TypedDict):
+    """One place that is wrong; `file` begins with the journal's directory. No snapshot: id null."""
+
+    id: None
+    file: str
+    reason: str
+
+
 class JournalReader:
     """The entries in a directory, which need not exist yet."""
 
@@ -60,12 +79,16 @@ class JournalReader:
     @property
     def last_version(self) -> int | None:
         """The newest version; None if there never was one. Reads the newest segment."""
-        first = next(reversed(segments(self.directory)), None)
-        if first is None:
-            return None
-        with segment_path(self.directory, first).open("rb") as file:
-            _, following = end_of(file, first)
-        return following - 1 if following else None
+        while (first := next(reversed(segments(self.directory)), None)) is not None:
+            try:
+                with segment_path(self.directory, first).open("rb") as file:
+                    _, following = end_of(file, first)
+            except FileNotFoundError:
+                if first in segments(self.directory):
+                    raise
+                continue  # dropped since: there is a newer one
+            return following - 1 if following else None
+        return None
 
     def read(self, from_version: int) -> Iterator[Entry]:
         """The entries from this version to the present end, in order."""
@@ -74,36 +97,93 @@ class JournalReader:
             return
         first = max((f for f in known if f <= from_version), default=None)
         if first is None:
-            raise JournalDamaged(
-                f"entry {from_version} is not in {self.directory}: the oldest is {known[0]}"
-            )
+            raise self._gone(from_version)
         while first is not None:
             path = segment_path(self.directory, first)
-            with path.open("rb") as file:
-                offset, version = 0, first
-                while framed := self._frame(file, path, offset, version):
+            offset, version, following = 0, first, None
+            try:
+                file = path.open("rb")
+            except FileNotFoundError:
+                raise self._gone(max(version, from_version)) from None
+            with file:
+                while True:
+                    framed = frame_at(file, offset, version)
+                    if framed is None:
+                        framed, following = self._look_again(path, offset, version)
+                    if framed is None:
+                        break
                     if version >= from_version:
                         yield framed.entry
                     offset, version = framed.next_offset, version + 1
-            first = self._after(first)
+            first = following
+
+    def verify(self) -> list[Fault]:
+        """Read every segment whole; what is wrong, empty if nothing is.
+
+        An unfinished entry at the very end is not: a learner may be writing it, or died of it.
+        """
+        known = segments(self.directory)
+        return [
+            Fault(id=None, file=f"{self.directory.name}/{path.name}", reason=reason)
+            for first, following in itertools.zip_longest(known, known[1:])
+            if (reason := _wrong_in(path := segment_path(self.directory, first), first, following))
+        ]
 
     def _after(self, first: int) -> int | None:
         return next((f for f in segments(self.directory) if f > first), None)
 
-    def _frame(self, file: BinaryIO, path: Path, offset: int, version: int) -> Framed | None:
-        return frame_at(file, offset, version) or self._frame_at_end(path, offset, version)
+    def _gone(self, version: int) -> JournalDamaged:
+        oldest = next(iter(segments(self.directory)), None)
+        left = "nothing is left" if oldest is None else f"the oldest is {oldest}"
+        return JournalDamaged(f"entry {version} is not in {self.directory}: {left}")
 
-    def _frame_at_end(self, path: Path, offset: int, version: int) -> Framed | None:
+    def _look_again(
+        self, path: Path, offset: int, version: int
+    ) -> tuple[Framed | None, int | None]:
+        """What stands where no frame was seen; else the segment to go on with, None at the end.
+
+        Asks first for what follows: if anything does, this segment was sealed before we look.
+        """
         following = self._after(int(path.stem))
-        with path.open("rb") as file:  # anew: the other's buffer may hold what was torn and cut
+        try:
+            file = path.open("rb")  # anew: the other's buffer may hold what was torn and cut
+        except FileNotFoundError:  # dropped, with what we have read: so it was sealed
+            if following != version:
+                raise self._gone(version) from None
+            return None, following
+        with file:
             more = any_after(file, offset, version)
             # What was half written a moment ago is whole by now if anything follows it.
             framed = frame_at(file, offset, version)
             size = file.seek(0, 2)
         if framed or (following is None and not more):
-            return framed
+            return framed, None
         if more or size != offset:
             raise damaged(path, offset, f"entry {version} cannot be read, but later can")
         if following != version:
             raise damaged(path, offset, f"entry {version} is missing; the next file begins later")
-        return None
+        return None, following
+
+
+def _wrong_in(path: Path, first: int, following: int | None) -> str | None:
+    """What is wrong in a segment, and from which byte on; `following` is what the next begins with,
+    None: it is the newest, and may be written meanwhile."""
+    try:
+        file = io.BytesIO(path.read_bytes())  # one look: it may grow
+    except FileNotFoundError:
+        return None  # dropped by the owner since it was listed
+    except OSError as error:
+        return f"cannot be read: {error.strerror or error}"
+    end, version = end_of(file, first)
+    size = file.seek(0, 2)
+    if following is None:
+        wrong = whole_at(file, end) or any_after(file, end, version)
+    else:
+        wrong = end != size
+    if wrong:
+        return f"damaged at byte {end}: entry {version} cannot be read"
+    if following is not None and following != version:
+        return (
+            f"ends at byte {end}: entry {version} is missing; the next file begins with {following}"
+        )
+    return None

@@ -22,6 +22,10 @@ from service.errors import Locked
 from service.weights import durable
 
 
+class Unseen(OSError):
+    """Whose the directory is cannot be seen now. Caller: write nothing, ask again."""
+
+
 class DirectoryLock:
     """The right to write in a directory. Opened by `acquire`, closed by `release` or `with`."""
 
@@ -54,13 +58,17 @@ class DirectoryLock:
 
         The lock itself cannot be lost, but its file can be removed, or the directory replaced by
         another, under a process that was stopped; then a second one may be at work there.
+        Unseen where the disk does not answer.
         """
         assert self._fd is not None, "check after release"
         mine = os.fstat(self._fd)
         try:
             there = self.path.stat()
-        except OSError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise Locked(f"{self.path} cannot be seen any more: {error.strerror}") from error
+        except OSError as error:
+            why = f"the lock cannot be looked at: {error.strerror}"
+            raise Unseen(error.errno, why, str(self.path)) from error
         if (mine.st_dev, mine.st_ino) != (there.st_dev, there.st_ino):
             raise Locked(
                 f"{self.path} was replaced while this process held it: another learner may be at "

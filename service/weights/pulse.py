@@ -63,6 +63,12 @@ class Pulse:
         self._looked_s = 0.0
         self._silent_s = 0.0
 
+    def was_felt(self, pid: int) -> bool:
+        """Whether this process ever gave a sign of life; it may have ended since."""
+        beat = self._last_beat()
+        noted = self._pid == pid and self._beat is not None
+        return noted or (beat is not None and beat[0] == pid)
+
     def hung(self, pid: int) -> bool:
         """Whether this process gives no sign of life any more."""
         now_s = self._clock()

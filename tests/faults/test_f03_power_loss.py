@@ -179,6 +179,7 @@ def opened(home: Path, life: Life, boot_id: str) -> tuple[Journal, Snapshots, Le
     snapshots = Snapshots(home / "snapshots", Keep(2, 0, 0))
     if journal.last_version is None and not snapshots.list():
         ids = {"t": life.broker.topic_id("t")}
+        boot.mark_running(home, boot_id)
         learner = restore.begin(life.recipe, {("t", 0): 0}, ids, journal, ENVIRONMENT)
         must_save = True
     else:

@@ -94,7 +94,8 @@ class Desk:
         self.told: list[tuple[str, str]] = []
         self.letters = _Letters()
         self.metrics = Metrics("learner")
-        self.journal = Journal.open(folder / "journal")
+        self.still_ours: Callable[[], None] = lambda: None
+        self.journal = Journal.open(folder / "journal", still_ours=lambda: self.still_ours())
         self.snapshots = Snapshots(folder / "snapshots", Keep(100, 0, 0))
         environment = fingerprint()
         self.saver = Saver(self.snapshots, self.journal, environment)
@@ -117,7 +118,7 @@ class Desk:
         telemetry = Telemetry(self.metrics)
         tools = Tools(
             publisher=Publisher(self.live, telemetry, 0.0),
-            keeper=Keeper(self.journal, self.saver, telemetry, 1e9),
+            keeper=Keeper(self.journal, self.saver, telemetry, 1e9, lambda: self.still_ours()),
             burial=self.letters,
             losses=Losses(FakeBroker(), self.metrics),
             telemetry=telemetry,

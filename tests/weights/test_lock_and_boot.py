@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,7 +13,8 @@ import pytest
 
 from service.errors import Locked
 from service.weights import boot, durable
-from service.weights.lock import DirectoryLock
+from service.weights.journal import Journal
+from service.weights.lock import DirectoryLock, Unseen
 
 HOLDER = """
 import sys
@@ -87,6 +89,111 @@ def test_a_lock_whose_holder_has_no_name_yet_still_keeps_out(tmp_path: Path) -> 
 
         with pytest.raises(Locked, match="another process"):
             DirectoryLock.acquire(tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_a_lock_that_cannot_be_seen_now_is_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """
+    A disk that does not answer is no second learner: asked again, it is ours still.
+    """
+
+    def away(self: Path, **_: object) -> os.stat_result:
+        raise OSError(number, os.strerror(number), str(self))
+
+    with DirectoryLock.acquire(tmp_path) as lock:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "stat", away)
+            with pytest.raises(Unseen, match=os.strerror(number)):
+                lock.check()
+        lock.check()
+
+
+def test_a_journal_is_written_only_while_the_lock_is_ours(tmp_path: Path) -> None:
+    """
+    A learner stopped within a cut wakes beside a newer one: it appends nothing, seals nothing,
+    removes nothing.
+    """
+    first = DirectoryLock.acquire(tmp_path)
+    old = Journal.open(tmp_path / boot.JOURNAL, still_ours=first.check)
+    for version in range(3):
+        old.append({"version": version, "by": "first"})
+    first.path.unlink()
+    second = DirectoryLock.acquire(tmp_path)
+    with Journal.open(tmp_path / boot.JOURNAL, still_ours=second.check) as new:
+        new.append({"version": 3, "by": "second"})
+        for act in (
+            lambda: old.append({"version": 3, "by": "first"}),
+            old.rotate,
+            lambda: old.drop_before(3),
+        ):
+            with pytest.raises(Locked, match="was replaced"):
+                act()
+        new.append({"version": 4, "by": "second"})
+        found = [(one["version"], one["by"]) for one in new.read(0)]
+
+    assert [(0, "first"), (1, "first"), (2, "first"), (3, "second"), (4, "second")] == found
+    old.close()
+    first.release()
+    second.release()
+
+
+def test_an_entry_is_not_written_while_the_lock_cannot_be_seen(tmp_path: Path) -> None:
+    """
+    And is written, whole and once, when it can.
+    """
+    answers = iter([OSError(errno.EIO, "Input/output error"), None])
+
+    def asked() -> None:
+        if (error := next(answers)) is not None:
+            raise error
+
+    with Journal.open(tmp_path / boot.JOURNAL, still_ours=asked) as journal:
+        with pytest.raises(OSError, match="Input/output"):
+            journal.append({"version": 0})
+        journal.append({"version": 0})
+
+        assert [{"version": 0}] == list(journal.read(0))
+
+
+def with_entries(directory: Path) -> None:
+    with Journal.open(directory / boot.JOURNAL) as journal:
+        journal.append({"version": 0, "kind": "genesis"})
+
+
+def test_a_journal_without_a_record_beside_it_is_not_proven(tmp_path: Path) -> None:
+    """
+    Step 3 of putting a backup back: without boot.json the start counts as one after a power loss.
+    """
+    with_entries(tmp_path)
+    boot.mark_stopped(tmp_path, 0, "boot-1")
+    assert not boot.unclean_power_loss(tmp_path, "boot-1")
+    (tmp_path / boot.RECORD).unlink()
+
+    assert boot.unclean_power_loss(tmp_path, "boot-1")
+
+
+def test_a_journal_whose_oldest_entries_were_dropped_is_not_empty(tmp_path: Path) -> None:
+    """
+    Its only file may have no entry yet.
+    """
+    with Journal.open(tmp_path / boot.JOURNAL) as journal:
+        journal.append({"version": 0, "kind": "genesis"})
+        journal.rotate()
+        journal.drop_before(1)
+
+    assert boot.unclean_power_loss(tmp_path, "boot-1")
+
+
+def test_a_start_that_ended_before_its_first_entry_lost_nothing(tmp_path: Path) -> None:
+    """
+    The journal's file is there, and no version ever was.
+    """
+    (tmp_path / boot.JOURNAL).mkdir()
+    (tmp_path / boot.JOURNAL / f"{0:020d}.hwj").write_bytes(b"")
+
+    assert not boot.unclean_power_loss(tmp_path, "boot-1")
 
 
 def test_a_first_run_had_no_power_loss(tmp_path: Path) -> None:
@@ -179,6 +286,7 @@ def test_a_journal_that_could_not_be_flushed_is_as_a_power_loss(tmp_path: Path) 
     """
     On the same boot too; until a start has drawn its conclusion from it.
     """
+    with_entries(tmp_path)
     boot.mark_running(tmp_path, "one")
     assert not boot.unclean_power_loss(tmp_path, "one")
     boot.mark_unproven(tmp_path)
