@@ -30,6 +30,7 @@ from service.weights.live_writer import LiveWriter
 
 _log = structlog.get_logger(__name__)
 _PULSE_S = 0.5
+_LONGEST_BY = 200
 
 
 class Door:
@@ -88,6 +89,8 @@ class Door:
 
     def answer(self, request: dict[str, Any]) -> Reply:
         """Answer one command, and record it; called by the door's threads."""
+        if "by" in request:
+            request = request | {"by": _brief(request["by"])}
         return self.audit.of(request, self._answer)
 
     def told(self, by: str, turn: str, why: str) -> None:
@@ -112,6 +115,12 @@ class Door:
         if self.acts is not None:
             return self.acts.status()
         return self._said | {"uptime_seconds": round(time.monotonic() - self._started, 3)}
+
+
+def _brief(by: object) -> str:
+    """Who asks, in so few words that they fit wherever they are repeated."""
+    text = str(by)
+    return text if len(text) <= _LONGEST_BY else text[: _LONGEST_BY - 3] + "..."
 
 
 def _open_live(directory: Path, recipe: Recipe) -> LiveWriter:

@@ -21,7 +21,7 @@ from service.stream.broker import Broker, EndOfPartition, OutOfRange, Run, Troub
 from service.stream.cutter import Cutter
 from service.stream.lanes import Lane, epochs_of
 from service.stream.news import News
-from service.stream.records import TP, Cut, DataLoss, Epochs, Offsets, PartitionAdded
+from service.stream.records import TP, Cut, DataLoss, Epochs, Offsets, PartitionAdded, named
 from service.stream.silence import Silence
 from service.stream.troubles import Troubles
 from service.stream.watch import Watch
@@ -317,4 +317,5 @@ class Source:
             found = self._news.loss_of(self._lane(tp))
             if found.reason == "topic_missing" or found.available_high < next_offsets[tp]:
                 return found
-        raise BrokerAway(f"Kafka did not give the records before {next_offsets} in time")
+        late = named(f"{tp[0]}, partition {tp[1]}, offset {next_offsets[tp]}" for tp in waiting)
+        raise BrokerAway(f"Kafka did not give in time the records before {late}")
