@@ -111,7 +111,7 @@ def test_f20_looks_are_few_and_records_do_not_wait_long_for_them(
         looks[0] += 1
         return ask(topics)
 
-    broker.survey = counted
+    broker.survey = counted  # type: ignore[method-assign]
     began, waits, n = broker.clock(), [], 0
     while broker.clock() - began < 4.0:
         broker.append(("t", n % partitions), b"", timestamp_ms=broker.clock.wall_ms())
