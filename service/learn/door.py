@@ -7,8 +7,8 @@ beats, by the process's own.
 from __future__ import annotations
 
 import os
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from service.learn.acts import Acts
 from service.learn.audit import Audit
 from service.learn.commands import Commands, Refused, Reply
 from service.learn.course import GUARD
+from service.learn.meanwhile import Meanwhile
 from service.learn.shelf import Shelf
 from service.metrics import Metrics
 from service.model.layout import Layout
@@ -29,7 +30,6 @@ from service.weights.live_reader import LiveReader
 from service.weights.live_writer import LiveWriter
 
 _log = structlog.get_logger(__name__)
-_PULSE_S = 0.5
 _LONGEST_BY = 200
 
 
@@ -37,10 +37,17 @@ class Door:
     """What the side door answers before there is a learner, and through it afterwards.
 
     `beat` gives the signs of life until the loop does; as a context, the door repeats the last
-    one while it takes long (compiling, waiting for Kafka, a large snapshot).
+    one while it takes long (compiling, a large snapshot), five minutes at most. Whoever waits for
+    longer says that it is `still_here`.
     """
 
-    def __init__(self, live: LiveWriter, shelf: Shelf, audit: Audit) -> None:
+    def __init__(
+        self,
+        live: LiveWriter,
+        shelf: Shelf,
+        audit: Audit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.commands = Commands()
         self.acts: Acts | None = None
         self.live = live
@@ -49,23 +56,27 @@ class Door:
         self.shelf = shelf
         self._said: Reply = {}
         self._started = time.monotonic()
-        self._through = threading.Event()
-        self._pulse = threading.Thread(target=self._repeat, name="pulse", daemon=True)
+        self._said_s = clock()
+        self._clock = clock
+        self._meanwhile = Meanwhile(self._repeat, lambda: self._said_s, clock=clock)
 
     def __enter__(self) -> Door:
-        self._pulse.start()
+        self._meanwhile.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._through.set()
-        self._pulse.join()
+        self._meanwhile.close()
 
     def _repeat(self) -> None:
-        while not self._through.wait(_PULSE_S):
-            self.live.beat(self._said | {"lag_records": None})
+        self.live.beat(self._said | {"lag_records": None})
+
+    def still_here(self) -> None:
+        """Say that what was said last goes on, and that this is no hang."""
+        self._said_s = self._clock()
 
     def beat(self, state: str, reason: str | None = None, progress: float | None = None) -> None:
         """Say what is going on; called by the process's own thread."""
+        self.still_here()
         self._said = {"state": state, "reason": reason, "progress": progress, "pid": os.getpid()}
         self.live.beat(self._said | {"lag_records": None})
 

@@ -84,6 +84,7 @@ class Desk:
         self.told: list[tuple[str, str]] = []
         self.letters = _Letters()
         self.metrics = Metrics("learner")
+        self.broker = FakeBroker()
         self.journal = Journal.open(folder / "journal")
         self.snapshots = Snapshots(folder / "snapshots", Keep(100, 0, 0))
         environment = fingerprint()
@@ -103,11 +104,14 @@ class Desk:
         image = learner.state.image.nbytes
         self.live = LiveWriter.open(folder / "run", nbytes=image, layout=recipe.to_json())
         telemetry = Telemetry(self.metrics)
+        self.publisher = Publisher(self.live, telemetry, 0.0)
         tools = Tools(
-            publisher=Publisher(self.live, telemetry, 0.0),
-            keeper=Keeper(self.journal, self.saver, telemetry, 1e9),
+            publisher=self.publisher,
+            keeper=Keeper(
+                self.journal, self.saver, telemetry, 1e9, meanwhile=self.publisher.meanwhile
+            ),
             burial=self.letters,
-            losses=Losses(FakeBroker(), self.metrics),
+            losses=Losses(self.broker, self.metrics),
             telemetry=telemetry,
             kafka=KafkaSettings(bootstrap_servers="none:1", topics=["t"]),
             guard=self.settings,
@@ -127,6 +131,7 @@ class Desk:
 
     def close(self) -> None:
         """Let go of files and threads, as the end of the process does."""
+        self.publisher.close()
         self.saver.close()
         self.journal.close()
         self.live.close()
