@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from service.learn.commands import Refused
+from service.serve.learner_door import STATUS_KEYS
 from service.stream.records import Record
 from service.weights.digest import digest
 from tests.learn.cuts import recipe, records
@@ -150,6 +151,15 @@ def test_a_frozen_version_is_served_while_the_shadow_learns(desk):
     assert before == digest_at(desk, frozen)
     assert 17 == desk.learner.standing.version
     assert bits(desk) != before
+
+
+def test_a_status_has_no_key_that_one_of_a_learner_that_is_down_lacks(desk):
+    """Who reads it by key needs no two programs; frozen or not."""
+    plain = desk.acts.status().keys()
+    frozen = desk.order("freeze")
+
+    assert plain == frozen.keys()
+    assert plain <= STATUS_KEYS
 
 
 def test_a_restart_goes_on_frozen(desk):
