@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from service.errors import BrokerAway, SnapshotInvalid
-from service.learn import sources
+from service.learn import probe, sources
 from service.learn.audit import Audit
 from service.learn.commands import Refused
 from service.learn.door import Door
@@ -230,3 +232,16 @@ def test_an_order_waits_for_kafka_for_a_while_only(
     assert time.monotonic() - began < SOON_S
     broker.away = False
     assert 1 == len(reading.read_range({("t", 0): 1}))
+
+
+def test_a_trial_that_takes_long_is_no_hang() -> None:
+    """
+    While the event that kills is looked for, its trial may hang; that it goes on is said.
+    """
+    command = [sys.executable, "-c", "import time; time.sleep(1.5)"]
+    said = list[int]()
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        told = probe._listen(process, said.append, lambda: False)
+
+    assert told.unclear == "the trials ended with exit code 0"
+    assert len(said) > 2
