@@ -100,8 +100,9 @@ class Keeper:
         self._saved_version = saved.version
         self._telemetry.saved(saved.version, saved.cursors)
         try:
-            self.journal.rotate()
-            self.journal.drop_before(saved.oldest)
+            with self._meanwhile:
+                self.journal.rotate()
+                self.journal.drop_before(saved.oldest)
         except OSError as error:  # the snapshot is good; the journal says itself if it is not
             _log.warning("journal_not_rotated", error=str(error))
         return saved.cursors

@@ -96,6 +96,9 @@ def test_a_flush_of_the_journal_that_takes_long_is_no_hang(
 
     assert not found_hung(desk.folder / "run", desk.acts.tick)
 
+    monkeypatch.setattr(desk.journal, "rotate", slowly(desk.journal.rotate))
+    assert not found_hung(desk.folder / "run", lambda: desk.acts.course.secure())
+
 
 def test_what_is_not_waited_for_counts_as_a_hang(desk: Desk) -> None:
     """
