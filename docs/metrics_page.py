@@ -53,7 +53,7 @@ memory, CPU seconds, open files, start time.
 | `outcome` and `reason` of `headwater_events_total` | {outcomes} |
 | `reason` of `headwater_dead_letters_total` | as above, for `dead_lettered` and `quarantined` |
 | `reason` of `headwater_data_loss_total` and `headwater_skipped_offsets_total` | `retention`, \
-`truncated`, `recreated`, `topic_missing` |
+`truncated`, `recreated`, `topic_missing`; of the latter also `rollback` |
 | `trigger` | `size`: enough records; `time`: waited `linger_ms` |
 | `result` | `success`, `failure` |
 | `state` | {states} |

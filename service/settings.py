@@ -235,7 +235,7 @@ class RuntimeSettings(Section):
         60.0,
         ge=1,
         description="`run` kills a learner that gives no sign of life for so long, and starts it "
-        "again, in seconds; null: never.",
+        "again, in seconds; null: never. Waiting for a disk is no hang for five minutes.",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from service import crash, settings
+from service import crash, logs, settings
+from service.cli import arming
 from service.errors import Problem
 
 CHECKOUT = Path(__file__).parent.parent
@@ -95,6 +97,38 @@ def test_a_command_ends_with_the_exit_code_of_bad_settings(
 
     assert 3 == done.returncode
     assert "snap_before_rename" in done.stderr
+
+
+@pytest.mark.parametrize("command", [("config", "check"), ("config", "show", "--json")])
+def test_settings_that_are_looked_at_say_what_is_armed(
+    headwater: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path, command: tuple[str]
+):
+    """On stderr: what is on stdout stays as it is."""
+    (tmp_path / "headwater.yaml").write_text(GOOD)
+
+    plain, armed = headwater(*command), headwater(*command, HEADWATER_CRASHPOINT="after_poll:7")
+
+    assert (0, plain.stdout) == (armed.returncode, armed.stdout)
+    assert "after_poll (hit 7)" in armed.stderr
+    assert "after_poll" not in plain.stderr
+
+
+@pytest.mark.parametrize("arms", [arming.arm, arming.warn])
+def test_a_process_that_will_die_says_so(
+    arms: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    """In its log, at once: nobody should wonder later. `run` says it for those it starts."""
+    logs.configure("learner")
+    monkeypatch.setenv("HEADWATER_CRASHPOINT", "after_poll:7")
+    try:
+        arms()
+        was_armed = crash._armed is not None
+    finally:
+        crash.arm(None)
+    [said] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+    assert ("crash_point_armed", "after_poll", 7) == (said["event"], said["point"], said["nth"])
+    assert was_armed == (arms is arming.arm)
 
 
 class TestOnce:

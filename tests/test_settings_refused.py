@@ -74,6 +74,7 @@ REFUSED = [
     ("event:", "learning: {momentum: 0.9}\nevent:", "learning.momentum", 4, "belongs to sgd"),
     ("event:", "learning:\nevent:", "learning", 4, "must be a section, not nothing"),
     ("event:", "api: {host: 0.0.0.0}\nevent:", "api.host", 4, "reached from other machines"),
+    ("event:", "api: {admin_token: fifteen-letters}\nevent:", "api.admin_token", 4, "guessed"),
     ("event:", "api: {port: 70000}\nevent:", "api.port", 4, "at most 65535, is 70000"),
 ]
 

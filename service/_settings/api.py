@@ -23,7 +23,7 @@ class ApiSettings(Section):
     admin_token: Token | None = Field(
         None,
         description="Whoever knows this text may give commands under /v1/admin; null: there is no "
-        "/v1/admin. Best from HEADWATER_API__ADMIN_TOKEN_FILE.",
+        "/v1/admin. At least 16 characters, best from HEADWATER_API__ADMIN_TOKEN_FILE.",
     )
     allow_unauthenticated: bool = Field(
         False,

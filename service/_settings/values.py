@@ -135,11 +135,19 @@ def _check_host(host: str) -> str:
     return host
 
 
+_SHORTEST_TOKEN = 16
+
+
 def _check_token(token: SecretStr) -> SecretStr:
     if not re.fullmatch(r"[!-~]+", token.get_secret_value()):
         refuse(
             "what is there cannot be sent as a token",
             "Use letters, digits and signs without spaces; `openssl rand -hex 32` makes one.",
+        )
+    if len(token.get_secret_value()) < _SHORTEST_TOKEN:
+        refuse(
+            f"a token of less than {_SHORTEST_TOKEN} characters can be guessed",
+            "`openssl rand -hex 32` makes a good one.",
         )
     return token
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli import arming
 from service.cli.leaving import leave
 from service.cli.options import ConfigOption, SetOption, overrides
 
@@ -23,13 +24,13 @@ def api_worker(
     set_: SetOption = None,
 ) -> None:
     """Answer requests on a socket that is listening already."""
-    from service import crash, logs, settings
+    from service import logs, settings
     from service.supervise import end_with_parent
 
     logs.configure(f"api-{index}")
     end_with_parent(parent_fd)
     found = settings.load(path, overrides(set_))
-    crash.arm(settings.crash_point())
+    arming.arm()
     from service.serve.worker import work  # after the settings: it imports the compiler
 
     code = work(found, settings.runtime_directory(found), listening_fd, index)

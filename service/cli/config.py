@@ -27,6 +27,7 @@ def check(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption
 
     try:
         found, errors = settings.load(path, overrides(set_)), []
+        _say_armed()
     except BadSettings as error:
         found, errors = None, error.problems
     if as_json:
@@ -49,6 +50,7 @@ def show(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption 
     from service import settings
 
     tree = settings.shown(settings.load(path, overrides(set_)))
+    _say_armed()
     if as_json:
         typer.echo(json.dumps(tree))
         return
@@ -80,6 +82,19 @@ def reference() -> None:
     from service.cli.reference import page
 
     typer.echo(page(), nl=False)
+
+
+def _say_armed() -> None:
+    from service import settings
+
+    armed = settings.crash_point()
+    if armed is not None:
+        typer.echo(
+            f"Warning: processes started in this environment kill themselves at the crash point "
+            f"{armed.name} (hit {armed.nth}); unset HEADWATER_CRASHPOINT and "
+            "HEADWATER_CRASHPOINT_FILE.",
+            err=True,
+        )
 
 
 def _count(n: int, noun: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli import arming
 from service.cli.leaving import leave
 from service.cli.options import AcceptRemoved, ConfigOption, SetOption, overrides
 
@@ -27,11 +28,11 @@ def learner(
     """Learn from Kafka until stopped (Ctrl-C, SIGTERM)."""
     import threading
 
-    from service import crash, logs, settings
+    from service import logs, settings
 
     logs.configure("learner")
     found = settings.load(path, overrides(set_))
-    crash.arm(settings.crash_point())
+    arming.arm()
     from service.learn import lethal, process  # after the settings: it imports torch
     from service.learn.probe import Command
     from service.supervise import end_with_parent, environment, python

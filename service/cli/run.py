@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli import arming
 from service.cli.options import AcceptRemoved, ConfigOption, SetOption, overrides
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def run(
 
     logs.configure("supervisor")
     found = settings.load(path, chosen(set_, allow_unauthenticated))
+    arming.warn()
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(open_api(found))
         given = [*(set_ or []), *_broker(found, stack)]

@@ -85,23 +85,25 @@ class Audit:
     ) -> None:
         """Record one thing that was done. by: "cli:<user>", "admin:<address>" or "guard".
 
-        outcome: ok, refused or failed. Never raises for the disk's sake.
+        outcome: ok, refused or failed. Never raises: what cannot be written is counted and logged.
         """
         version, lineage = self.place()
-        line = {
+        line: dict[str, Any] = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "by": _short(by),
             "command": _short(command),
-            "arguments": _bounded(arguments or {}),
+            "arguments": {},
             "outcome": outcome,
             "detail": None if detail is None else _short(detail),
             "version": version,
             "lineage": lineage,
         }
         try:
+            line["arguments"] = _bounded(arguments or {})
+            text = msgspec.json.encode(line) + b"\n"
             with self._lock:
-                self._append(msgspec.json.encode(line) + b"\n")
-        except OSError as error:
+                self._append(text)
+        except (OSError, TypeError, ValueError, OverflowError, RecursionError) as error:
             self.failures += 1
             if self._failed is not None:
                 self._failed()
@@ -130,6 +132,7 @@ _NOT_ARGUMENTS = frozenset({"command", "by"})
 
 
 def _short(text: str) -> str:
+    text = text.encode("utf-8", "replace").decode()  # lone surrogates fit into no file
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
 
 

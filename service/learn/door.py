@@ -7,8 +7,8 @@ beats, by the process's own.
 from __future__ import annotations
 
 import os
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from service.errors import LayoutChanged
 from service.learn.acts import Acts
 from service.learn.audit import Audit
 from service.learn.commands import Commands, Refused, Reply
+from service.learn.meanwhile import Meanwhile
 from service.learn.shelf import Shelf
 from service.learn.standing import GUARD
 from service.metrics import Metrics
@@ -29,17 +30,24 @@ from service.weights.live_reader import LiveReader
 from service.weights.live_writer import LiveWriter
 
 _log = structlog.get_logger(__name__)
-_PULSE_S = 0.5
+_LONGEST_BY = 200
 
 
 class Door:
     """What the side door answers before there is a learner, and through it afterwards.
 
     `beat` gives the signs of life until the loop does; as a context, the door repeats the last
-    one while it takes long (compiling, waiting for Kafka, a large snapshot).
+    one while it takes long (compiling, a large snapshot), five minutes at most. Whoever waits for
+    longer says that it is `still_here`.
     """
 
-    def __init__(self, live: LiveWriter, shelf: Shelf, audit: Audit) -> None:
+    def __init__(
+        self,
+        live: LiveWriter,
+        shelf: Shelf,
+        audit: Audit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.commands = Commands()
         self.acts: Acts | None = None
         self.live = live
@@ -48,23 +56,27 @@ class Door:
         self.shelf = shelf
         self._said: Reply = {}
         self._started = time.monotonic()
-        self._through = threading.Event()
-        self._pulse = threading.Thread(target=self._repeat, name="pulse", daemon=True)
+        self._said_s = clock()
+        self._clock = clock
+        self._meanwhile = Meanwhile(self._repeat, lambda: self._said_s, clock=clock)
 
     def __enter__(self) -> Door:
-        self._pulse.start()
+        self._meanwhile.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._through.set()
-        self._pulse.join()
+        self._meanwhile.close()
 
     def _repeat(self) -> None:
-        while not self._through.wait(_PULSE_S):
-            self.live.beat(self._said | {"lag_records": None})
+        self.live.beat(self._said | {"lag_records": None})
+
+    def still_here(self) -> None:
+        """Say that what was said last goes on, and that this is no hang."""
+        self._said_s = self._clock()
 
     def beat(self, state: str, reason: str | None = None, progress: float | None = None) -> None:
         """Say what is going on; called by the process's own thread."""
+        self.still_here()
         self._said = {"state": state, "reason": reason, "progress": progress, "pid": os.getpid()}
         self.live.beat(self._said | {"lag_records": None})
 
@@ -88,6 +100,8 @@ class Door:
 
     def answer(self, request: dict[str, Any]) -> Reply:
         """Answer one command, and record it; called by the door's threads."""
+        if "by" in request:
+            request = request | {"by": _brief(request["by"])}
         return self.audit.of(request, self._answer)
 
     def told(self, by: str, turn: str, why: str) -> None:
@@ -112,6 +126,12 @@ class Door:
         if self.acts is not None:
             return self.acts.status()
         return self._said | {"uptime_seconds": round(time.monotonic() - self._started, 3)}
+
+
+def _brief(by: object) -> str:
+    """Who asks, in so few words that they fit wherever they are repeated."""
+    text = str(by)
+    return text if len(text) <= _LONGEST_BY else text[: _LONGEST_BY - 3] + "..."
 
 
 def _open_live(directory: Path, recipe: Recipe) -> LiveWriter:

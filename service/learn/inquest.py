@@ -18,7 +18,7 @@ from service.learn.sources import Sources, Stopped
 from service.learn.suspect import DEATHS_TO_EXAMINE, DEATHS_TO_HALT, Suspect
 from service.learn.trials import Told
 from service.stream.broker import Broker
-from service.stream.records import Offsets, Record
+from service.stream.records import Offsets, Record, named
 
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ def examine(learner: Learner, store: Store, sources: Sources, broker: Broker, be
         raise Stopped
     if not told.guilty:
         why = told.unclear or "in a trial all of it got through"
-        _log.warning("no_event_found_that_kills", ranges=list(map(str, worst)), why=why)
+        _log.warning("no_event_found_that_kills", ranges=named(map(str, worst)), why=why)
         return
     guilty = [records[at] for at in told.guilty]
     places = [(r.topic, r.partition, r.offset) for r in guilty]
@@ -58,9 +58,10 @@ def examine(learner: Learner, store: Store, sources: Sources, broker: Broker, be
 
 def _halt(learner: Learner, store: Store, hopeless: list[Suspect]) -> None:
     most = max(suspect.deaths for suspect in hopeless)
+    held = Suspect("live", [place for suspect in hopeless for place in suspect.places], most)
     reason = (
         f"the learner died {most} times with the same records in hand, and no event of them kills "
-        f"in a trial: {'; '.join(map(str, hopeless))}. Look for what killed it (memory, the "
+        f"in a trial: {held}. Look for what killed it (memory, the "
         "machine's log), then say resume; or skip these records"
     )
     learner.standing.halted = reason

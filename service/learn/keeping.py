@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 
 import structlog
 
@@ -30,13 +31,16 @@ class Keeper:
         telemetry: Telemetry,
         snapshot_s: float,
         still_ours: Callable[[], None] = lambda: None,
+        meanwhile: AbstractContextManager[object] | None = None,
     ) -> None:
-        """still_ours: raises when the directory belongs to another process by now."""
+        """still_ours: raises when the directory belongs to another process by now. meanwhile: gives
+        signs of life while a disk is waited for."""
         self.journal = journal
         self._saver = saver
         self._telemetry = telemetry
         self._snapshot_s = snapshot_s
         self._still_ours = still_ours
+        self._meanwhile = meanwhile or nullcontext()
         self._saved_version: int | None = None
         self._sync_due = 0.0
         self._save_due = time.monotonic() + snapshot_s
@@ -48,7 +52,8 @@ class Keeper:
         self._still_ours()
         now = time.monotonic()
         if now >= self._sync_due and not self._saver.busy:
-            self.journal.sync()
+            with self._meanwhile:
+                self.journal.sync()
             self._sync_due = now + _SYNC_S
         offsets = None
         for saved in self._saver.take_done():
@@ -64,7 +69,8 @@ class Keeper:
         """Write a snapshot and wait until it is durable, or failed."""
         self._still_ours()
         self._saving = False
-        saved = self._saver.now(learner)
+        with self._meanwhile:
+            saved = self._saver.now(learner)
         self._saved(saved)
         return saved
 
@@ -127,8 +133,9 @@ class Keeper:
         self._saved_version = saved.version
         self._telemetry.saved(saved.version, saved.cursors)
         try:
-            self.journal.rotate()
-            self.journal.drop_before(saved.oldest)
+            with self._meanwhile:
+                self.journal.rotate()
+                self.journal.drop_before(saved.oldest)
         except OSError as error:  # the snapshot is good; the journal says itself if it is not
             _log.warning("journal_not_rotated", error=str(error))
         return saved.cursors

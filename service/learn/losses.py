@@ -78,12 +78,13 @@ class Losses:
         self._skipped.inc(float(max(to - wanted, 0)), loss.reason)
 
     def to_the_end(self, offsets: Offsets) -> Offsets:
-        """Return where each partition ends now; what lies between is counted as skipped. Raises
-        BrokerAway."""
+        """Return where each partition ends now, if that is further. Raises BrokerAway."""
         ends = {place: self._broker.watermarks(place)[1] for place in offsets}
-        beyond = sum(max(0, ends[place] - offset) for place, offset in offsets.items())
-        self._skipped.inc(float(beyond), "rollback")
         return {place: max(ends[place], offset) for place, offset in offsets.items()}
+
+    def rolled_past(self, offsets: int) -> None:
+        """Count offsets that a rollback passed over and that were never read."""
+        self._skipped.inc(float(offsets), "rollback")
 
     def _begin_anew(self, topic: str, identity: str | None, standing: Standing, note: Note) -> None:
         """Read a topic from its beginning. The new identity is in the last entry only, so that

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.errors import DataLost, SnapshotInvalid
+from service.errors import BrokerAway, DataLost, SnapshotInvalid, TopicMissing
 from service.learn.acts import Acts
 from service.learn.commands import Refused, Reply
 from service.learn.learner import Learner
@@ -38,7 +38,8 @@ class Orders:
         command = request["command"]
         if command not in self._known:
             raise Refused(f"there is no command {command!r}; {', '.join(self._known)}, status")
-        return self._known[command](request)
+        with self._t.publisher.meanwhile:
+            return self._known[command](request)
 
     def _pause(self, request: dict[str, Any]) -> Reply:
         if not self._acts.learner.standing.paused:
@@ -87,12 +88,24 @@ class Orders:
         with self._acts.course.holding():
             to = self._at(request.get("to"), "to")
             skip = self._skip(to, request.get("skip_to"))
+            unread = self._unread(skip)
             self._acts.stop_reading()
             self._acts.course.roll_back(to, skip, OPERATOR, f"ordered by {_by(request)}")
+        self._t.losses.rolled_past(unread)
         self._acts.begin_anew()
         self._acts.serve_turn()
         skipped = 0 if skip is None else skip.counts.get("/".join(SKIPPED), 0)
-        return self._acts.status() | {"rolled_back_to": request["to"], "skipped": skipped}
+        return self._acts.status() | {
+            "rolled_back_to": request["to"],
+            "skipped": skipped,
+            "skipped_offsets": unread,
+        }
+
+    def _unread(self, skip: Skip | None) -> int:
+        """Return how many offsets are passed over that were not read: no event is known there."""
+        read = self._acts.learner.standing.cursors
+        ends = {} if skip is None else skip.next
+        return sum(max(0, end - read.get(place, 0)) for place, end in ends.items())
 
     def _skip(self, to: Learner, skip_to: object) -> Skip | None:
         """Return what a rollback to `to` leaves out; Refused when that makes no sense."""
@@ -119,12 +132,17 @@ class Orders:
                 why = f"at version {learner.standing.version}, on the way to {version}"
                 self._t.publisher.beat(learner, "replaying", why, None, round(done, 4))
 
+        why = f"making version {version} again"
+        self._t.publisher.beat(self._acts.learner, "replaying", why, None)
         try:
             return self._t.reach(version, beat)
         except (SnapshotInvalid, DataLost) as error:
             raise Refused(f"{what}: {error}") from None
         except Stopped:
             raise Refused(f"{what}: the learner is stopping") from None
+        except (BrokerAway, TopicMissing) as away:
+            changed = f"{what}: version {version} was not made again, and nothing was changed"
+            raise BrokerAway(f"{changed}: {away}") from None
 
 
 def _by(request: dict[str, Any]) -> str:

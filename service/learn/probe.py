@@ -80,7 +80,7 @@ def probe(
 ) -> Told:
     """Return which of the records kill (by index) and how; `unclear` says why none can be named.
 
-    progress: told the number of each trial. Raises OSError when the folder cannot be written.
+    progress: told the number of each trial, again while it goes on. Raises OSError when the folder cannot be written.
     """
     for stale in directory.glob(f"{_PREFIX}*"):
         shutil.rmtree(stale, ignore_errors=True)
@@ -117,6 +117,7 @@ def _listen(
             if time.monotonic() > give_up:
                 return Told(trials, unclear=f"it was not found within {_LIMIT_S:g} s")
             if not selector.select(_LOOK_S):
+                progress(trials)  # a trial may take long; that it goes on is a sign of life
                 continue
             raw = os.read(process.stdout.fileno(), 1 << 16)
             if not raw:

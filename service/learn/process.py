@@ -89,7 +89,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             )
             broker = kafka_of(settings)
             stack.callback(broker.close)
-            sources = Sources(settings, broker, stop, door.waiting)
+            sources = Sources(settings, broker, stop, door.waiting, door.still_here)
             try:
                 warm.compile_passes(recipe.kind)
                 door.beat("restoring")
@@ -102,9 +102,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             except DataLost as loss:
                 if options.exit_on_halt:
                     raise
-                _log.error("halted", reason=str(loss))
-                door.beat("halted", str(loss))
-                stop.wait()
+                _stay_halted(str(loss), door, stop)
                 return
         if options.exit_on_halt and learner.standing.halted is not None:
             raise Halted(learner.standing.halted)
@@ -112,14 +110,17 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
         live = door.go_live(runtime_at, recipe)
         burial = Burial(lambda: DeadLetters(broker, settings.kafka.dead_letter_topic), stop.is_set)
         stack.callback(burial.close)
+        publisher = Publisher(live, telemetry, settings.runtime.publish_ms / 1000)
+        stack.callback(publisher.close)
         tools = Tools(
-            publisher=Publisher(live, telemetry, settings.runtime.publish_ms / 1000),
+            publisher=publisher,
             keeper=Keeper(
                 store.journal,
                 store.saver,
                 telemetry,
                 settings.snapshots.every_seconds,
                 lock.check,
+                publisher.meanwhile,
             ),
             burial=burial,
             losses=Losses(broker, telemetry.metrics),
@@ -127,7 +128,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             kafka=settings.kafka,
             guard=settings.guard,
             reach=lambda version, told: reach(
-                version, store.journal, store.snapshots, sources.ranges, told, store.environment
+                version, store.journal, store.snapshots, sources.patient, told, store.environment
             ),
             tell=door.told,
             open_inbox=lambda now: Inbox(
@@ -142,6 +143,13 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
         _show_deaths(telemetry.metrics, store.suspects, acts)
         stack.enter_context(telemetry.metrics.kept_in(runtime_at))
         _work(acts, Orders(acts, tools), door, stop, state_at)
+
+
+def _stay_halted(why: str, door: Door, stop: threading.Event) -> None:
+    """Answer questions until told to stop: there is no learner to go on with."""
+    _log.error("halted", reason=why)
+    while not stop.wait(1.0):
+        door.beat("halted", why)
 
 
 def _show_deaths(metrics: Metrics, suspects: Suspects, acts: Acts) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.learn.learner import Learner
+from service.learn.meanwhile import Meanwhile
 from service.learn.standing import nested
 from service.learn.telemetry import Telemetry
 from service.weights.live_writer import LiveWriter
@@ -27,6 +30,12 @@ class Publisher:
         self._publish_s = publish_s
         self._due = self._beat_due = 0.0
         self._fresh: list[NDArray[np.int64]] = []
+        self._said: dict[str, Any] | None = None
+        self._beating = threading.Lock()
+        self.said_s = time.monotonic()
+        """When the last sign of life was given, repetitions not counted."""
+        self.meanwhile = Meanwhile(self._repeat, lambda: self.said_s)
+        """Gives signs of life while the loop's thread waits for Kafka or a disk."""
 
     def learned(self, timestamps_ms: NDArray[np.int64]) -> None:
         """Remember the times of records that the next version to go live has learned."""
@@ -72,9 +81,10 @@ class Publisher:
         progress: float | None = None,
     ) -> None:
         """Give a sign of life now."""
-        self._beat_due = time.monotonic() + _BEAT_S
-        self._live.beat(
-            {
+        self.said_s = time.monotonic()
+        self._beat_due = self.said_s + _BEAT_S
+        with self._beating:
+            self._said = {
                 "state": state,
                 "reason": reason,
                 "lag_records": lag,
@@ -82,7 +92,16 @@ class Publisher:
                 "pid": os.getpid(),
                 "version": learner.standing.version,
             }
-        )
+            self._live.beat(self._said)
+
+    def close(self) -> None:
+        """Repeat nothing any more; before the live file is let go."""
+        self.meanwhile.close()
+
+    def _repeat(self) -> None:
+        with self._beating:
+            if self._said is not None:
+                self._live.beat(self._said)
 
     @property
     def beat_is_due(self) -> bool:

@@ -5,6 +5,7 @@ What Kafka does not answer is waited for, and said; what is gone is DataLost.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,8 @@ from service.stream.start import wait_for_topics
 
 _log = structlog.get_logger(__name__)
 _PATIENCE_S = 30.0
+ORDER_PATIENCE_S = 20.0
+"""How long Kafka may give nothing at all while an order waits for it."""
 
 
 class Stopped(Exception):
@@ -42,18 +45,30 @@ class Sources:
     """Opens readers of the settings' topics."""
 
     def __init__(
-        self, settings: Settings, broker: Broker, stop: threading.Event, tell: Callable[[str], None]
-    ) -> None:
+        self, settings: Settings, broker: Broker, stop: threading.Event,
+        tell: Callable[[str], None], still_here: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        """tell: told what is waited for, when it changes. still_here: called while waiting."""
         self._settings = settings
         self._broker = broker
         self._stop = stop
         self.tell = tell
+        self._still_here = still_here
 
-    def wait(self) -> None:
-        """Wait until every topic is there. Raises Stopped."""
+    def wait(self, patience_s: float | None = None) -> None:
+        """Wait until every topic is there, or so long. Raises Stopped, BrokerAway."""
         topics = self._settings.kafka.topics
-        if not wait_for_topics(self._broker, topics, self._stop.is_set, self.tell):
+        give_up_s = time.monotonic() + (math.inf if patience_s is None else patience_s)
+
+        def stop() -> bool:
+            return self._stop.is_set() or time.monotonic() > give_up_s
+
+        tell = self.tell if patience_s is None else _waiting
+        if wait_for_topics(self._broker, topics, stop, tell, still_here=self._still_here):
+            return
+        if self._stop.is_set():
             raise Stopped
+        raise BrokerAway(f"Kafka did not show {', '.join(topics)} within {patience_s:g} s")
 
     def live(self, learner: Learner) -> OpenSource:
         """Return what opens a source where the learner stands now, once Kafka answers."""
@@ -69,14 +84,20 @@ class Sources:
 
         return opened
 
-    def ranges(self, learner: Learner) -> RangeSource:
-        """Return what reads journaled ranges from where the learner stands."""
-        self.wait()
+    def ranges(self, learner: Learner, patience_s: float | None = None) -> RangeSource:
+        """Return what reads journaled ranges from where the learner stands. patience_s: BrokerAway
+        after so long without anything from Kafka; None: it is waited for, and told."""
+        self.wait(patience_s)
         cursors = dict(learner.standing.cursors)
         topics = sorted({*self._settings.kafka.topics, *(topic for topic, _ in cursors)})
         ids, epochs = dict(learner.standing.topic_ids), dict(learner.standing.epochs)
         source = self._source(topics, cursors, ids, epochs)
-        return RangeSource(source, self._stop, self.tell, epochs)
+        tell = self.tell if patience_s is None else _waiting
+        return RangeSource(source, self._stop, tell, epochs, patience_s)
+
+    def patient(self, learner: Learner) -> RangeSource:
+        """Return what reads journaled ranges for an order, which has no patience without end."""
+        return self.ranges(learner, ORDER_PATIENCE_S)
 
     def _source(
         self, topics: Sequence[str], cursors: Offsets, topic_ids: dict[str, str | None],
@@ -101,8 +122,10 @@ class RangeSource:
 
     def __init__(
         self, source: Source, stop: threading.Event, tell: Callable[[str], None],
-        epochs: Epochs | None = None,
+        epochs: Epochs | None = None, patience_s: float | None = None,
     ) -> None:  # fmt: skip
+        self._patience_s = math.inf if patience_s is None else patience_s
+        self._heard_s, self._fetched = time.monotonic(), 0
         self._source = source
         self._stop = stop
         self._tell = tell
@@ -114,7 +137,8 @@ class RangeSource:
         self._epochs.update(epochs)
 
     def read_range(self, next_offsets: Offsets) -> list[Record]:
-        """Return the records of one cut."""
+        """Return the records of one cut. Raises BrokerAway where patience ends."""
+        self._heard_s = time.monotonic()
         while not self._stop.is_set():
             try:
                 if self._losses is None:
@@ -125,6 +149,8 @@ class RangeSource:
                         raise DataLost(said(loss, loss.wanted))
                 found = self._source.read_range(next_offsets, timeout_s=2.0)
             except (BrokerAway, TopicMissing) as error:
+                if self._silent_s() > self._patience_s:
+                    raise
                 self._tell(str(error))
                 continue
             if isinstance(found, DataLoss):
@@ -139,6 +165,12 @@ class RangeSource:
         """Let go of the broker."""
         self._source.close()
 
+    def _silent_s(self) -> float:
+        """How long no record has come that was waited for."""
+        if self._source.records_fetched != self._fetched:
+            self._heard_s, self._fetched = time.monotonic(), self._source.records_fetched
+        return time.monotonic() - self._heard_s
+
 
 def _waiting(why: str) -> None:
     _log.warning("waiting", why=why)
@@ -151,10 +183,7 @@ def range_reader(settings: Settings) -> Iterator[Callable[[Learner], RangeReader
     sources = Sources(settings, broker, threading.Event(), _waiting)
 
     def ranges(learner: Learner) -> RangeSource:
-        overdue_s = time.monotonic() + _PATIENCE_S
-        topics = settings.kafka.topics
-        if not wait_for_topics(broker, topics, lambda: time.monotonic() > overdue_s, _waiting):
-            raise BrokerAway(f"Kafka did not show {', '.join(topics)} within {_PATIENCE_S:g} s")
+        sources.wait(_PATIENCE_S)
         return sources.ranges(learner)
 
     try:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import msgspec
 import structlog
 
-from service.stream.records import Offsets
+from service.stream.records import Offsets, named
 from service.weights import durable
 
 _log = structlog.get_logger(__name__)
@@ -122,7 +122,7 @@ class Suspect(msgspec.Struct):
     deaths: int
 
     def __str__(self) -> str:
-        return "; ".join(
+        return named(
             f"{topic}, partition {partition}, offsets {start} to {end - 1}"
             for topic, partition, start, end in self.places
         )

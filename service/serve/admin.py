@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from service.errors import LearnerAway
+from service.logs import logger
 from service.serve import learner_door
 from service.serve.body import read_body
 from service.serve.problems import Refused
@@ -32,6 +34,8 @@ MOST_BODY_BYTES = 16_384
 MOST_AT_ONCE = 4
 """Commands under way in one worker; so many more wait."""
 
+_LOG_EVERY_S = 10.0
+_log = logger(__name__)
 _REFUSALS = {"SNAPSHOT_INVALID": "NOT_FOUND", "BAD_REQUEST": "BAD_REQUEST", "INTERNAL": "INTERNAL"}
 """The learner's codes that mean something else than "not in this state" (CONFLICT)."""
 
@@ -60,6 +64,8 @@ class Admin:
         self._token = _digest(token)
         self._threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="admin")
         self._under_way = 0
+        self._knocks = 0
+        self._log_due_s = float("-inf")
 
     def table(self) -> list[Route]:
         """Return the routes."""
@@ -97,18 +103,27 @@ class Admin:
         if scheme.lower() != "bearer" or not given.strip():
             raise _unauthorized("send `Authorization: Bearer` and the token", b"Bearer")
         if not hmac.compare_digest(_digest(given.strip()), self._token):
+            self._knocked(_address(request))
             raise _unauthorized("this is not the token", b'Bearer error="invalid_token"')
+
+    def _knocked(self, address: str) -> None:
+        """Log that somebody tries tokens: at once, then every ten seconds with how often."""
+        self._knocks += 1
+        now_s = time.monotonic()
+        if now_s >= self._log_due_s:
+            _log.warning("admin_token_wrong", address=address, times=self._knocks)
+            self._knocks, self._log_due_s = 0, now_s + _LOG_EVERY_S
 
     def _command(self, name: str, shape: type[Plain] = Plain) -> Endpoint:
         async def do(request: Request) -> Response:
-            body = await read_body(request.scope, request.receive, MOST_BODY_BYTES)
+            body = await read_body(request.scope, request.receive, MOST_BODY_BYTES, setting=None)
             given = _arguments(body, shape)
             return await self._tell(request, name, given | request.path_params)
 
         return do
 
     async def _tell(self, request: Request, command: str, given: dict[str, Any]) -> Response:
-        by = f"admin:{request.client.host if request.client else 'unknown'}"
+        by = f"admin:{_address(request)}"
         try:
             reply = await self._aside(
                 lambda: learner_door.tell(self._directory, command, by, **given)
@@ -129,6 +144,10 @@ class Admin:
             return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         finally:
             self._under_way -= 1
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 def _arguments(body: bytes, shape: type[Plain]) -> dict[str, Any]:

@@ -58,13 +58,17 @@ class Share:
 
 
 async def read_body(
-    scope: Scope, receive: Receive, most_bytes: int, share: Share | None = None
-) -> bytes:
-    """Return the whole body; it counts against `share` where there is one."""
-    _check_headers(scope, most_bytes)
+    scope: Scope, receive: Receive, most_bytes: int, share: Share | None = None,
+    *, setting: str | None = "api.max_body_bytes",
+) -> bytes:  # fmt: skip
+    """Return the whole body; it counts against `share` where there is one.
+
+    setting: what is named as the limit to whoever sends more; None: it cannot be set.
+    """
+    _check_headers(scope, most_bytes, setting)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
-        return _within(message.get("body", b""), most_bytes)
+        return _within(message.get("body", b""), most_bytes, setting)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -75,7 +79,7 @@ async def read_body(
                 chunks.append(message.get("body", b""))
                 size += len(chunks[-1])
                 if size > most_bytes:
-                    raise _too_large(most_bytes)
+                    raise _too_large(most_bytes, setting)
                 if share is not None:
                     share.take(len(chunks[-1]))
                 if not message.get("more_body", False):
@@ -86,22 +90,21 @@ async def read_body(
         raise Refused("TIMEOUT", detail, headers=[(b"connection", b"close")]) from None
 
 
-def _check_headers(scope: Scope, most_bytes: int) -> None:
+def _check_headers(scope: Scope, most_bytes: int, setting: str | None) -> None:
     for name, value in scope["headers"]:
         if name == b"content-encoding" and value.strip().lower() not in (b"", b"identity"):
             shown = value.decode("latin-1")
             raise Refused("UNSUPPORTED_MEDIA_TYPE", f"content-encoding {shown!r}: send it plain")
         if name == b"content-length" and value.isdigit() and int(value[:20]) > most_bytes:
-            raise _too_large(most_bytes)
+            raise _too_large(most_bytes, setting)
 
 
-def _within(body: bytes, most_bytes: int) -> bytes:
+def _within(body: bytes, most_bytes: int, setting: str | None) -> bytes:
     if len(body) > most_bytes:
-        raise _too_large(most_bytes)
+        raise _too_large(most_bytes, setting)
     return body
 
 
-def _too_large(most_bytes: int) -> Refused:
-    return Refused(
-        "TOO_LARGE", f"a body holds at most {most_bytes} bytes (api.max_body_bytes); send fewer"
-    )
+def _too_large(most_bytes: int, setting: str | None) -> Refused:
+    named = "" if setting is None else f" ({setting})"
+    return Refused("TOO_LARGE", f"a body holds at most {most_bytes} bytes here{named}; send fewer")

@@ -12,6 +12,7 @@ those of other lanes, so nothing newer than its `limit` is taken, until the lane
   records are due (a publisher that writes flat out fills partitions in turns), or
 - at the end of its partition while the buffer is full, or
 - not at its end, but silent for `stall_s` all the same (its broker is in trouble).
+Records that are doubted (`doubt`) hold back what comes after them in the same way.
 Quiet is measured to the last moment when nothing was waiting in the client (`drained`), so a slow
 caller never mistakes its own slowness for an idle partition. An idle partition holds back nobody.
 
@@ -57,6 +58,8 @@ class Cutter:
         self._lanes: list[Lane] = []
         self._by_partition: dict[TP, Lane] = {}
         self._total = 0
+        self.proven = 0
+        """The last look at the topics that was answered; see `doubt`."""
         self._drained_s = -1e18
         self._last_cut_s = -1e18
 
@@ -96,30 +99,33 @@ class Cutter:
         self._total -= len(lane)
         lane.restart(offset, now_s)
 
-    def put(self, run: Run, now_s: float, wall_ms: int) -> bool:
+    def put(self, run: Run, now_s: float, wall_ms: int) -> int | None:
         """Take in records that arrived. Those a lane has had already are left out.
 
-        Returns whether they came after a pause in which a topic can be made anew: the client
-        waits half a second before it reads on after the error that a deleted topic gives.
+        Returns the first offset where they came after a pause in which a topic can be made anew:
+        the client waits half a second before it reads on after the error that a deleted one gives.
         """
         lane = self._by_partition.get((run.topic, run.partition))
         if lane is None or lane.parked:
-            return (
-                False  # fetched before it was taken away; it will be fetched again if it is wanted
-            )
+            return None  # fetched before it was taken away, and fetched again if it is wanted
         records, times = run.records, np.array(run.times_ms, dtype=np.int64)
         if records[0].offset < lane.next_offset:
             fresh = [i for i, record in enumerate(records) if record.offset >= lane.next_offset]
             records, times = [records[i] for i in fresh], times[fresh]
             if not records:
-                return False
+                return None
         if int(times.max()) > wall_ms + FUTURE_MS:
             times = np.where(times > wall_ms + FUTURE_MS, wall_ms, times)
             lane.corrected = True
         paused = now_s - lane.put_s >= PAUSE_S
         lane.put(records, times, now_s, run.epoch)
         self._total += len(records)
-        return paused
+        return records[0].offset if paused else None
+
+    def doubt(self, partition: TP, offset: int, look: int, until_s: float) -> None:
+        """Take nothing from this offset on, nor what comes after it in order, before that look at
+        the topics was answered (`proven`), or the time has come."""
+        self._by_partition[partition].doubts.append((offset, look, until_s))
 
     def drained(self, now_s: float) -> None:
         """Nothing more was waiting in the client."""
@@ -135,7 +141,7 @@ class Cutter:
         due = self._total > 0 and now_s >= self._due_s()
         if not due and self._total < self._batch:
             return None
-        counts, merged = self._merge(self._batch)
+        counts, merged = self._merge(self._batch, now_s)
         if len(merged) >= self._batch or (len(merged) and not self.room and not self.holding()):
             return self._take(counts, merged, "size", now_s)
         return self._take(counts, merged, "time", now_s) if due and len(merged) else None
@@ -144,7 +150,7 @@ class Cutter:
         """Return a full batch if nothing that waits in the client could belong before it."""
         if self._total < self._batch or not all(map(self._waits_for, self._lanes)):
             return None
-        counts, merged = self._merge(self._batch)
+        counts, merged = self._merge(self._batch, now_s)
         return self._take(counts, merged, "size", now_s) if len(merged) >= self._batch else None
 
     def take_before(self, next_offsets: Offsets) -> Cut:
@@ -168,7 +174,8 @@ class Cutter:
             for lane in self._open()
             if not (lane.parked or lane.lost)
         ]
-        return max(0.002, min(ends, default=0.0))
+        doubts = any(lane.doubts for lane in self._lanes)
+        return max(0.002, min(ends, default=STALL_S if doubts else 0.0))
 
     def holding(self) -> TP | None:
         """Return the partition that everything waits for, if more of it can come."""
@@ -220,18 +227,28 @@ class Cutter:
         enough = self._total * 4 >= self._batch
         return enough and quiet < PATIENCE_S and lane.owed(quiet) >= max(16, self._batch / 32)
 
-    def _merge(self, most: int) -> tuple[list[int], NDArray[np.intp]]:
+    def _merge(self, most: int, now_s: float) -> tuple[list[int], NDArray[np.intp]]:
         """Return how many to take of each lane, and in which order (see `_take`)."""
-        limit, rank = min(((lane.limit, lane.rank) for lane in self._open()), default=(None, 0))
+        ends = [(lane.limit, lane.rank) for lane in self._open()]
         counts = [0] * len(self._lanes)
-        if limit == UNKNOWN:
+        if ends and min(ends)[0] == UNKNOWN:
             return counts, np.empty(0, np.intp)
+        good: dict[int, int] = {}
+        for lane in self._lanes:
+            if (
+                lane.doubts
+                and (n := lane.doubted(self.proven, now_s)) is not None
+                and n < len(lane)
+            ):
+                good[lane.rank] = n
+                ends.append((int(lane.keys(n + 1)[n]), lane.rank))
+        limit, rank = min(ends, default=(None, 0))
         filled = [lane for lane in self._lanes if len(lane)]
         most_each = max(64, 4 * most // len(filled))
         while True:
             keys = []
             for lane in filled:
-                key = lane.keys(most_each)
+                key = lane.keys(most_each)[: good.get(lane.rank)]
                 if limit is not None:
                     safe = limit if lane.rank <= rank else limit - 1
                     key = key[: np.searchsorted(key, safe, "right")]

@@ -61,6 +61,9 @@ class Lane:
         """Leader epoch of the last record that was taken."""
         self._epochs: deque[tuple[int, int]] = deque()
         """Where the epoch changes among the buffered records: first offset, epoch."""
+        self.doubts: deque[tuple[int, int, float]] = deque()
+        """Buffered records that may be of another topic of that name: first offset, the look at
+        the topic that proves them, and until when (seconds) that is waited for."""
         self.limit = UNKNOWN
         self.corrected = False
         """Some buffered record is ordered by another time than its timestamp."""
@@ -124,6 +127,13 @@ class Lane:
         """Return how many buffered records come before `offset`."""
         return bisect_left(self._records, offset, lo=self._head, key=_offset) - self._head
 
+    def doubted(self, proven: int, now_s: float) -> int | None:
+        """Return how many buffered records come before those that no look has proven yet, None
+        where there are none of these. `proven`: the last look that was answered."""
+        while self.doubts and (self.doubts[0][1] <= proven or self.doubts[0][2] < now_s):
+            self.doubts.popleft()
+        return self.before(self.doubts[0][0]) if self.doubts else None
+
     def take(self, count: int) -> tuple[list[Record], NDArray[np.int64]]:
         """Remove and return the first records, and the times they were ordered by."""
         end = self._head + count
@@ -153,6 +163,7 @@ class Lane:
         self.end_offset = self.end_high = -1
         self.cut_off_at, self.epoch, self.taken_epoch = None, -1, -1
         self._epochs.clear()
+        self.doubts.clear()
 
     def _let_go(self) -> None:
         """Drop what was taken once it is half of what is held."""

@@ -6,6 +6,7 @@ not contained in what they belong to.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
@@ -27,6 +28,8 @@ Trigger = Literal["size", "time", "flush"]
 
 Loss = Literal["retention", "truncated", "recreated", "topic_missing"]
 """Why records are gone: deleted in front, cut off at the end, other topic of that name, no topic."""
+
+_MOST_NAMED = 5
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -79,3 +82,10 @@ class PartitionAdded(msgspec.Struct, frozen=True):
     topic: str
     partition: int
     start: int
+
+
+def named(places: Iterable[str]) -> str:
+    """Return places in words, five at most: a topic may have thousands of partitions."""
+    known = list(places)
+    more = f"; and {len(known) - _MOST_NAMED} more" if len(known) > _MOST_NAMED else ""
+    return "; ".join(known[:_MOST_NAMED]) + more

@@ -3,8 +3,8 @@
 One thread uses it; the clock is injected. Nothing is learned, decoded or stored here. `cursors`
 are the offsets after the records handed out in cuts: always offset + 1 of a record, never a
 client's position. What is fetched ahead stays in the buffer, so a replay (`read_range`) goes over
-into live reading without reading anything twice. Records that come after a pause wait until a
-later look at the topic has shown that it is still the same one, two seconds at most.
+into live reading without reading anything twice. Records that come after a pause wait for a look
+at their topic that began after they came, two seconds at most.
 
 A loss is handed out again at every call until `skip_to` decides about it. It is told when nothing
 readable is buffered before it, so `wanted` is the cursor.
@@ -21,10 +21,10 @@ from service.stream.broker import Broker, EndOfPartition, OutOfRange, Run, Troub
 from service.stream.cutter import Cutter
 from service.stream.lanes import Lane, epochs_of
 from service.stream.news import News
-from service.stream.records import TP, Cut, DataLoss, Epochs, Offsets, PartitionAdded
+from service.stream.records import TP, Cut, DataLoss, Epochs, Offsets, PartitionAdded, named
 from service.stream.silence import Silence
 from service.stream.troubles import Troubles
-from service.stream.watch import Watch
+from service.stream.watch import PROOF_S, Watch
 
 __all__ = ["Cut", "DataLoss", "PartitionAdded", "Source"]
 
@@ -121,11 +121,10 @@ class Source:
                 if (signal := self._signal(now)) is not None:
                     return signal
                 self._listen(now)
-                cut = self._cutter.full_cut(now) if self._watch.proven(now) else None
+                cut = self._cutter.full_cut(now)
                 room = self._cutter.room
                 more = cut is None and room > 0 and self._fetch(min(_CHUNK, room), 0.0)
-                if cut is None and self._watch.proven(now):
-                    cut = self._cutter.cut(now)
+                cut = cut or self._cutter.cut(now)
                 if cut is not None:
                     self.cursors.update(cut.next_offsets)
                     self._unpark(now)
@@ -221,7 +220,7 @@ class Source:
 
     def _signal(self, now_s: float) -> DataLoss | PartitionAdded | None:
         """Return what must be told before any cut."""
-        told = self._news.next(now_s, self.cursors)
+        told, self._cutter.proven = self._news.next(now_s, self.cursors), self._watch.proven
         if isinstance(told, PartitionAdded):
             self.add_partition(told.topic, told.partition, told.start)
         return told
@@ -244,13 +243,13 @@ class Source:
         items = self._reader.fetch(most, timeout_s, fill=fill)
         now, wall_ms, count = self._clock(), self._wall_ms(), 0
         for item in items:
+            count += len(item.records) if isinstance(item, Run) else 1
             if isinstance(item, Run):
-                count += len(item.records)
                 self.records_fetched += len(item.records)
-                if self._cutter.put(item, now, wall_ms):
-                    self._watch.prove(now)
+                if (first := self._cutter.put(item, now, wall_ms)) is not None:
+                    place, look = (item.topic, item.partition), self._watch.prove(now)
+                    self._cutter.doubt(place, first, look, now + PROOF_S)
             else:
-                count += 1
                 self._note(item)
         for lane in self._cutter.lanes:
             self._refresh(lane, now)
@@ -317,4 +316,5 @@ class Source:
             found = self._news.loss_of(self._lane(tp))
             if found.reason == "topic_missing" or found.available_high < next_offsets[tp]:
                 return found
-        raise BrokerAway(f"Kafka did not give the records before {next_offsets} in time")
+        late = named(f"{tp[0]}, partition {tp[1]}, offset {next_offsets[tp]}" for tp in waiting)
+        raise BrokerAway(f"Kafka did not give in time the records before {late}")

@@ -17,14 +17,17 @@ def wait_for_topics(
     stop: Callable[[], bool],
     on_wait: Callable[[str], None],
     pause: Callable[[], None] = lambda: time.sleep(0.5),
+    still_here: Callable[[], None] = lambda: None,
 ) -> bool:
     """Return true as soon as every topic exists, false if `stop` says so before.
 
     `on_wait` is told what is waited for, each time that it changes. A broker that is away is
-    waited for as well: neither is an error of ours.
+    waited for as well: neither is an error of ours. `still_here` is called at every look, so that
+    waiting is no hang.
     """
     said = ""
     while not stop():
+        still_here()
         reason = _missing(broker, topics)
         if reason is None:
             return True

@@ -15,8 +15,11 @@ from service.stream.records import TP, DataLoss, Loss, Offsets, PartitionAdded
 
 _GONE_AFTER_S = 3.0
 _GONE_LOOK_S = 0.3
-_PROOF_S = 2.0
+PROOF_S = 2.0
+"""Longest that a record waits for the look that proves its topic."""
 _ANSWER_S = 10.0
+_BETWEEN_S = 0.25
+"""From the beginning of a look to the next one: many partitions ask for one look together."""
 
 
 class Watch:
@@ -41,18 +44,20 @@ class Watch:
         self._due_s = float("-inf")
         self._pending: Callable[[float], Survey | None] | None = None
         self._missing_s: dict[str, float] = {}
-        self._begun = self._ended = self._wanted = 0
-        self._asked_s = float("-inf")
+        self.proven = 0
+        """The number of the last look that was answered."""
+        self._begun = self._wanted = 0
+        self._begun_s = self._asked_s = float("-inf")
 
-    def proven(self, now_s: float) -> bool:
-        """Whether a look that began after `prove` has ended, or took too long to wait for."""
-        return self._ended >= self._wanted or now_s - self._asked_s > _PROOF_S
+    def prove(self, now_s: float) -> int:
+        """Want one more look: what came just now may be of another topic of that name.
 
-    def prove(self, now_s: float) -> None:
-        """Look again, at once: what came just now may be of another topic of that name."""
-        if self._ended >= self._wanted:  # else one is under way: nothing waits for ever
-            self._wanted, self._asked_s = self._begun + 1, now_s
+        Returns its number. One under way does not count, since it began before the record came.
+        """
+        self._wanted, self._asked_s = self._begun + 1, now_s
+        if self._pending is None:
             self.hurry()
+        return self._wanted
 
     def hurry(self) -> None:
         """Look again at the next poll."""
@@ -60,15 +65,16 @@ class Watch:
 
     def wait_s(self, now_s: float) -> float:
         """How long until a poll may bring something."""
-        return 0.02 if self._pending else max(0.0, self._due_s - now_s)
+        soon = 0.005 if self._wanted > self.proven else 0.02
+        return soon if self._pending else max(0.0, self._next_s - now_s)
 
     def poll(self, now_s: float, cursors: Offsets) -> list[PartitionAdded | DataLoss]:
         """Return what is new, if anything was seen since the last call."""
         if self._pending is None:
-            if now_s < self._due_s:
+            if now_s < self._next_s:
                 return []
             self._pending = self._broker.survey(self._topics)
-            self._begun += 1
+            self._begun, self._begun_s = self._begun + 1, now_s
         try:
             survey = self._pending(0.0)
         except BrokerAway:
@@ -78,7 +84,7 @@ class Watch:
             return []
         if survey is None:
             return []
-        self.answers = True
+        self.answers, self.proven = True, self._begun
         self._looked(now_s)
         found: list[PartitionAdded | DataLoss] = []
         for topic, seen in survey.items():
@@ -119,9 +125,12 @@ class Watch:
 
     def _looked(self, now_s: float) -> None:
         self._pending, self._due_s = None, now_s + self._every_s
-        self._ended = self._begun
-        if self._wanted > self._begun:
+        if self._wanted > self.proven and now_s - self._asked_s <= PROOF_S:
             self.hurry()
+
+    @property
+    def _next_s(self) -> float:
+        return max(self._due_s, self._begun_s + _BETWEEN_S)
 
     def _is_gone(self, topic: str, seen: TopicSurvey | None, now_s: float) -> bool:
         if seen is not None:

@@ -32,6 +32,7 @@ from service.weights.lock import DirectoryLock
 
 PATIENCE_S = 0.050
 LOCK = "live.lock"
+_LONGEST_TEXT = 2000
 _encoder = msgspec.json.Encoder()
 
 
@@ -141,8 +142,11 @@ class LiveWriter:
         return True
 
     def beat(self, state: Mapping[str, Any]) -> None:
-        """Say that the learner lives, and how; "heartbeat_ns" (wall clock) is added if missing."""
-        text = self._text(
+        """Say that the learner lives, and how; "heartbeat_ns" (wall clock) is added if missing.
+
+        A text that is too long is cut: for no reason at all does a sign of life fail.
+        """
+        text = _fitting(
             {"heartbeat_ns": time.time_ns(), **state}, live_format.BEAT_BYTES - live_format.LENGTH
         )
         with self._beating:
@@ -198,6 +202,24 @@ class LiveWriter:
         self._words[offset // 8] = len(text)
         start = offset + live_format.LENGTH
         self._bytes[start : start + len(text)] = np.frombuffer(text, dtype=np.uint8)
+
+
+def _fitting(content: Mapping[str, Any], most_bytes: int) -> bytes:
+    """Return JSON of at most so many bytes, its texts cut as far as that needs."""
+    longest = _LONGEST_TEXT
+    while True:
+        text = _encoder.encode({key: _cut(value, longest) for key, value in content.items()})
+        if len(text) <= most_bytes:
+            return text
+        assert longest, "numbers do not fill a page"
+        longest //= 2
+
+
+def _cut(value: Any, longest: int) -> Any:
+    if not isinstance(value, str):
+        return value
+    sound = value.encode("utf-8", "replace").decode()  # what JSON cannot hold: lone surrogates
+    return sound if len(sound) <= longest else sound[: max(longest - 3, 0)] + "..."[:longest]
 
 
 def _copy_half(image: Words, slot: Words, pending: NDArray[np.uint8]) -> None:

@@ -100,6 +100,8 @@ class FakeBroker:
         self.readers = 0
         self.survey_s = 0.0
         """How long a survey takes."""
+        self.surveys_tell_what_was = False
+        """A survey tells what there was when it was asked, not when it answers."""
         self._committed: Offsets = {}
         self._ids = count(1)
 
@@ -189,12 +191,13 @@ class FakeBroker:
 
     def survey(self, topics: Sequence[str]) -> Callable[[float], Survey | None]:
         due_s = self.clock() + self.survey_s
+        was = {topic: self._seen(topic) for topic in topics} if self.surveys_tell_what_was else None
 
         def answer(timeout_s: float) -> Survey | None:
             self._ask()
             if self.clock() < due_s:
                 return None
-            return {topic: self._seen(topic) for topic in topics}
+            return was or {topic: self._seen(topic) for topic in topics}
 
         return answer
 

@@ -39,7 +39,7 @@ from tests.serve.test_workers import Api
 
 MIB = 1 << 20
 MOST_GROWTH = 50 * MIB
-TOKEN = "secret"
+TOKEN = "secret-of-this-test"
 PREDICT = b"POST /v1/predict HTTP/1.1\r\nhost: x\r\n"
 
 CHECKS = [

@@ -94,6 +94,7 @@ class Desk:
         self.told: list[tuple[str, str]] = []
         self.letters = _Letters()
         self.metrics = Metrics("learner")
+        self.broker = FakeBroker()
         self.still_ours: Callable[[], None] = lambda: None
         self.journal = Journal.open(folder / "journal", still_ours=lambda: self.still_ours())
         self.snapshots = Snapshots(folder / "snapshots", Keep(100, 0, 0))
@@ -116,11 +117,19 @@ class Desk:
         image = learner.state.image.nbytes
         self.live = LiveWriter.open(folder / "run", nbytes=image, layout=recipe.to_json())
         telemetry = Telemetry(self.metrics)
+        self.publisher = Publisher(self.live, telemetry, 0.0)
         tools = Tools(
-            publisher=Publisher(self.live, telemetry, 0.0),
-            keeper=Keeper(self.journal, self.saver, telemetry, 1e9, lambda: self.still_ours()),
+            publisher=self.publisher,
+            keeper=Keeper(
+                self.journal,
+                self.saver,
+                telemetry,
+                1e9,
+                lambda: self.still_ours(),
+                meanwhile=self.publisher.meanwhile,
+            ),
             burial=self.letters,
-            losses=Losses(FakeBroker(), self.metrics),
+            losses=Losses(self.broker, self.metrics),
             telemetry=telemetry,
             kafka=KafkaSettings(
                 bootstrap_servers="none:1",
@@ -147,6 +156,7 @@ class Desk:
         if self.closed:
             return
         self.closed = True
+        self.publisher.close()
         self.saver.close()
         self.journal.close()
         self.live.close()

@@ -201,3 +201,25 @@ def test_commands_of_several_clients_do_not_mix(tmp_path: Path) -> None:
 
     by = [line["by"] for line in lines(tmp_path)]
     assert {f"cli:{n}": 20 for n in range(4)} == {name: by.count(name) for name in set(by)}
+
+
+@pytest.mark.parametrize(
+    ("by", "arguments"),
+    [
+        ("cli:\ud800", {}),
+        ("cli:ann", {"reason": "\ud800"}),
+        ("cli:ann", {"to": 10**30}),
+        ("cli:ann", {"to": object()}),
+    ],
+)
+def test_what_no_file_can_hold_does_no_harm_to_the_command(
+    tmp_path: Path, by: str, arguments: dict[str, Any]
+) -> None:
+    """
+    The command was done; a line is written, or its loss is counted.
+    """
+    audit = Audit(tmp_path)
+
+    assert {"done": "pause"} == audit.of({"command": "pause", "by": by, **arguments}, done)
+    written = lines(tmp_path) if audit.path.exists() else []
+    assert 1 == len(written) + audit.failures

@@ -173,3 +173,11 @@ def test_a_replay_that_killed_three_times_is_known(tmp_path):
         assert suspects.in_replay(beside) is None
         assert [] == suspects.live(1)
         suspects.close()
+
+
+def test_a_range_over_many_partitions_names_five(tmp_path):
+    """The reason of a halt is for people, and must fit into a heartbeat."""
+    said = str(Suspect("live", [("t", partition, 0, 10) for partition in range(300)], 6))
+
+    assert said.startswith("t, partition 0, offsets 0 to 9; t, partition 1,")
+    assert said.endswith("t, partition 4, offsets 0 to 9; and 295 more")

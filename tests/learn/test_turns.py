@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 from service.learn.commands import Refused
+from service.serve.learner_door import STATUS_KEYS
 from service.stream.records import Record
 from service.weights.digest import digest
 from tests.learn.cuts import recipe, records
@@ -109,6 +110,32 @@ def test_history_after_turns_is_repeated_bit_for_bit(desk):
     assert {version: digest_at(desk, version) for version in seen} == seen
 
 
+def test_offsets_that_nobody_read_are_told_and_counted_once_the_rollback_is_done(desk, monkeypatch):
+    """To the end of the topic: what was never read has no events, but offsets."""
+    desk.broker.create_topic("t", 1)
+    for _ in range(10 * CUT + 7):
+        desk.broker.append(PLACE, b"")
+
+    def counted() -> float:
+        return desk.metrics.counter("headwater_skipped_offsets_total").get("rollback")
+
+    def refuse(*_):
+        raise Refused("no")
+
+    with monkeypatch.context() as refusing:
+        refusing.setattr(desk.acts.course, "roll_back", refuse)
+        with pytest.raises(Refused):
+            desk.order("rollback", to=4, skip_to="latest")
+    before = counted()
+    now = desk.order("rollback", to=9, skip_to="now")
+    latest = desk.order("rollback", to=4, skip_to="latest")
+
+    assert (0.0, 0, 7, 7.0) == (
+        before, now["skipped_offsets"], latest["skipped_offsets"], counted(),
+    )  # fmt: skip
+    assert 10 * CUT + 7 == desk.learner.standing.cursors[PLACE]
+
+
 def test_a_frozen_version_is_served_while_the_shadow_learns(desk):
     """The reply's version names those very weights; learning goes on under later numbers."""
     before = bits(desk)
@@ -124,6 +151,15 @@ def test_a_frozen_version_is_served_while_the_shadow_learns(desk):
     assert before == digest_at(desk, frozen)
     assert 17 == desk.learner.standing.version
     assert bits(desk) != before
+
+
+def test_a_status_has_no_key_that_one_of_a_learner_that_is_down_lacks(desk):
+    """Who reads it by key needs no two programs; frozen or not."""
+    plain = desk.acts.status().keys()
+    frozen = desk.order("freeze")
+
+    assert plain == frozen.keys()
+    assert plain <= STATUS_KEYS
 
 
 def test_a_restart_goes_on_frozen(desk):

@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
@@ -14,12 +15,14 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Route
 
+from service import logs
 from service.control import ControlServer
 from service.errors import SnapshotInvalid
 from service.learn.audit import NAME, Audit
 from service.learn.commands import Refused
 from service.metrics import Metrics
 from service.model.recipe import Recipe
+from service.serve import admin
 from service.serve.app import create_app
 from service.serve.learner_door import STATUS_KEYS
 from service.serve.openapi import document
@@ -154,6 +157,39 @@ def test_another_token_is_none(client: Client, door: Door, given: bytes, challen
     assert (401, challenge) == (answer.status, answer.headers["www-authenticate"])
     assert TOKEN.encode() not in answer.body
     assert [] == door.heard
+
+
+def test_wrong_tokens_are_logged_once_in_a_while(
+    client: Client, door: Door, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    The first at once, with the address and never the token; a thousand more in one line.
+    """
+    logs.configure("api-0")
+    now = [1000.0]
+    monkeypatch.setattr(admin, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    wrong = [(b"authorization", b"Bearer " + b"z" * 16)]
+    for after_s in (0.0, 1.0, 1.0, 11.0):
+        now[0] += after_s
+        client.get("/v1/admin/status", wrong)
+    client.get("/v1/admin/status")
+    written = capsys.readouterr().err
+    said = [json.loads(line) for line in written.splitlines() if "admin_token_wrong" in line]
+
+    assert [("127.0.0.1", 1), ("127.0.0.1", 3)] == [(s["address"], s["times"]) for s in said]
+    assert "zzzz" not in written
+
+
+def test_a_body_that_is_too_large_is_told_the_limit_of_this_place(
+    client: Client, door: Door
+) -> None:
+    """
+    Not that of a request for predictions, which could be raised.
+    """
+    detail = check_problem(client.post("/v1/admin/pause", b" " * 20_000, KNOWN))["detail"]
+
+    assert "16384 bytes" in detail
+    assert "max_body_bytes" not in detail
 
 
 def test_the_scheme_is_written_in_any_case(client: Client, door: Door) -> None:

@@ -312,6 +312,20 @@ class TestReplay:
 
         assert [0, 1, 2] == [r.offset for r in of(source.read_range({(TOPIC, 0): 3}, 1.0))]
 
+    def test_what_is_late_is_named_in_a_few_words(self) -> None:
+        """
+        Of two hundred partitions five: the reason goes into a heartbeat.
+        """
+        broker = cluster(200)
+        source = source_of(broker)
+        for p in range(200):
+            broker.append((TOPIC, p), b"")
+        broker.deaf.update((TOPIC, p) for p in range(200))
+
+        with pytest.raises(BrokerAway, match="and 195 more") as late:
+            source.read_range({(TOPIC, p): 1 for p in range(200)}, 1.0)
+        assert len(str(late.value)) < 500
+
 
 class TestNews:
     def test_a_new_partition_is_told_and_then_read(self) -> None:

@@ -254,8 +254,21 @@ def test_texts_that_do_not_fit_are_refused(writer: LiveWriter, reader: LiveReade
     writer.beat({"state": "learning"})
     with pytest.raises(ValueError, match="do not fit into 65536"):
         writer.publish(image(2), ALL, {"version": 2, "text": "x" * 65536})
-    with pytest.raises(ValueError, match="do not fit into 8184"):
-        writer.beat({"state": "x" * 8192})
 
     assert (1, 1) == served(reader)
     assert (reader.heartbeat() or {})["state"] == "learning"
+
+
+@pytest.mark.parametrize("reason", ["x" * 100_000, "\u0001" * 9000, "\ud800", "\U0001f600" * 5000])
+def test_a_sign_of_life_is_given_whatever_its_reason_says(
+    writer: LiveWriter, reader: LiveReader, reason: str
+) -> None:
+    """
+    A text that is too long, or that is no text, is cut: a learner does not die of its own words.
+    """
+    writer.beat({"state": "halted", "reason": reason, "lag_records": 7})
+    found = reader.heartbeat() or {}
+
+    assert ("halted", 7) == (found["state"], found["lag_records"])
+    assert reason[:100] == found["reason"][:100] or reason == "\ud800"
+    assert found["reason"].endswith("...") or reason == "\ud800"
