@@ -1,5 +1,5 @@
-# Five words for everything: run, test, check, bench, chaos; and clean. Each makes what it needs.
-.PHONY: run test check bench chaos clean
+# Six words for everything: run, test, check, bench, chaos, faults; and clean. Each makes what it needs.
+.PHONY: run test check bench chaos faults clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,6 +29,10 @@ chaos: $(READY)
 	$(BIN)/python -m tests.chaos $(if $(POINTS),points,run --kills $(KILLS)) \
 		--broker $(BROKER) --directory $(CHAOS_DIR) $(if $(SEED),--seed $(SEED)) \
 		$(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP))
+
+# the long ones too: three brokers, a minute without any, a million predictions; about half an hour
+faults: $(READY)
+	HEADWATER_TEST_CHAOS=1 $(BIN)/python -m pytest -q tests/faults tests/e2e tests/chaos
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,6 +10,7 @@ from service.learn.suspect import Suspect, Suspects
 from tests.e2e.parties import Client
 from tests.e2e.service import Service, Topic, until
 from tests.e2e.test_learning import CLICK, events
+from tests.faults.clusters import chaos
 
 pytestmark = pytest.mark.e2e
 CHAOS = bool(os.environ.get("HEADWATER_TEST_CHAOS"))  # noqa: TID251 - the suite's own name
@@ -96,6 +97,7 @@ def test_events_that_kill_the_process_are_set_aside_on_the_third_death(
     assert (model["digest"], True) == (rebuilt["digest"], rebuilt["verified"])
 
 
+@chaos
 def test_deaths_that_no_event_explains_halt_learning_and_name_the_range(
     make_service, embedded_bootstrap, lethal
 ):

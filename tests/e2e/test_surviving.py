@@ -9,6 +9,7 @@ import pytest
 from service.stream.embedded import EmbeddedBroker
 from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import CLICK, events
+from tests.faults.clusters import chaos
 
 pytestmark = pytest.mark.e2e
 
@@ -185,6 +186,7 @@ def test_settings_may_change_at_a_restart_and_weights_stay(make_service, embedde
     assert "--accept-removed new" in refused.stderr
 
 
+@chaos
 def test_a_learner_stops_clean_although_kafka_is_away(make_service, tmp_path):
     """The API answers and says stale; SIGTERM: a last snapshot, exit 0, in a few seconds."""
     with EmbeddedBroker(tmp_path / "broker") as broker:

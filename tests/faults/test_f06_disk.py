@@ -26,6 +26,7 @@ from service.weights.journal import Journal
 from service.weights.snapshots import Keep, Snapshots
 from tests.e2e.service import Service, Topic, until
 from tests.e2e.test_learning import CLICK, events
+from tests.faults.clusters import chaos
 from tests.learn.cuts import learner, records, take
 
 COUNTER = "headwater_snapshots_total"
@@ -142,6 +143,7 @@ def fill(place: Path, leave_bytes: int) -> Path:
     return filler
 
 
+@chaos
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_f06_learning_and_serving_go_on_while_there_is_no_room_for_a_snapshot(

@@ -12,6 +12,7 @@ from tests.e2e.service import Topic, until
 from tests.e2e.test_bad_input import TABLE
 from tests.e2e.test_learning import CLICK, events
 from tests.faults.accounts import outcomes, settled
+from tests.faults.clusters import chaos
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kafka]
 PLACE = ("topic", "partition", "offset", "row")
@@ -68,6 +69,7 @@ def test_f26_f27_bad_events_cost_themselves_and_nothing_but_bad_ones_stops_learn
     assert (200, pid) == (service.predict(CLICK)[0], service.learner_pid())
 
 
+@chaos
 def test_f28_f29_no_dead_letter_is_lost_without_its_topic_nor_in_a_crash(
     make_service, kafka_bootstrap
 ):

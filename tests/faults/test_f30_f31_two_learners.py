@@ -13,6 +13,7 @@ from service.weights.lock import DirectoryLock
 from service.weights.snapshots import SnapshotReader
 from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import events
+from tests.faults.clusters import chaos
 
 pytestmark = pytest.mark.e2e
 
@@ -45,6 +46,7 @@ def test_f30_a_learner_takes_the_place_of_a_killed_one_but_not_of_a_stopped_one(
     service.learned(60)
 
 
+@chaos
 @pytest.mark.slow
 def test_f31_a_learner_that_wakes_beside_a_newer_one_writes_nothing(
     make_service, embedded_bootstrap

@@ -12,6 +12,7 @@ import pytest
 
 from tests.e2e.service import Service, Topic, until
 from tests.e2e.test_learning import events
+from tests.faults.clusters import chaos
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 PAD = "p" * 8_000
@@ -25,6 +26,7 @@ def peak_mib(pid: int) -> float:
     return int(line.split()[1]) / 1024
 
 
+@chaos
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_f32_a_backlog_larger_than_the_buffers_stays_in_kafka(make_service, embedded_bootstrap):
     """F32: 256 MB come at once; the learner takes less memory than that: what the client's queue,
@@ -54,6 +56,7 @@ def slow_steps(service: Service, bound: str = "0.1") -> tuple[float, float]:
     return total, total - found[f'{name}_bucket{{le="{bound}",process="learner"}}']
 
 
+@chaos
 def test_f43_scrapes_do_not_disturb_learning_while_snapshots_are_written(
     make_service, embedded_bootstrap
 ):

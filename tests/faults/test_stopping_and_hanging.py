@@ -18,6 +18,7 @@ from tests.e2e.conftest import make_service
 from tests.e2e.parties import Publisher, another
 from tests.e2e.service import CHECKOUT, Service, Topic, until
 from tests.e2e.test_learning import CLICK, events
+from tests.faults.clusters import chaos
 
 __all__ = ["make_service"]  # a fixture of the end-to-end tests
 
@@ -66,6 +67,7 @@ def stopped_in_the_middle_of_a_snapshot(service: Service, process: subprocess.Po
     return code
 
 
+@chaos
 def test_f7_f8_told_to_stop_at_a_bad_moment(make_service: Make, embedded_bootstrap: str) -> None:
     """F7: SIGTERM while learning is exit 0, and nothing is learned again at the next start. F8: so
     is SIGTERM while a snapshot is written; a second signal ends everything within five seconds.
