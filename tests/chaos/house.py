@@ -178,7 +178,7 @@ def alive(pid: int) -> bool:
     try:
         with Path(f"/proc/{pid}/stat").open() as file:
             return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         pass
     if Path("/proc/self").exists():
         return False
