@@ -15,7 +15,7 @@ import msgspec
 from service.errors import Diverged
 from service.learn import quarantine
 from service.learn.learner import Learner
-from service.learn.standing import Standing, flat
+from service.learn.standing import Standing, flat, spots
 from service.model.layout import Layout
 from service.model.prequential import OUTCOMES
 from service.model.recipe import Recipe
@@ -94,7 +94,7 @@ def restore_kept(standing: Standing, values: Entry) -> None:
     standing.paused = values["paused"]
     standing.halted = values["halted"]
     standing.rollbacks = list(values["rollbacks"])
-    standing.quarantined = quarantine.spots(values.get("quarantined", ()))
+    standing.quarantined = spots(values.get("quarantined", ()))
 
 
 def redo_decisions(learner: Learner, entries: Iterable[Entry]) -> None:

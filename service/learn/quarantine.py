@@ -7,19 +7,13 @@ journal, so a replay and a rebuild leave the same records alone. Such a record c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from service.events.decode import Decoded, Decoder, Fault
+from service.learn.standing import Spot, Standing, spots
 from service.stream.records import Record
-
-if TYPE_CHECKING:
-    from service.learn.standing import Standing
 
 KILLS = "kills_process"
 """The reason: of the journal entry, the outcome and the dead letter."""
-
-Spot = tuple[str, int, int]
-"""(topic, partition, offset)"""
 
 _FAULT = Fault(0, None, KILLS, "the learner's process died of it again and again; set aside")
 
@@ -61,8 +55,3 @@ def set_aside(standing: Standing, places: Sequence[Sequence[str | int]]) -> None
 def forget(standing: Standing, topic: str) -> None:
     """A topic was made anew: its offsets name other records now."""
     standing.quarantined = {q for q in standing.quarantined if q[0] != topic}
-
-
-def spots(places: Sequence[Sequence[str | int]]) -> set[Spot]:
-    """Return places that came from JSON."""
-    return {(str(topic), int(partition), int(offset)) for topic, partition, offset in places}

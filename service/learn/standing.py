@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from service.learn import quarantine
 from service.stream.records import Epochs, Offsets
 
+Spot = tuple[str, int, int]
+"""(topic, partition, offset)"""
 GUARD, OPERATOR = "guard", "operator"
 """Who decides: what is in force by the one is left alone by the other."""
 
@@ -37,7 +39,7 @@ class Standing:
     seen_in_window: int = 0
     event_time_ms: int | None = None
     epochs: Epochs = field(default_factory=dict)
-    quarantined: set[quarantine.Spot] = field(default_factory=set)
+    quarantined: set[Spot] = field(default_factory=set)
     frozen: int | None = None
     frozen_by: str | None = None
     frozen_why: str | None = None
@@ -73,7 +75,7 @@ def standing_of(meta: dict[str, Any]) -> Standing:
         frozen_why=frozen_why,
         rollbacks=list(meta.get("rollbacks", [])),
         watch=dict(meta.get("watch", {})),
-        quarantined=quarantine.spots(meta.get("quarantined", ())),
+        quarantined=spots(meta.get("quarantined", ())),
     )
 
 
@@ -97,3 +99,8 @@ def flat(offsets: dict[str, dict[str, int]]) -> Offsets:
         for topic, by_partition in offsets.items()
         for partition, offset in by_partition.items()
     }
+
+
+def spots(places: Sequence[Sequence[str | int]]) -> set[Spot]:
+    """Return places that came from JSON."""
+    return {(str(topic), int(partition), int(offset)) for topic, partition, offset in places}
