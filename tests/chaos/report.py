@@ -64,7 +64,7 @@ def _summary(lines: Sequence[Line]) -> str:
         f"{total('versions_seen'):,} of them seen by clients, {total('digests_confirmed'):,} "
         "digests confirmed by a replay.",
         f"- {total('requests'):,} replies; {total('retried'):,} requests were under way in a "
-        f"killed worker and repeated once; {total('dead_letter_doubles'):,} dead letters twice.",
+        f"killed worker and repeated; {total('dead_letter_doubles'):,} dead letters twice.",
         f"- Rounds that did not hold: {len(bad)}.",
     ]
     said += [
