@@ -18,6 +18,7 @@ from typing import TypeVar
 from benchmarks import cluster, freshness, learn, machine, predict, snapshot, torn
 from benchmarks.plan import Plan
 from benchmarks.results import Failed, Result, as_json, as_table
+from service import logs
 from service.errors import HeadwaterError
 
 BENCHMARKS: dict[str, Callable[[Plan], list[Result]]] = {
@@ -34,6 +35,7 @@ _EMBEDDED_EVENTS = 100_000  # that broker keeps everything in memory
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure what is asked for; return what the process ends with."""
     asked = _parsed(arguments)
+    logs.configure("benchmarks", level="WARNING")  # stdout is for the result
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _interrupt)
     try:
