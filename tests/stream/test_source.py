@@ -221,7 +221,10 @@ class TestLoss:
 
         (loss,) = next_of(lab, source, lambda f: any(isinstance(i, DataLoss) for i in f))
         source.close()
-        assert DataLoss(*place, "recreated", 3, 0, 3) == loss
+        assert isinstance(loss, DataLoss)
+        # where the new log begins is not said for certain in its first moments, and nothing asks
+        assert (*place, "recreated", 3) == (loss.topic, loss.partition, loss.reason, loss.wanted)
+        assert 3 == loss.available_high
 
     def test_a_topic_made_anew_while_we_were_away_is_a_loss(self, lab: Lab) -> None:
         """

@@ -71,7 +71,7 @@ def published(directory: Path, *versions: int) -> LiveWriter:
         pytest.param("x86_64", 0, 0.0, 300, 0, id="pinned"),
         pytest.param("x86_64", 64, 0.005, 20, 20, id="no-cell-left"),
         pytest.param("x86_64", 0, 0.060, 0, 5, id="slower-than-the-writer-waits"),
-        pytest.param("arm64", 64, 0.005, 20, 20, id="no-cell-left-with-fences"),
+        pytest.param("arm64", 64, 0.005, 5, 5, id="no-cell-left-with-fences"),
     ],
 )
 def test_no_read_is_ever_torn(
