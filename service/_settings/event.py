@@ -6,7 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from service._settings.values import Buckets, ClassNames, FieldName, ScalarText, Zone
+from service._settings.values import (
+    Buckets,
+    ClassNames,
+    FieldName,
+    FieldPath,
+    Interaction,
+    ScalarText,
+    Zone,
+)
 
 
 class Section(BaseModel):
@@ -21,32 +29,55 @@ class Section(BaseModel):
     )
 
 
+TimeFormat = Literal["iso", "s", "ms", "us", "ns", "auto"]
+
+
 class EventTime(Section):
     """Which field says when an event happened, and how it is written."""
 
     field: FieldName = Field(description="Name of the field.")
-    format: Literal["iso", "s", "ms", "us", "ns"] = Field(
+    format: TimeFormat = Field(
         "iso",
         description="iso: a text as 2026-01-31T12:00:00Z; s, ms, us, ns: a number of seconds, "
-        "milliseconds, microseconds or nanoseconds since 1970 UTC.",
+        "milliseconds, microseconds or nanoseconds since 1970 UTC; auto: either, a number's unit "
+        "by its size.",
     )
     zone: Zone = Field(
         "UTC", description="Zone of ISO times that name none, by its name in the IANA database."
     )
 
 
-class NumberFeature(Section):
-    """A quantity."""
+class _Feature(Section):
+    """What every field to learn from may say."""
 
-    type: Literal["number"] = Field("number", description="A number, or a text that holds one.")
-    scale: Literal["auto", "none"] = Field(
-        "auto",
-        description="auto: brought to mean 0 and variance 1 as they are seen so far; none: taken "
-        "as it is.",
+    path: FieldPath | None = Field(
+        None,
+        description="Where the field lies in the event, as keys from the outside in: device.os, or "
+        "[device, os] where a key holds a dot; null: at the top, under its own name.",
     )
 
 
-class CategoryFeature(Section):
+class NumberFeature(_Feature):
+    """A quantity."""
+
+    type: Literal["number"] = Field("number", description="A number, or a text that holds one.")
+    scale: Literal["auto", "none", "log", "quantile", "fit"] = Field(
+        "auto",
+        description="auto: brought to mean 0 and variance 1 as they are seen so far; none: taken "
+        "as it is; log: as auto, of sign(x) log(1 + |x|); quantile: by its rank among those seen; "
+        "fit: auto, log or quantile, whichever suits the first 512 values, then kept.",
+    )
+
+
+class BooleanFeature(_Feature):
+    """Yes or no."""
+
+    type: Literal["boolean"] = Field(
+        "boolean", description="true or false; also 1, 0, and the texts yes, no, on, off, t, f."
+    )
+
+
+class CategoryFeature(_Feature):
     """One of many names; new ones need nothing."""
 
     type: Literal["category"] = Field(
@@ -57,6 +88,75 @@ class CategoryFeature(Section):
         description="Rows of weights that the names are hashed into, a power of two. Take ten "
         "times the number of names.",
     )
+
+
+class CategoriesFeature(_Feature):
+    """Several names at once."""
+
+    type: Literal["categories"] = Field(
+        "categories",
+        description="A list of names, or one text with `separator` between them; order and doubles "
+        "mean nothing.",
+    )
+    buckets: Buckets = Field(
+        65_536, description="Rows of weights that the names are hashed into, a power of two."
+    )
+    separator: str | None = Field(
+        None, min_length=1, description="What stands between names in one text; null: lists only."
+    )
+
+
+class TextFeature(_Feature):
+    """Words that people wrote."""
+
+    type: Literal["text"] = Field("text", description="A text; words and pieces of words count.")
+    words: int = Field(2, ge=0, le=4, description="Longest run of words taken as one, in words.")
+    characters: tuple[int, int] | None = Field(
+        (3, 5),
+        description="Shortest and longest run of characters inside a word, in characters; null: "
+        "none.",
+    )
+    buckets: Buckets = Field(
+        262_144, description="Rows of weights that words and pieces are hashed into."
+    )
+
+
+class VectorFeature(_Feature):
+    """Numbers that belong together, as an embedding."""
+
+    type: Literal["vector"] = Field("vector", description="A list of `size` numbers.")
+    size: int = Field(ge=1, le=4096, description="How many numbers, in numbers.")
+    scale: Literal["auto", "none", "unit"] = Field(
+        "auto",
+        description="auto: each number brought to mean 0 and variance 1; none: taken as it is; unit: "
+        "divided by the vector's length.",
+    )
+
+
+class MapFeature(_Feature):
+    """An open set of names, each with a number or a text; new names need no restart."""
+
+    type: Literal["map"] = Field(
+        "map", description="An object of name -> number, text, boolean, or a list of texts."
+    )
+    rest: bool = Field(
+        False,
+        description="true: this map holds every field of the event that no other setting names.",
+    )
+    buckets: Buckets = Field(
+        65_536, description="Rows of weights that names and their values are hashed into."
+    )
+    names: Buckets = Field(
+        1024, description="Room for the scale of numbers, by their hashed names, in names."
+    )
+
+
+class TimeFeature(_Feature):
+    """A moment: its hour and its day of the week."""
+
+    type: Literal["time"] = Field("time", description="A time to learn the hour and weekday from.")
+    format: TimeFormat = Field("iso", description="How it is written, as for event.time.")
+    zone: Zone = Field("UTC", description="Zone whose clock counts, by its IANA name.")
 
 
 class BinaryTarget(Section):
@@ -94,7 +194,17 @@ def _time_from_text(value: object) -> object:
     return {"field": value} if isinstance(value, str) else value
 
 
-Feature = Annotated[NumberFeature | CategoryFeature, Field(discriminator="type")]
+Feature = Annotated[
+    NumberFeature
+    | BooleanFeature
+    | CategoryFeature
+    | CategoriesFeature
+    | TextFeature
+    | VectorFeature
+    | MapFeature
+    | TimeFeature,
+    Field(discriminator="type"),
+]
 Target = Annotated[BinaryTarget | MulticlassTarget | NumberTarget, Field(discriminator="type")]
 TimeField = Annotated[
     EventTime, BeforeValidator(_time_from_text, json_schema_input_type=EventTime | str)
@@ -117,6 +227,11 @@ class EventSettings(Section):
     )
     features: dict[FieldName, Feature] = Field(
         min_length=1, description="Fields to learn from: name, then type. One or more."
+    )
+    interactions: tuple[Interaction, ...] = Field(
+        (),
+        description="Fields that mean more together, as [[user, item]]: each combination of their "
+        "values is learned as one category. Numbers count in steps of half a deviation.",
     )
     targets: dict[FieldName, Target] = Field(
         min_length=1,

@@ -129,6 +129,24 @@ def _check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
     return classes
 
 
+def _path_keys(path: object) -> object:
+    return tuple(path.split(".")) if isinstance(path, str) else path
+
+
+def _check_path(path: tuple[str, ...]) -> tuple[str, ...]:
+    if not path or not all(path):
+        refuse("an empty key in the path", "Write device.os, or [device, os].")
+    return path
+
+
+def _check_interaction(fields: tuple[str, ...]) -> tuple[str, ...]:
+    if not 2 <= len(fields) <= 4:
+        refuse("an interaction has two to four fields", "Write [user, item].")
+    if len(set(fields)) < len(fields):
+        refuse("a field with itself", "Name each field once.")
+    return fields
+
+
 def _check_host(host: str) -> str:
     if not host or re.search(r"\s|/", host):
         refuse(f"{host!r} is no address", "Write an IP address or a host name, as 127.0.0.1.")
@@ -163,4 +181,10 @@ Buckets = Annotated[int, Field(ge=2, le=2**26), AfterValidator(_check_power_of_t
 Host = Annotated[str, AfterValidator(_check_host)]
 Token = Annotated[SecretStr, AfterValidator(_check_token)]
 ScalarText = Annotated[str, BeforeValidator(canonical_text, json_schema_input_type=SCALARS)]
+FieldPath = Annotated[
+    tuple[str, ...],
+    AfterValidator(_check_path),
+    BeforeValidator(_path_keys, json_schema_input_type=str | tuple[str, ...]),
+]
+Interaction = Annotated[tuple[FieldName, ...], AfterValidator(_check_interaction)]
 ClassNames = Annotated[tuple[ScalarText, ...], AfterValidator(_check_classes)]

@@ -33,13 +33,29 @@ class Fault(msgspec.Struct, frozen=True):
     msg: str
 
 
+class Bags(msgspec.Struct):
+    """One bag field of N events: the entries of event r are spans[r] .. spans[r + 1]."""
+
+    spans: NDArray[np.int64]
+    """[N + 1], from 0 on; equal neighbours: an event without entries."""
+    codes: NDArray[np.uint64]
+    """[E]; never 0. Inside one event no code comes twice, and they are sorted."""
+    values: NDArray[np.float64]
+    """[E]; finite."""
+    names: NDArray[np.uint64]
+    """[E]; hash of the name whose scale the value has; 0: the value counts as it is."""
+
+
 class Columns(msgspec.Struct):
-    """N events as numbers. Legend: Dn number fields, Dc category fields, T targets."""
+    """N events as numbers. Legend: W dense values, C tables with a code, B bags, T targets; all in
+    the order of the schema's dense, tables and bags."""
 
     numbers: NDArray[np.float64]
-    """[N, Dn]; NaN is "missing"."""
+    """[N, W]; NaN is "missing"."""
     codes: NDArray[np.uint64]
-    """[N, Dc]; 0 is "missing"."""
+    """[N, C]; 0 is "missing"."""
+    bags: tuple[Bags, ...]
+    """[B]."""
     targets: NDArray[np.float64]
     """[N, T]; 0/1, class index or value; NaN is "missing"."""
     times_ms: NDArray[np.int64]

@@ -26,9 +26,15 @@ class Rows(msgspec.Struct):
     """N rows ready to be scored or learned."""
 
     x: NDArray[np.float32]
-    """[N, 2 Dn]: value and unknown flag of each number field."""
+    """[N, D]: the values of each dense block, then its unknown flag."""
     ids: NDArray[np.int64]
-    """[N, Dc]: row of each category field's table."""
+    """[N, C]: row of each table, crosses included."""
+    spans: NDArray[np.int64]
+    """[N, B + 1]: entries spans[r, b] .. spans[r, b + 1] are those of bag b in row r."""
+    entries: NDArray[np.int64]
+    """[E]: row of the bag's table; inside one row and bag none comes twice."""
+    values: NDArray[np.float32]
+    """[E]: what the row of the table is multiplied with."""
     y: NDArray[np.float64]
     """[N, T]; NaN is "missing"."""
 
