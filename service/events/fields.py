@@ -90,6 +90,19 @@ class Reader(Protocol):
     def __call__(self, raw: Raw, into: Draft) -> None: ...
 
 
+class TextField:
+    """Reads a field of texts: its figures and its bag."""
+
+    def __init__(self, at: int, bag: int, reader: TextReader) -> None:
+        self._at = at
+        self._bag = bag
+        self.reader = reader
+
+    def __call__(self, raw: Raw, into: Draft) -> None:
+        into.bags[self._bag], figures = self.reader.read(raw.texts())
+        into.numbers[:, self._at : self._at + FIGURES] = figures
+
+
 def readers(schema: Schema, seed: int) -> dict[str, Reader]:
     """Return the reader of each feature: numbers first, then categories, then the others."""
     first: dict[type[Feature], int] = {NumberFeature: 0, CategoryFeature: 1}
@@ -119,7 +132,7 @@ def _reader(schema: Schema, name: str, spec: Feature, seed: int) -> Reader:
         case MapFeature():
             return functools.partial(_read_maps, bag, MapHasher(name, seed))
         case TextFeature():
-            return functools.partial(_read_texts, dense, bag, TextReader(name, seed, spec))
+            return TextField(dense, bag, TextReader(name, seed, spec))
 
 
 def _read_numbers(at: int, raw: Raw, into: Draft) -> None:
@@ -169,10 +182,6 @@ def _clock(spec: TimeFeature, value: object) -> datetime | None:
         msg = f"a time of the years 1 to 9999 is wanted, got {values.show(value)}"
         raise values.BadValue("bad_time", msg)
     return moment
-
-
-def _read_texts(at: int, bag: int, reader: TextReader, raw: Raw, into: Draft) -> None:
-    into.bags[bag], into.numbers[:, at : at + FIGURES] = reader.read(raw.texts())
 
 
 def _read_lists(bag: int, hasher: TextHasher, separator: str | None, raw: Raw, into: Draft) -> None:

@@ -11,12 +11,16 @@ from service.events import values
 from service.events.columns import Entry
 from service.events.hashing import TextHasher
 
+_REMEMBERED = 100_000
+
 
 class MapHasher:
     """Objects of one field -> entries."""
 
     def __init__(self, field: str, seed: int) -> None:
         self._hasher = TextHasher(field, seed)
+        self._numbers: dict[str, tuple[int, int, int]] = {}
+        """By name: code of its value, of its presence, hash for its scale. Recent names only."""
 
     def entries(self, value: object) -> list[Entry]:
         """Return the entries of one object; None has none. Raises BadValue, naming what is wrong."""
@@ -46,11 +50,17 @@ class MapHasher:
         if value is None:
             return []
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            number = values.number(value)
-            scale = self._hasher(f"@{name}")
-            return [(self._hasher(f"#{name}"), number, scale), (self._hasher(f"?{name}"), 1.0, 0)]
+            code, presence, scale = self._numbers.get(name) or self._number(name)
+            return [(code, values.number(value), scale), (presence, 1.0, 0)]
         if isinstance(value, list):
             texts = [text for text in map(values.text, value) if text is not None]
         else:
             texts = [text for text in [values.text(value)] if text is not None]
         return [(self._hasher(f"={len(name)}:{name}{text}"), 1.0, 0) for text in texts]
+
+    def _number(self, name: str) -> tuple[int, int, int]:
+        if len(self._numbers) >= _REMEMBERED:
+            self._numbers.clear()
+        found = (self._hasher(f"#{name}"), self._hasher(f"?{name}"), self._hasher(f"@{name}"))
+        self._numbers[name] = found
+        return found

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from service.events.text import MOST_ENTRIES, TextReader, _kind, _lower
 from service.settings import TextFeature
+from tests.events.kinds import decoder_of
 
 WHOLE = TextReader("memo", 0, TextFeature())
 WORDS = TextReader("memo", 0, TextFeature(words=1, characters=None))
@@ -217,6 +218,16 @@ def test_a_long_text_counts_by_its_beginning() -> None:
     assert ([0, MOST_ENTRIES, MOST_ENTRIES + 2], 1) == (bags.spans.tolist(), reader.cut_short)
     assert set(bags.codes[:MOST_ENTRIES].tolist()) == entries(numbered(MOST_ENTRIES))
     np.testing.assert_allclose(np.log(5001), figures[0, 3])
+
+
+def test_a_decoder_tells_how_many_texts_were_cut_short() -> None:
+    """
+    Over all its fields.
+    """
+    decoder = decoder_of({"f": {"type": "text"}, "g": {"type": "text"}})
+    decoder.features([{"f": numbered(5000), "g": numbered(6000)}, {"f": "short"}])
+
+    assert 2 == decoder.cut_short
 
 
 def test_a_core_reads_two_megabytes_in_a_second() -> None:
