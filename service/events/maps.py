@@ -29,17 +29,18 @@ class MapHasher:
         if not isinstance(value, dict):
             raise values.BadValue("wrong_type", f"expected an object, got {values.show(value)}")
         found: list[Entry] = []
-        waiting: list[tuple[str, object]] = list(value.items())
+        waiting: list[tuple[str, object]] = [("", value)]
         taken = 0
         while waiting:
             name, one = waiting.pop()
-            if isinstance(one, dict):
-                waiting += [(f"{name}.{key}", inner) for key, inner in one.items()]
-                continue
-            taken += len(one) if isinstance(one, list) else 1
+            taken += len(one) if isinstance(one, (dict, list)) else 0
             if taken > values.MOST_NAMES:
                 msg = f"more than {values.MOST_NAMES} names and listed values in one event"
                 raise values.BadValue("out_of_range", msg)
+            if isinstance(one, dict):
+                above = f"{name}." if one is not value else ""
+                waiting += [(above + key, inner) for key, inner in one.items()]
+                continue
             try:
                 found += self._entries(name, one)
             except values.BadValue as error:

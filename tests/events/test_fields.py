@@ -164,6 +164,7 @@ def test_an_object_in_a_map_counts_by_its_fields() -> None:
     ([1], "wrong_type"), ("a", "wrong_type"), ({"a": [{}]}, "wrong_type"),
     ({"a": 1e31}, "out_of_range"), ({"a": list(range(2000))}, "out_of_range"),
     ({str(i): i for i in range(1025)}, "out_of_range"),
+    ({"a": {"b": {str(i): {} for i in range(1023)}}}, "out_of_range"),
 ])  # fmt: skip
 def test_a_bad_map_is_refused(value: object, code: str) -> None:
     """
