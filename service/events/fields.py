@@ -47,6 +47,10 @@ class Draft:
     bags: list[Bags]
 
 
+_FEW = 8
+"""Values that are read one by one sooner than all at once."""
+
+
 class Raw:
     """The raw values of one field of N events, and where to tell what is wrong with them."""
 
@@ -68,7 +72,7 @@ class Raw:
 
     def numbers(self) -> list[float] | NDArray[np.float64]:
         """Return numbers, NaN where missing; texts among them take the slow way."""
-        if set(map(type, self.values)) <= {float, type(None)}:
+        if len(self.values) > _FEW and set(map(type, self.values)) <= {float, type(None)}:
             found = np.array(self.values, dtype=np.float64)
             if not (np.abs(found) > values.LARGEST).any():
                 return found
