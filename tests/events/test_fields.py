@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.events.decode import Columns, blank
+from service.events.decode import Columns, blank, join
 from tests.events.kinds import EVENT, FEATURES, GOOD, REST, decoder_of, fault, row, same
 
 
@@ -296,3 +296,21 @@ def test_the_seed_and_the_field_move_every_code() -> None:
         one, other = row(decoder, {"f": value, "g": value}).bags
 
         assert set() == set(one.codes.tolist()) & set(other.codes.tolist())
+
+
+@pytest.mark.parametrize(("name", "values"), [
+    ("amount", [1.5, None, -0.0, 1e30, "2", 3, 1e-300]), ("amount", [0.1, None, 0.3]),
+    ("shop", ["a", None, "b"]), ("shop", ["a", 1, True, 2.0]), ("vip", [True, None, "no"]),
+    ("emb", [[1, 2, 3], [0.5, "1", 2], None]), ("memo", ["a b", None, ""]),
+    ("extras", [{"a": 1}, None, {"b": "x"}]), ("at", ["2026-01-31", None]),
+])  # fmt: skip
+def test_a_value_is_read_the_same_alone_and_among_many(name: str, values: list[Any]) -> None:
+    """
+    Though a whole column may go another way than a single value.
+    """
+    decoder = decoder_of(**EVENT)
+    events = [{name: value} for value in values * 9]
+    columns, faults = decoder.features(events)
+
+    assert [] == faults
+    same(columns, join([row(decoder, event) for event in events]))
