@@ -1,9 +1,9 @@
 """Read events from files, oldest first: csv, jsonl (either may be .gz), parquet, or stdin.
 
 Cells of csv stand between commas, or between semicolons or tabs where the first line has more
-of those. A row of csv or parquet is an object without its empty cells; cells of csv are text. A line of
-jsonl is bytes, as it stands, well-formed or not. Knows no Kafka and no settings. What cannot be
-read raises HeadwaterError with the file and the line.
+of those. A row of csv or parquet is an object without its empty cells; cells of csv are text. A
+line of jsonl is bytes, as it stands, well-formed or not. Knows no Kafka and no settings. What
+cannot be read raises HeadwaterError with the file and the line.
 """
 
 from __future__ import annotations
