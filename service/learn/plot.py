@@ -54,6 +54,7 @@ def draw(curves: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
             panel.set_title(f"{target}: {what}")
             panel.set_xlabel("rows")
             panel.set_ylabel(_LABEL[metric])
+            panel.locator_params(axis="x", nbins=5)
             panel.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             panel.grid(visible=True, color="#E6E6E6")
             for side in ("top", "right"):
