@@ -31,7 +31,12 @@ Point = tuple[int, dict[str, Any]]
 
 
 def draw(curves: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
-    """Write a PNG: a row of panels for each target, its main metric over the rows so far and over
+    """Write the picture as a PNG."""
+    picture(curves).savefig(path, dpi=120)
+
+
+def picture(curves: Sequence[tuple[str, Sequence[Point]]]) -> Any:
+    """Return the figure: a row of panels for each target, its main metric over the rows so far and over
     recent rows (a row counts 0.999 as much as the next); a line for each variant, the baselines of
     the first one dashed. A baseline that is far off is named and not drawn."""
     try:
@@ -63,7 +68,7 @@ def draw(curves: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
         row[1].legend(
             handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9
         )
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def _lines(
