@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from service.cli.compared import best, table
+from service.cli.main import app
 from service.cli.variants import variants_of
 from service.learn import plot
 
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Told = Callable[..., str]
 
 SETTINGS = """\
 name: line
@@ -33,6 +34,19 @@ def line(tmp_path: Path) -> Path:
     path = tmp_path / "line.csv"
     path.write_text("x,y\n" + "".join(f"{i % 7},{3 * (i % 7) + 1}\n" for i in range(400)))
     return path
+
+
+@pytest.fixture
+def told(line: Path, monkeypatch: pytest.MonkeyPatch) -> Told:
+    """Run the command in this process, in the folder of the settings; return its stdout."""
+    monkeypatch.chdir(line.parent)
+
+    def run(*arguments: str) -> str:
+        ended = CliRunner().invoke(app, ["evaluate", *arguments])
+        assert 0 == ended.exit_code, ended.output
+        return ended.stdout
+
+    return run
 
 
 def names(sets: list[str], named: list[str] | None = None) -> list[str]:
@@ -96,16 +110,15 @@ class TestVariants:
 
 
 class TestCommand:
-    def test_variants_as_json_and_as_a_picture(self, headwater: Run, line: Path) -> None:
+    def test_variants_as_json_and_as_a_picture(self, told: Told, line: Path) -> None:
         """
         Each variant has its name, its settings and the result of its own pass.
         """
         rates = [f"--set=learning.learning_rate={rate}" for rate in ("0.001", "0.3")]
-        ended = headwater("evaluate", "line.csv", *rates, "--json", "--plot", "p.png")
-        told = json.loads(ended.stdout)
-        slow, fast = told["variants"]
+        found = json.loads(told("line.csv", *rates, "--json", "--plot", "p.png"))
+        slow, fast = found["variants"]
 
-        assert "headwater.evaluate/1-variants" == told["schema"]
+        assert "headwater.evaluate/1-variants" == found["schema"]
         assert ("learning_rate=0.3", {"learning.learning_rate": "0.3"}) == (
             fast["name"],
             fast["set"],
@@ -117,21 +130,25 @@ class TestCommand:
         )
         assert (line.parent / "p.png").read_bytes().startswith(b"\x89PNG")
 
-    def test_one_variant_keeps_its_shape(self, headwater: Run, line: Path) -> None:
+    def test_one_variant_keeps_its_shape(self, told: Told, line: Path) -> None:
         """
         Scripts that read headwater.evaluate/1 go on.
         """
-        told = json.loads(headwater("evaluate", "line.csv", "--variant", "x:", "--json").stdout)
+        plain, named = (
+            json.loads(told("line.csv", *options, "--json")) for options in ((), ("--variant=x:",))
+        )
 
-        assert "headwater.evaluate/1" == told["schema"]
+        assert "headwater.evaluate/1" == plain["schema"]
+        assert plain.keys() == named.keys()
+        assert plain["digest"] == named["digest"]
 
-    def test_stdin_is_read_once(self, headwater: Run, line: Path) -> None:
+    def test_stdin_is_read_once(self, line: Path) -> None:
         """
         Variants need a file.
         """
-        ended = headwater("evaluate", "-", "--variant=a:", "--variant=b:")
+        ended = CliRunner().invoke(app, ["evaluate", "-", "--variant=a:", "--variant=b:"])
 
-        assert (2, "") == (ended.returncode, ended.stdout)
+        assert (2, "") == (ended.exit_code, ended.stdout)
 
 
 def result(mae: float) -> dict:
