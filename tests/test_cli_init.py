@@ -219,6 +219,14 @@ cells = st.one_of(
         ["", "yes", "no", "2024-01-31", "1,5", "$3", "007", "nan", "inf", "1_0", "1e99"]
     ),
 )
+nested = st.one_of(
+    st.lists(st.integers(0, 3), max_size=3),
+    st.lists(st.floats(-1, 1), min_size=2, max_size=2),
+    st.lists(st.text("ab", max_size=2), max_size=3),
+    st.dictionaries(
+        st.text("ab.", max_size=2), st.one_of(cells, st.lists(st.text("a"), max_size=2))
+    ),
+)
 fields = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
 
@@ -235,7 +243,16 @@ def test_any_table_gives_settings_that_can_be_used(data: st.DataObject) -> None:
     names = data.draw(st.lists(fields, min_size=2, max_size=5, unique=True))
     kinds = [
         data.draw(
-            st.sampled_from([cells, st.integers(0, 9), st.booleans(), st.text("ab", max_size=2)])
+            st.sampled_from(
+                [
+                    cells,
+                    nested,
+                    st.one_of(cells, nested),
+                    st.integers(0, 9),
+                    st.booleans(),
+                    st.text("ab", max_size=2),
+                ]
+            )
         )
         for _ in names
     ]
