@@ -12,7 +12,7 @@ from service.errors import HeadwaterError
 _METRIC = {"binary": "log_loss", "multiclass": "log_loss", "number": "mae"}
 _LABEL = {
     "log_loss": "log loss (nats, less is better)",
-    "mae": "mean absolute error (units of the target, less is better)",
+    "mae": "mean absolute error (less is better)",
 }
 _PANELS = (
     ("metrics", "baselines", "all rows so far"),
@@ -89,14 +89,14 @@ def _lines(
 def _dash(panel: Any, points: Sequence[Point], target: str, where: tuple[str, str]) -> None:
     """Draw the baselines that lie near the curves; name the others."""
     window, metric = where
-    low, high = panel.get_ylim()
-    roof = high + max(0.6 * (high - low), 0.1 * abs(high))
     for name, label, colour in _BASELINES:
         rows, values = _series(points, target, window, name, metric)
         there = sorted(value for value in values if not math.isnan(value))
         if not there:
             continue
         middle = there[len(there) // 2]
+        low, high = panel.get_ylim()  # of the curves, and of the prior, which comes first
+        roof = high + max(0.6 * (high - low), 0.1 * abs(high))
         if name == "no_change" and middle > roof:
             label, rows, values = f"{label}: off the chart, {middle:.3g}", [], []
         panel.plot(rows, values, "--", color=colour, linewidth=1.4, label=label)
