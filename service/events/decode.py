@@ -91,7 +91,7 @@ class Decoder:
         """The typed, quick way is open: msgspec takes no field names that JSON must escape."""
         self._struct = self._make_struct()
         self._json = msgspec.json.Decoder(self._struct)
-        self._hashers = [TextHasher(name, seed) for name in schema.categories]
+        self._hashers = [TextHasher(name, seed) for name in _coded(schema)]
         self._key_hasher = TextHasher("id", seed)
         attributes = [f"f{i}" for i in range(len(self._names))]
         getter = operator.attrgetter(*attributes)
@@ -101,9 +101,9 @@ class Decoder:
         self._at = {name: i for i, name in enumerate(self._names)}
 
     def _make_struct(self) -> type[msgspec.Struct]:
-        numeric = set(self.schema.numbers)
+        numeric = set(_numbers(self.schema))
         numeric |= {t.name for t in self.schema.targets if t.kind == "number"}
-        numeric -= set(self.schema.categories) | {self.schema.id}
+        numeric -= set(_coded(self.schema)) | {self.schema.id}
         if self.schema.time is not None:
             numeric.discard(self.schema.time.field)
         fields = [
@@ -222,7 +222,7 @@ class Decoder:
         return event
 
     def _explain(self, at: int, name: str, value: object) -> Fault:
-        expected = "a number" if name in self.schema.numbers else "a text, number or boolean"
+        expected = "a number" if name in _numbers(self.schema) else "a text, number or boolean"
         return Fault(at, name, "wrong_type", f"expected {expected}, got {values.show(value)}")
 
     def _columns(
@@ -235,11 +235,11 @@ class Decoder:
         targets = np.full((n, len(schema.targets)), np.nan)
         times = np.full(n, -1, dtype=np.int64)
         keys = np.zeros(n, dtype=np.uint64)
-        numbers = np.empty((n, len(schema.numbers)))
-        for j, name in enumerate(schema.numbers):
+        numbers = np.empty((n, schema.values))
+        for j, name in enumerate(_numbers(schema)):
             numbers[:, j] = table.numbers(name)
-        codes = np.zeros((n, len(schema.categories)), dtype=np.uint64)
-        for j, name in enumerate(schema.categories):
+        codes = np.zeros((n, schema.coded), dtype=np.uint64)
+        for j, name in enumerate(_coded(schema)):
             codes[:, j] = table.codes(name, self._hashers[j])
         if labelled:
             for j, target in enumerate(schema.targets):
@@ -249,12 +249,20 @@ class Decoder:
                 times[:] = table.convert(schema.time.field, self._time, -1)
             if schema.id is not None:
                 keys[:] = table.codes(schema.id, self._key_hasher)
-        return Columns(numbers, codes, targets, times, keys), table.bad
+        return Columns(numbers, codes, (), targets, times, keys), table.bad
 
     def _time(self, value: object) -> int:
         assert self.schema.time is not None
         found = values.time_ms(self.schema.time, value)
         return -1 if found is None else found
+
+
+def _numbers(schema: Schema) -> list[str]:
+    return [block.name for block in schema.dense]
+
+
+def _coded(schema: Schema) -> list[str]:
+    return [table.name for table in schema.tables]
 
 
 def _is_plain(name: str) -> bool:
@@ -310,6 +318,7 @@ def take(columns: Columns, index: NDArray[np.int64]) -> Columns:
     return Columns(
         columns.numbers[index],
         columns.codes[index],
+        columns.bags,
         columns.targets[index],
         columns.times_ms[index],
         columns.keys[index],

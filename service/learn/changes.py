@@ -10,6 +10,7 @@ from collections.abc import Collection
 from typing import Any, Literal
 
 from service.errors import LayoutChanged
+from service.model.kinds import KINDS
 from service.model.recipe import Recipe
 
 Meanings = dict[str, dict[str, Any]]
@@ -29,8 +30,8 @@ def compare(
     ]
     if old.kind != new.kind:
         problems.append(f"model.kind: the state is of a {old.kind} model, not {new.kind}")
-    if old.kind == "mlp" == new.kind:
-        for name in ("hidden", "embedding"):
+    if old.kind == new.kind:
+        for name in KINDS[new.kind].shaped_by:
             before, after = getattr(old.model, name), getattr(new.model, name)
             if before != after:
                 problems.append(f"model.{name}: the state has {before}, the settings say {after}")

@@ -41,6 +41,21 @@ class Rows(msgspec.Struct):
     def __len__(self) -> int:
         return len(self.x)
 
+    def take(self, index: NDArray[np.int64]) -> Rows:
+        """Return the chosen rows, in the order of `index` [K]."""
+        first, last = self.spans[index, 0], self.spans[index, -1]
+        held = last - first
+        starts = np.cumsum(held) - held
+        chosen = np.repeat(first - starts, held) + np.arange(held.sum())
+        return Rows(
+            self.x[index],
+            self.ids[index],
+            self.spans[index] - (first - starts)[:, None],
+            self.entries[chosen],
+            self.values[chosen],
+            self.y[index],
+        )
+
 
 @njit(nogil=True, cache=True)
 def _standardise(numbers, normaliser, scaled, learn, x):  # type: ignore[no-untyped-def]
@@ -79,9 +94,9 @@ class Featurizer:
     """Columns -> Rows for one schema. Holds no state: the normaliser is passed in."""
 
     def __init__(self, schema: Schema) -> None:
-        self._width = 2 * len(schema.numbers)
-        self._scaled = np.array(schema.scaled, dtype=np.uint8)
-        self._spread = np.array([b - 1 for b in schema.buckets], dtype=np.uint64)
+        self._width = schema.inputs
+        self._scaled = np.array([d.scale != "none" for d in schema.dense], dtype=np.uint8)
+        self._spread = np.array([t.buckets - 1 for t in schema.tables], dtype=np.uint64)
 
     def rows(
         self,
@@ -104,4 +119,6 @@ class Featurizer:
             ids = np.where(codes == 0, np.uint64(0), spread).astype(np.int64)
         else:
             ids = np.empty((n, 0), dtype=np.int64)
-        return Rows(x, ids, columns.targets)
+        nothing = np.empty(0, dtype=np.int64)
+        spans = np.zeros((n, 1), dtype=np.int64)
+        return Rows(x, ids, spans, nothing, nothing.astype(np.float32), columns.targets)

@@ -32,8 +32,12 @@ _CATEGORY: Json = {
 def event_schema(recipe: Recipe) -> Json:
     """Return the schema of one event as POST /v1/predict takes it."""
     schema = recipe.schema
-    properties: Json = {name: {**_NUMBER, "examples": [12.5]} for name in schema.numbers}
-    properties |= {name: {**_CATEGORY, "examples": ["a"]} for name in schema.categories}
+    properties: Json = {
+        name: {**_NUMBER, "examples": [12.5]} for name in (d.name for d in schema.dense)
+    }
+    properties |= {
+        name: {**_CATEGORY, "examples": ["a"]} for name in (t.name for t in schema.tables)
+    }
     for name in _ignored(schema):
         properties.setdefault(name, {"description": "May be there; a prediction does not use it."})
     return {
@@ -66,7 +70,9 @@ def prediction_schema(recipe: Recipe) -> Json:
 
 def example_event(schema: Schema) -> Json:
     """Return an event with every feature."""
-    example: Json = dict.fromkeys(schema.numbers, 12.5) | dict.fromkeys(schema.categories, "a")
+    example: Json = dict.fromkeys((d.name for d in schema.dense), 12.5) | dict.fromkeys(
+        (t.name for t in schema.tables), "a"
+    )
     return dict(sorted(example.items()))
 
 

@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from service.events.schema import Target
 from service.model.featurizer import Rows
-from service.model.layout import Layout, escape
+from service.model.kinds.seam import escape
+from service.model.layout import Layout
 from service.model.recipe import Recipe
 from service.model.state import State
 
@@ -29,7 +30,7 @@ class Reference:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         parts = State.fresh(Layout(recipe)).parts()
-        names = [name for name, _, _ in Layout(recipe).parameters]
+        names = list(Layout(recipe).parameters)
         self.weights: Weights = {n: parts["weights"][n].double().clone() for n in names}
         self.slots: list[Weights] = [
             {n: torch.zeros_like(w) for n, w in self.weights.items()} for _ in range(2)
@@ -45,9 +46,9 @@ class Reference:
         hidden = None
         if self.recipe.kind == "mlp":
             total = weights["hidden/bias"]
-            for j, name in enumerate(schema.numbers):
+            for j, name in enumerate(d.name for d in schema.dense):
                 total = total + x[2 * j : 2 * j + 2] @ weights[f"hidden/number/{escape(name)}"]
-            for c, name in enumerate(schema.categories):
+            for c, name in enumerate(t.name for t in schema.tables):
                 embedded = weights[f"embedding/{escape(name)}"][ids[c]]
                 total = total + embedded @ weights[f"hidden/category/{escape(name)}"]
             hidden = total.relu()
@@ -58,9 +59,9 @@ class Reference:
                 out = weights[f"{head}/bias"] + weights[f"{head}/weight"] @ hidden
             else:
                 out = weights[f"{head}/bias"]
-                for j, name in enumerate(schema.numbers):
+                for j, name in enumerate(d.name for d in schema.dense):
                     out = out + x[2 * j : 2 * j + 2] @ weights[f"{head}/number/{escape(name)}"]
-                for c, name in enumerate(schema.categories):
+                for c, name in enumerate(t.name for t in schema.tables):
                     out = out + weights[f"{head}/category/{escape(name)}"][ids[c]]
             result[target.name] = out
         return result
@@ -115,7 +116,7 @@ class Reference:
         self.counts[""] += 1
         for t, target in enumerate(schema.targets):
             self.counts[target.name] += not math.isnan(y[t])
-        tables = {escape(n): c for c, n in enumerate(schema.categories)}
+        tables = {escape(n): c for c, n in enumerate(t.name for t in schema.tables)}
         for name, gradient in gradients.items():
             kind, _, rest = name.partition("/")
             owner = next(

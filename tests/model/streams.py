@@ -56,7 +56,7 @@ def columns(n: int, seed: int = 0) -> Columns:
     targets[rng.random((n, 3)) < 0.2] = np.nan
     targets[np.isnan(targets).all(axis=1), 0] = 1.0
     blank = np.zeros(n)
-    return Columns(numbers, codes, targets, blank.astype(np.int64), blank.astype(np.uint64))
+    return Columns(numbers, codes, (), targets, blank.astype(np.int64), blank.astype(np.uint64))
 
 
 def rows(of: Recipe, n: int, seed: int = 0) -> Rows:
@@ -71,4 +71,11 @@ def one_number(values: np.ndarray, targets: np.ndarray) -> Columns:
     n = len(values)
     blank = np.zeros(n, dtype=np.int64)
     codes = np.empty((n, 0), dtype=np.uint64)
-    return Columns(values[:, None], codes, targets[:, None], blank, blank.astype(np.uint64))
+    return Columns(values[:, None], codes, (), targets[:, None], blank, blank.astype(np.uint64))
+
+
+def plain(x: np.ndarray, ids: np.ndarray, y: np.ndarray) -> Rows:
+    """Return rows without bags."""
+    nothing = np.empty(0, dtype=np.int64)
+    spans = np.zeros((len(x), 1), dtype=np.int64)
+    return Rows(x, ids, spans, nothing, nothing.astype(np.float32), y)

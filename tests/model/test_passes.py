@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from service.events.decode import Columns
-from service.model.featurizer import Featurizer, Rows
+from service.model.featurizer import Featurizer
 from service.model.layout import Layout
 from service.model.learning import Model
 from service.model.state import State
 from tests.learn import cuts
 from tests.model.reference import Reference
-from tests.model.streams import RULES, recipe, rows
+from tests.model.streams import RULES, plain, recipe, rows
 
 KINDS = ["linear", "mlp"]
 N = 150
@@ -59,12 +59,14 @@ def test_the_gradient_of_each_row_is_that_of_autograd(kind):
         reference.frames[target.name] = state.frames[t].tolist()
 
     for r in range(12):
-        one = Rows(given.x[r : r + 1], given.ids[r : r + 1], given.y[r : r + 1])
+        one = given.take(np.array([r]))
         found = model.gradient(state, one, np.array([1.5]))
         x, ids = torch.from_numpy(one.x[0]).double(), torch.from_numpy(one.ids[0])
         expected = reference.gradients(x, ids, one.y[0], 1.5)
-        for name, shape, first in state.layout.parameters:
-            values = found.values[first : first + int(np.prod(shape))].reshape(shape).double()
+        for name, parameter in state.layout.parameters.items():
+            first, shape = state.layout.kind.places[name], parameter.shape
+            values = torch.from_numpy(found.values[first : first + parameter.size])
+            values = values.reshape(shape).double()
             wanted = expected.get(name, torch.zeros(shape, dtype=torch.float64))
             torch.testing.assert_close(values, wanted, rtol=1e-4, atol=1e-5, msg=name)
 
@@ -81,7 +83,7 @@ def test_both_ways_through_the_seam_give_the_same_weights(kind, learning):
     }
     of = recipe(kind, learning, event)
     rng = np.random.default_rng(3)
-    given = Rows(
+    given = plain(
         rng.normal(size=(60, 2)).astype(np.float32),
         rng.integers(0, 8, size=(60, 1)),
         np.column_stack((rng.integers(0, 2, 60), rng.normal(size=60))),
@@ -92,7 +94,7 @@ def test_both_ways_through_the_seam_give_the_same_weights(kind, learning):
 
     model.learn(fused, given, np.ones(60))
     for r in range(60):
-        one = Rows(given.x[r : r + 1], given.ids[r : r + 1], given.y[r : r + 1])
+        one = given.take(np.array([r]))
         model.apply(stepped, model.gradient(stepped, one, np.ones(1)))
 
     expected = named(fused)
@@ -110,7 +112,7 @@ def test_how_rows_are_cut_changes_no_bit(kind):
 
     model.learn(whole, given, np.ones(N))
     for r in range(N):
-        one = Rows(given.x[r : r + 1], given.ids[r : r + 1], given.y[r : r + 1])
+        one = given.take(np.array([r]))
         model.learn(pieces, one, np.ones(1))
 
     assert np.array_equal(whole.image, pieces.image)
@@ -135,7 +137,7 @@ def test_f35_a_row_that_is_not_finite_is_reported_and_not_applied(kind, poison):
     """Its neighbours are learned as if it had not been there."""
     of = recipe(kind)
     good = rows(of, 30)
-    bad = Rows(good.x.copy(), good.ids, good.y)
+    bad = good.take(np.arange(30))
     at = 11
     bad.x[at, 0] = poison
     state, clean = State.fresh(Layout(of)), State.fresh(Layout(of))
@@ -143,7 +145,7 @@ def test_f35_a_row_that_is_not_finite_is_reported_and_not_applied(kind, poison):
 
     learned = model.learn(state, bad, np.ones(30))
     others = np.delete(np.arange(30), at)
-    model.learn(clean, Rows(good.x[others], good.ids[others], good.y[others]), np.ones(29))
+    model.learn(clean, good.take(others), np.ones(29))
 
     assert learned.applied.tolist() == [2 if r == at else 1 for r in range(30)]
     assert np.array_equal(clean.image, state.image)
@@ -183,7 +185,7 @@ def test_the_rules_are_those_of_torch_optim(learning, make):
     padded[:, [0, 2]] = x
     state = State.fresh(Layout(of))
     Model(state.layout).learn(
-        state, Rows(padded, np.empty((200, 0), dtype=np.int64), y[:, None]), np.ones(200)
+        state, plain(padded, np.empty((200, 0), dtype=np.int64), y[:, None]), np.ones(200)
     )
     linear = torch.nn.Linear(2, 1).double()
     torch.nn.init.zeros_(linear.weight)
@@ -211,7 +213,7 @@ def test_a_rare_class_is_not_capped(kind, optimizer):
     n = 20_000
     y = (rng.random((n, 1)) < 0.0005).astype(float)
     columns = Columns(
-        rng.normal(size=(n, 1)) + 1.5 * y, rng.integers(1, 9, (n, 1)).astype(np.uint64), y,
+        rng.normal(size=(n, 1)) + 1.5 * y, rng.integers(1, 9, (n, 1)).astype(np.uint64), (), y,
         np.full(n, -1), np.zeros(n, dtype=np.uint64),
     )  # fmt: skip
     weights = []

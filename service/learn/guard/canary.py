@@ -31,8 +31,9 @@ class Canary:
     def __init__(self, learner: Learner) -> None:
         schema = learner.recipe.schema
         self._ring = Columns(
-            np.empty((MOST, len(schema.numbers))),
-            np.empty((MOST, len(schema.categories)), dtype=np.uint64),
+            np.empty((MOST, schema.values)),
+            np.empty((MOST, schema.coded), dtype=np.uint64),
+            (),
             np.full((MOST, len(schema.targets)), np.nan),
             np.full(MOST, -1, dtype=np.int64),
             np.zeros(MOST, dtype=np.uint64),
@@ -61,7 +62,7 @@ class Canary:
             return None
         ring = self._ring
         columns = Columns(
-            ring.numbers[:held], ring.codes[:held], ring.targets[:held],
+            ring.numbers[:held], ring.codes[:held], (), ring.targets[:held],
             ring.times_ms[:held], ring.keys[:held],
         )  # fmt: skip
         return learner.score(columns), columns.targets

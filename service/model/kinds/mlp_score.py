@@ -1,6 +1,6 @@
 """The forward pass of the multi-layer perceptron, compiled: one row's inputs, hidden layer, outputs.
 
-How its weights lie in `theta` is told in mlp.py.
+Arguments are those of compiled.Passes; `model` is mlp.Tables.
 """
 
 from __future__ import annotations
@@ -12,15 +12,25 @@ from service.model.losses import link
 
 
 @njit(nogil=True, cache=True)
-def inputs_of(theta, tables, embedding, x, ids, inputs):  # type: ignore[no-untyped-def]
-    """Write one row's inputs [I]: numbers, then the embedding of each category."""
-    d = x.shape[0]
+def inputs_of(theta, model, rows, r, inputs):  # type: ignore[no-untyped-def]
+    """Write the inputs [I] of row r: dense ones, the embedding of each table's row, and for each
+    bag the sum of its entries' embeddings times their values."""
+    embedding = model.sizes[0]
+    d = rows.x.shape[1]
     for j in range(d):
-        inputs[j] = x[j]
-    for c in range(ids.shape[0]):
-        at = tables[c] + ids[c] * embedding
+        inputs[j] = rows.x[r, j]
+    for c in range(rows.ids.shape[1]):
+        at = model.tables[c] + rows.ids[r, c] * embedding
         for e in range(embedding):
             inputs[d + c * embedding + e] = theta[at + e]
+    for b in range(model.bags.shape[0]):
+        first = d + (rows.ids.shape[1] + b) * embedding
+        for e in range(embedding):
+            inputs[first + e] = np.float32(0.0)
+        for i in range(rows.spans[r, b], rows.spans[r, b + 1]):
+            at = model.bags[b] + rows.entries[i] * embedding
+            for e in range(embedding):
+                inputs[first + e] += rows.values[i] * theta[at + e]
 
 
 @njit(nogil=True, cache=True)
@@ -69,14 +79,17 @@ def head_of(theta, base, width, hidden, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def score(theta, frames, targets, dense, heads, tables, embedding, size, x, ids, out, scores):  # type: ignore[no-untyped-def]
-    """Score N rows with the weights as they are. scores: float64 [N, O]; out: scratch [O]."""
-    inputs = np.empty(x.shape[1] + ids.shape[1] * embedding, dtype=np.float32)
-    hidden = np.empty(size, dtype=np.float32)
-    for r in range(x.shape[0]):
-        inputs_of(theta, tables, embedding, x[r], ids[r], inputs)
-        hidden_of(theta, dense, inputs, hidden)
+def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
+    """Score N rows with the weights as they are. scores: float64 [N, O]."""
+    theta, targets = served.theta, model.targets
+    fields = model.tables.shape[0] + model.bags.shape[0]
+    inputs = np.empty(rows.x.shape[1] + fields * model.sizes[0], dtype=np.float32)
+    hidden = np.empty(model.sizes[1], dtype=np.float32)
+    out = np.empty(scores.shape[1])
+    for r in range(rows.x.shape[0]):
+        inputs_of(theta, model, rows, r, inputs)
+        hidden_of(theta, model.dense, inputs, hidden)
         for t in range(targets.shape[0]):
             start, width = targets[t, 1], targets[t, 2]
-            head_of(theta, heads[t], width, hidden, out)
-            link(targets[t, 0], width, frames[t], out, scores[r, start : start + width])
+            head_of(theta, model.heads[t], width, hidden, out)
+            link(targets[t, 0], width, served.frames[t], out, scores[r, start : start + width])

@@ -1,12 +1,7 @@
-"""The multi-layer perceptron: embeddings and numbers -> one hidden layer of relu -> outputs.
+"""The passes of the multi-layer perceptron, compiled: score a row, then learn it.
 
-Learned row by row in one compiled pass, as linear.py; every target shares the hidden layer.
-Knows tensors as numpy arrays; the torch operators stand in ops.py.
-
-Weights, one float32 vector `theta` [P]: hidden bias [H] at dense[0], input weights [I, H] at
-dense[1] (numbers' two inputs each, then E inputs per category), head of target t at heads[t]:
-bias [o], then weights [o, H]; embedding table [buckets, E] of category c at tables[c].
-Inner loops run over H in float32, without reassociation.
+Arguments and results are those of linear_passes; `model` is mlp.Tables. Every target shares the
+hidden layer. Inner loops run over H in float32, without reassociation.
 """
 
 from __future__ import annotations
@@ -16,8 +11,8 @@ import math
 import numpy as np
 from numba import njit
 
+from service.model.kinds.mlp_score import dot, head_of, hidden_of, inputs_of
 from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
-from service.model.mlp_score import dot, head_of, hidden_of, inputs_of
 from service.model.steps import (
     LARGEST_NORM,
     clipped,
@@ -32,9 +27,10 @@ from service.model.steps import (
 
 
 @njit(nogil=True, cache=True)
-def _forward(theta, frames, targets, heads, hidden, y, out, scores, losses, slope):  # type: ignore[no-untyped-def]
+def _forward(theta, frames, model, hidden, y, out, scores, losses, slope):  # type: ignore[no-untyped-def]
     """Score every target of one row; return the sum of squared slopes (inf: not finite)."""
     total = 0.0
+    targets, heads = model.targets, model.heads
     for t in range(targets.shape[0]):
         kind, start, width = targets[t, 0], targets[t, 1], targets[t, 2]
         o = out[start : start + width]
@@ -46,6 +42,7 @@ def _forward(theta, frames, targets, heads, hidden, y, out, scores, losses, slop
             d = slope[start : start + width]
             losses[t] = loss_and_slope(kind, width, frames[t], o, s, y[t], d)
             for k in range(width):
+                d[k] *= model.emphasis[t]
                 total += d[k] * d[k]
         if not math.isfinite(s[0]):
             total = math.inf
@@ -82,35 +79,17 @@ def _backward(theta, targets, dense, heads, hidden, inputs, y, slope, d_hidden, 
 
 
 @njit(nogil=True, cache=True)
-def learn(  # type: ignore[no-untyped-def]
-    rule,
-    theta,
-    slot0,
-    slot1,
-    steps,
-    touched,
-    frames,
-    targets,
-    dense,
-    heads,
-    tables,
-    embedding,
-    size,
-    hyper,
-    usual,
-    x,
-    ids,
-    y,
-    weights,
-    scores,
-    losses,
-    norms,
-    applied,
-):
-    """Score, then learn, row after row. Arguments and results as in linear.learn; steps has one
-    more counter, the last, for the shared layers."""
+def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type: ignore[no-untyped-def]
+    """Score, then learn, row after row. steps has one more counter, the last, for the shared
+    layers."""
+    rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
+    touched, frames, hyper, usual = moving.touched, moving.frames, moving.hyper, moving.usual
+    steps, targets, heads, dense = moving.steps, model.targets, model.heads, model.dense
+    embedding, size = model.sizes[0], model.sizes[1]
+    x, ids, y = rows.x, rows.ids, rows.y
+    n_tables, n_bags = ids.shape[1], model.bags.shape[0]
     first = x.shape[1]
-    n_inputs = first + ids.shape[1] * embedding
+    n_inputs = first + (n_tables + n_bags) * embedding
     inputs = np.empty(n_inputs, dtype=np.float32)
     hidden = np.empty(size, dtype=np.float32)
     d_hidden = np.empty(size, dtype=np.float32)
@@ -119,11 +98,9 @@ def learn(  # type: ignore[no-untyped-def]
     slope = np.empty(scores.shape[1], dtype=np.float64)
     trunk = steps.shape[0] - 1
     for r in range(x.shape[0]):
-        inputs_of(theta, tables, embedding, x[r], ids[r], inputs)
+        inputs_of(theta, model, rows, r, inputs)
         hidden_of(theta, dense, inputs, hidden)
-        total = _forward(
-            theta, frames, targets, heads, hidden, y[r], out, scores[r], losses[r], slope
-        )
+        total = _forward(theta, frames, model, hidden, y[r], out, scores[r], losses[r], slope)
         norms[r] = 0.0
         applied[r] = 0
         if weights[r] <= 0.0:
@@ -136,13 +113,17 @@ def learn(  # type: ignore[no-untyped-def]
             lit += float(hidden[h]) * float(hidden[h])
         for j in range(n_inputs):
             fed += float(inputs[j]) * float(inputs[j])
+        length = fed
+        if n_bags:
+            along_inputs, heavy = _along(rows, r, d_inputs, first, n_tables, embedding)
+            length += heavy
         norm = math.sqrt(total * lit + along_hidden * fed + along_inputs)
         if not norm < LARGEST_NORM:
             applied[r] = 2
             continue
         factor = clipped(norm, weights[r], hyper)
         applied[r] = 1
-        share = share_of(math.sqrt(fed), usual[:2], hyper)
+        share = share_of(math.sqrt(length), usual[:2], hyper)
         steep = 0.0
         for t in range(targets.shape[0]):
             if targets[t, 0] == NUMBER and not math.isnan(y[r, t]):
@@ -150,11 +131,9 @@ def learn(  # type: ignore[no-untyped-def]
         if steep > 0.0:
             share *= share_of(math.sqrt(steep), usual[2:], hyper)
             grow_usual(math.sqrt(steep), usual[2:])
-        grow_usual(math.sqrt(fed), usual[:2])
+        grow_usual(math.sqrt(length), usual[:2])
         if share < 1.0:
-            moved = _moved_length(
-                theta, targets, dense, heads, tables, embedding, size, n_inputs, ids[r], y[r]
-            )
+            moved = _moved_length(theta, model, rows, r, n_inputs)
             if not is_small_step(rule, norm * factor, moved, hyper):
                 applied[r] = 3
                 factor *= share
@@ -169,11 +148,19 @@ def learn(  # type: ignore[no-untyped-def]
                 at = dense[1] + j * size
                 by = float(inputs[j]) * factor
                 step_run(rule, theta, slot0, slot1, touched, at, d_hidden, by, hyper, c1, c2)
-        for c in range(ids.shape[1]):
-            at = tables[c] + ids[r, c] * embedding
+        for c in range(n_tables):
+            at = model.tables[c] + ids[r, c] * embedding
             e = first + c * embedding
             d = d_inputs[e : e + embedding]
             step_run(rule, theta, slot0, slot1, touched, at, d, factor, hyper, c1, c2)
+        for b in range(n_bags):
+            e = first + (n_tables + b) * embedding
+            d = d_inputs[e : e + embedding]
+            for i in range(rows.spans[r, b], rows.spans[r, b + 1]):
+                if rows.values[i] != np.float32(0.0) or rule == 1 or rule == 3:
+                    at = model.bags[b] + rows.entries[i] * embedding
+                    by = float(rows.values[i]) * factor
+                    step_run(rule, theta, slot0, slot1, touched, at, d, by, hyper, c1, c2)
         for t in range(targets.shape[0]):
             if math.isnan(y[r, t]):
                 continue
@@ -193,54 +180,67 @@ def learn(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _moved_length(theta, targets, dense, heads, tables, embedding, size, n_inputs, ids, y):  # type: ignore[no-untyped-def]
+def _along(rows, r, d_inputs, first, n_tables, embedding):  # type: ignore[no-untyped-def]
+    """Return the squared length of the gradient along embeddings, where an entry of a bag has its
+    share by its value; and the sum of squares of those values."""
+    total, heavy = 0.0, 0.0
+    for f in range((d_inputs.shape[0] - first) // embedding):
+        e = first + f * embedding
+        squares = length_of(d_inputs[e : e + embedding])
+        if f >= n_tables:
+            held = 0.0
+            for i in range(rows.spans[r, f - n_tables], rows.spans[r, f - n_tables + 1]):
+                held += float(rows.values[i]) * float(rows.values[i])
+            squares *= held
+            heavy += held
+        total += squares
+    return total, heavy
+
+
+@njit(nogil=True, cache=True)
+def _moved_length(theta, model, rows, r, n_inputs):  # type: ignore[no-untyped-def]
     """Return the length of the weights that a row moves: the hidden layer, the heads of its
     labelled targets, its embeddings."""
+    embedding, size, dense = model.sizes[0], model.sizes[1], model.dense
     total = length_of(theta[dense[0] : dense[0] + size])
     total += length_of(theta[dense[1] : dense[1] + n_inputs * size])
-    for t in range(targets.shape[0]):
-        if not math.isnan(y[t]):
-            total += length_of(theta[heads[t] : heads[t] + targets[t, 2] * (1 + size)])
-    for c in range(ids.shape[0]):
-        at = tables[c] + ids[c] * embedding
+    for t in range(model.targets.shape[0]):
+        if not math.isnan(rows.y[r, t]):
+            at = model.heads[t]
+            total += length_of(theta[at : at + model.targets[t, 2] * (1 + size)])
+    for c in range(rows.ids.shape[1]):
+        at = model.tables[c] + rows.ids[r, c] * embedding
         total += length_of(theta[at : at + embedding])
+    for b in range(model.bags.shape[0]):
+        for i in range(rows.spans[r, b], rows.spans[r, b + 1]):
+            at = model.bags[b] + rows.entries[i] * embedding
+            total += length_of(theta[at : at + embedding])
     return math.sqrt(total)
 
 
 @njit(nogil=True, cache=True)
-def gradient(  # type: ignore[no-untyped-def]
-    theta,
-    frames,
-    targets,
-    dense,
-    heads,
-    tables,
-    embedding,
-    size,
-    x,
-    ids,
-    y,
-    weights,
-    scores,
-    grads,
-    moved,
-):
-    """Add up the gradient of N rows at the weights as they are, as in linear.gradient."""
+def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-untyped-def]
+    """Add up the gradient of N rows at the weights as they are, as in linear_passes.gradient."""
+    theta, frames, targets, heads = moving.theta, moving.frames, model.targets, model.heads
+    embedding, size, dense = model.sizes[0], model.sizes[1], model.dense
+    x, ids, y = rows.x, rows.ids, rows.y
+    n_tables, n_bags = ids.shape[1], model.bags.shape[0]
     first = x.shape[1]
-    n_inputs = first + ids.shape[1] * embedding
+    n_inputs = first + (n_tables + n_bags) * embedding
     inputs = np.empty(n_inputs, dtype=np.float32)
     hidden = np.empty(size, dtype=np.float32)
     d_hidden = np.empty(size, dtype=np.float32)
     d_inputs = np.zeros(n_inputs, dtype=np.float32)
-    out = np.empty(scores.shape[1], dtype=np.float64)
-    slope = np.empty(scores.shape[1], dtype=np.float64)
+    out = np.empty(targets[:, 2].sum(), dtype=np.float64)
+    scores = np.empty(targets[:, 2].sum(), dtype=np.float64)
+    slope = np.empty(targets[:, 2].sum(), dtype=np.float64)
     losses = np.empty(targets.shape[0], dtype=np.float64)
     for r in range(x.shape[0]):
-        inputs_of(theta, tables, embedding, x[r], ids[r], inputs)
-        hidden_of(theta, dense, inputs, hidden)
-        _forward(theta, frames, targets, heads, hidden, y[r], out, scores[r], losses, slope)
         if weights[r] <= 0.0 or np.isnan(y[r]).all():
             continue
+        inputs_of(theta, model, rows, r, inputs)
+        hidden_of(theta, dense, inputs, hidden)
+        _forward(theta, frames, model, hidden, y[r], out, scores, losses, slope)
         _backward(
             theta, targets, dense, heads, hidden, inputs, y[r], slope, d_hidden, d_inputs, first
         )
@@ -251,11 +251,18 @@ def gradient(  # type: ignore[no-untyped-def]
             for j in range(n_inputs):
                 grads[dense[1] + j * size + h] += inputs[j] * d_hidden[h] * w
                 moved[dense[1] + j * size + h] = 1
-        for c in range(ids.shape[1]):
-            at = tables[c] + ids[r, c] * embedding
+        for c in range(n_tables):
+            at = model.tables[c] + ids[r, c] * embedding
             for e in range(embedding):
                 grads[at + e] += d_inputs[first + c * embedding + e] * w
                 moved[at + e] = 1
+        for b in range(n_bags):
+            part = d_inputs[first + (n_tables + b) * embedding :]
+            for i in range(rows.spans[r, b], rows.spans[r, b + 1]):
+                at = model.bags[b] + rows.entries[i] * embedding
+                for e in range(embedding):
+                    grads[at + e] += part[e] * rows.values[i] * w
+                    moved[at + e] = 1
         for t in range(targets.shape[0]):
             if math.isnan(y[r, t]):
                 continue
