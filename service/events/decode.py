@@ -8,6 +8,7 @@ so the same event gives the same row in both.
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -16,12 +17,26 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from service.events import values
+from service.events import fields, values
+from service.events.columns import Bags, Columns, blank, join, take
 from service.events.hashing import TextHasher
+from service.events.places import Level, Path, at, shown
 from service.events.schema import Schema
+from service.settings import (
+    CategoriesFeature,
+    EventTime,
+    MapFeature,
+    NumberFeature,
+    VectorFeature,
+)
 
-ANY = str | int | float | bool | None
+__all__ = ["Bags", "Columns", "Decoded", "Decoder", "Fault", "blank", "join", "take"]
+
+SCALAR = str | int | float | bool | None
 NUMERIC = float | str | None
+NUMBERS = list[float] | None
+_REST = ""
+"""Where an event keeps its rest for the map of it; no field's key is empty."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -31,40 +46,6 @@ class Fault(msgspec.Struct, frozen=True):
     field: str | None
     code: str
     msg: str
-
-
-class Bags(msgspec.Struct):
-    """One bag field of N events: the entries of event r are spans[r] .. spans[r + 1]."""
-
-    spans: NDArray[np.int64]
-    """[N + 1], from 0 on; equal neighbours: an event without entries."""
-    codes: NDArray[np.uint64]
-    """[E]; never 0. Inside one event no code comes twice, and they are sorted."""
-    values: NDArray[np.float64]
-    """[E]; finite."""
-    names: NDArray[np.uint64]
-    """[E]; hash of the name whose scale the value has; 0: the value counts as it is."""
-
-
-class Columns(msgspec.Struct):
-    """N events as numbers. Legend: W dense values, C tables with a code, B bags, T targets; all in
-    the order of the schema's dense, tables and bags."""
-
-    numbers: NDArray[np.float64]
-    """[N, W]; NaN is "missing"."""
-    codes: NDArray[np.uint64]
-    """[N, C]; 0 is "missing"."""
-    bags: tuple[Bags, ...]
-    """[B]."""
-    targets: NDArray[np.float64]
-    """[N, T]; 0/1, class index or value; NaN is "missing"."""
-    times_ms: NDArray[np.int64]
-    """[N]; the event's own time, -1 where it has none."""
-    keys: NDArray[np.uint64]
-    """[N]; hash of the id, 0 where there is none."""
-
-    def __len__(self) -> int:
-        return len(self.times_ms)
 
 
 class Decoded(msgspec.Struct):
@@ -86,62 +67,41 @@ class Decoder:
 
     def __init__(self, schema: Schema, seed: int) -> None:
         self.schema = schema
-        self._names = sorted(schema.known)
-        self._plain = all(map(_is_plain, self._names))
-        """The typed, quick way is open: msgspec takes no field names that JSON must escape."""
-        self._struct = self._make_struct()
-        self._json = msgspec.json.Decoder(self._struct)
-        self._hashers = [TextHasher(name, seed) for name in _coded(schema)]
+        self._readers = fields.readers(schema, seed)
         self._key_hasher = TextHasher("id", seed)
-        attributes = [f"f{i}" for i in range(len(self._names))]
-        getter = operator.attrgetter(*attributes)
-        self._fields: Callable[[Any], tuple[object, ...]] = (
-            getter if len(attributes) > 1 else lambda event: (getter(event),)
+        self._places = _places(schema)
+        self._level = Level(_types(schema))
+        places = {path[0] for name, path in self._places.items() if name != schema.rest}
+        self._known = frozenset(places | _labels(schema))
+        """Names at the top of an event that mean something, but for the map of the rest."""
+        self._wanted = [(n, path) for n, path in sorted(schema.paths.items()) if n != schema.rest]
+        quick = self._level.plain and schema.rest is None
+        self._read: Callable[[Any], Any] = (
+            msgspec.json.Decoder(self._level.struct).decode if quick else self._read_object
         )
-        self._at = {name: i for i, name in enumerate(self._names)}
-
-    def _make_struct(self) -> type[msgspec.Struct]:
-        numeric = set(_numbers(self.schema))
-        numeric |= {t.name for t in self.schema.targets if t.kind == "number"}
-        numeric -= set(_coded(self.schema)) | {self.schema.id}
-        if self.schema.time is not None:
-            numeric.discard(self.schema.time.field)
-        fields = [
-            (f"f{i}", NUMERIC if name in numeric else ANY, None)
-            for i, name in enumerate(self._names)
-        ]
-        names = {f"f{i}": name for i, name in enumerate(self._names)}
-        rename = names if self._plain else None
-        return msgspec.defstruct("Event", fields, rename=rename, gc=False)
 
     def decode_records(self, payloads: Sequence[bytes | None]) -> Decoded:
         """Decode the values of records, in their order. Never raises for what they hold."""
-        record: list[int] = list(range(len(payloads)))
-        row: list[int] = [0] * len(payloads)
+        read, events, odd = self._read, [], dict[int, list[Any]]()
+        for payload in payloads:
+            try:
+                events.append(read(payload))
+            except (msgspec.DecodeError, TypeError, UnicodeDecodeError, RecursionError):
+                odd[len(events)] = [] if payload is None else self._slowly(payload)
+                events.append(None)
         faults: list[tuple[int, int, Fault]] = []
-        tombstones: list[int] = []
-        events = self._quickly(payloads)
-        if events is None:
-            events, record, row = [], [], []
-            for at, payload in enumerate(payloads):
-                if payload is None:
-                    tombstones.append(at)
-                    continue
-                for place, outcome in enumerate(self._slowly(payload)):
-                    if isinstance(outcome, Fault):
-                        faults.append((at, place, outcome))
-                    else:
-                        events.append(outcome)
-                        record.append(at)
-                        row.append(place)
+        if odd:
+            events, record_N, row_N = _laid_out(events, odd, faults)
+        else:
+            record_N = np.arange(len(events), dtype=np.int64)
+            row_N = np.zeros(len(events), dtype=np.int64)
         columns, bad = self._columns(events, labelled=True)
-        record_N = np.asarray(record, dtype=np.int64)
-        row_N = np.asarray(row, dtype=np.int64)
         if bad:
-            faults += [(record[f.index], row[f.index], f) for f in bad.values()]
-            faults.sort(key=operator.itemgetter(0, 1))
+            faults += [(int(record_N[f.index]), int(row_N[f.index]), f) for f in bad.values()]
             keep = np.setdiff1d(np.arange(len(events)), np.fromiter(bad, np.int64, len(bad)))
             columns, record_N, row_N = take(columns, keep), record_N[keep], row_N[keep]
+        faults.sort(key=operator.itemgetter(0, 1))
+        tombstones = [at for at, payload in enumerate(payloads) if payload is None] if odd else []
         return Decoded(columns, record_N, row_N, faults, tombstones)
 
     def decode_objects(self, objects: Iterable[object]) -> Decoded:
@@ -153,173 +113,159 @@ class Decoder:
 
         Every fault of every event is reported, not just the first.
         """
-        events: list[object] = []
         faults: list[Fault] = []
-        blank = self._struct()
-        wanted = self.schema.features
-        for at, given in enumerate(objects):
-            if not isinstance(given, dict):
-                msg = f"an event is an object, got {values.show(given)}"
-                faults.append(Fault(at, None, "not_an_object", msg))
-                events.append(blank)
-                continue
-            event = self._struct()
-            for name in wanted:
-                value = given.get(name)
-                if value is None or isinstance(value, (str, int, float, bool)):
-                    setattr(event, f"f{self._at[name]}", value)
-                else:
-                    faults.append(self._explain(at, name, value))
-            events.append(event)
+        events = [self._event(at, given, faults) for at, given in enumerate(objects)]
         columns, _ = self._columns(events, labelled=False, faults=faults)
         faults.sort(key=lambda f: (f.index, f.field or ""))
         return columns, faults
 
     def presence(self, given: dict[str, object]) -> tuple[list[str], list[str]]:
-        """Return the names an event has that this model does not know, and those it lacks."""
-        unknown = [name for name in given if name not in self.schema.known]
-        missing = [name for name in sorted(self.schema.features) if given.get(name) is None]
+        """Return the names an event has that this model does not know, and the fields it lacks."""
+        unknown = [] if self.schema.rest else [name for name in given if name not in self._known]
+        missing = [name for name, path in self._wanted if at(given, path) is None]
         return unknown, missing
 
-    def _quickly(self, payloads: Sequence[bytes | None]) -> list[object] | None:
-        """Decode all at once; None when any of them needs a closer look."""
-        if not self._plain:
-            return None
-        decode = self._json.decode
-        try:
-            return [decode(payload) for payload in payloads]  # type: ignore[arg-type]  # None raises TypeError
-        except (msgspec.DecodeError, TypeError, UnicodeDecodeError, RecursionError):
-            return None
-
-    def _slowly(self, payload: bytes) -> list[object]:
-        try:
-            if self._plain:
-                return [self._json.decode(payload)]
-            given = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            try:
-                given = msgspec.json.decode(payload)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                return [Fault(0, None, "bad_json", str(error))]
-        if isinstance(given, list):
-            return [self._from_object(item) for item in given] or [
-                Fault(0, None, "not_an_object", "the record holds an empty array")
-            ]
-        return [self._from_object(given)]
-
-    def _from_object(self, given: object) -> object:
-        if not isinstance(given, dict):
-            return Fault(
-                0, None, "not_an_object", f"an event is an object, got {values.show(given)}"
-            )
-        for name in self._names:
-            value = given.get(name)
-            if not (value is None or isinstance(value, (str, int, float, bool))):
-                return self._explain(0, name, value)
-        event = self._struct()
-        for i, name in enumerate(self._names):
-            setattr(event, f"f{i}", given.get(name))
+    def _read_object(self, payload: bytes) -> object:
+        """Decode one object; raises where it needs a closer look."""
+        faults: list[Fault] = []
+        event = self._event(0, msgspec.json.decode(payload), faults)
+        if faults:
+            raise TypeError("needs a closer look")
         return event
 
-    def _explain(self, at: int, name: str, value: object) -> Fault:
-        expected = "a number" if name in _numbers(self.schema) else "a text, number or boolean"
-        return Fault(at, name, "wrong_type", f"expected {expected}, got {values.show(value)}")
+    def _slowly(self, payload: bytes) -> list[object]:
+        """Return what a record holds: an event or a Fault for each of its objects."""
+        try:
+            given = msgspec.json.decode(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return [Fault(0, None, "bad_json", str(error))]
+        if not isinstance(given, list):
+            return [self._event_or_fault(given)]
+        return [self._event_or_fault(item) for item in given] or [
+            Fault(0, None, "not_an_object", "the record holds an empty array")
+        ]
+
+    def _event_or_fault(self, given: object) -> object:
+        faults: list[Fault] = []
+        event = self._event(0, given, faults)
+        return faults[0] if faults else event
+
+    def _event(self, index: int, given: object, faults: list[Fault]) -> Any:
+        """Return an event with the raw values of an object, and note what cannot be reached."""
+        if not isinstance(given, dict):
+            msg = f"an event is an object, got {values.show(given)}"
+            faults.append(Fault(index, None, "not_an_object", msg))
+            return self._level.blank
+
+        def note(way: Path, value: object) -> None:
+            for name, path in self._places.items():
+                if path[: len(way)] == way and len(path) > len(way):
+                    msg = f"expected an object at {shown(way)}, on the way to {shown(path)}"
+                    msg = f"{msg}, got {values.show(value)}"
+                    faults.append(Fault(index, name, "wrong_type", msg))
+
+        if self.schema.rest is not None:
+            others = {name: given[name] for name in given.keys() - self._known}
+            return self._level.read_object({**given, _REST: others}, note)
+        return self._level.read_object(given, note)
 
     def _columns(
-        self, events: list[object], *, labelled: bool, faults: list[Fault] | None = None
+        self, events: list[Any], *, labelled: bool, faults: list[Fault] | None = None
     ) -> tuple[Columns, dict[int, Fault]]:
         """Turn events into columns. Returns also the first fault of each bad event; `faults`
         (where given) collects all of them."""
-        table = _Table(self._at, list(map(self._fields, events)), faults)
-        schema, n = self.schema, len(events)
-        targets = np.full((n, len(schema.targets)), np.nan)
-        times = np.full(n, -1, dtype=np.int64)
-        keys = np.zeros(n, dtype=np.uint64)
-        numbers = np.empty((n, schema.values))
-        for j, name in enumerate(_numbers(schema)):
-            numbers[:, j] = table.numbers(name)
-        codes = np.zeros((n, schema.coded), dtype=np.uint64)
-        for j, name in enumerate(_coded(schema)):
-            codes[:, j] = table.codes(name, self._hashers[j])
-        if labelled:
-            for j, target in enumerate(schema.targets):
-                label = functools.partial(values.label, target)
-                targets[:, j] = table.convert(target.name, label, np.nan)
-            if schema.time is not None:
-                times[:] = table.convert(schema.time.field, self._time, -1)
-            if schema.id is not None:
-                keys[:] = table.codes(schema.id, self._key_hasher)
-        return Columns(numbers, codes, (), targets, times, keys), table.bad
+        schema = self.schema
+        found = self._level.columns(events)
+        columns = blank(schema, len(events))
+        bad: dict[int, Fault] = {}
 
-    def _time(self, value: object) -> int:
-        assert self.schema.time is not None
-        found = values.time_ms(self.schema.time, value)
-        return -1 if found is None else found
+        def note(name: str, index: int, error: values.BadValue) -> None:
+            fault = Fault(index, name, error.code, str(error))
+            bad.setdefault(index, fault)
+            if faults is not None:
+                faults.append(fault)
 
+        def top(name: str) -> fields.Raw:
+            return fields.Raw(name, found[name,], note)
 
-def _numbers(schema: Schema) -> list[str]:
-    return [block.name for block in schema.dense]
-
-
-def _coded(schema: Schema) -> list[str]:
-    return [table.name for table in schema.tables]
+        draft = fields.Draft(columns.numbers, columns.codes, list(columns.bags))
+        for name, read in self._readers.items():
+            read(fields.Raw(name, found[self._places[name]], note), draft)
+        columns.bags = tuple(draft.bags)
+        if not labelled:
+            return columns, bad
+        for j, target in enumerate(schema.targets):
+            label = functools.partial(values.label, target)
+            columns.targets[:, j] = top(target.name).convert(label, math.nan)
+        if schema.time is not None:
+            field = schema.time.field
+            moments = top(field).convert(functools.partial(_time, schema.time), -1)
+            columns.times_ms[:] = moments
+        if schema.id is not None:
+            columns.keys[:] = top(schema.id).codes(self._key_hasher)
+        return columns, bad
 
 
-def _is_plain(name: str) -> bool:
-    return msgspec.json.encode(name) == f'"{name}"'.encode()
+def _places(schema: Schema) -> dict[str, Path]:
+    """Return where each field lies, by its name; id, time and targets lie at the top.
+
+    A name may be a feature that lies elsewhere and, say, the id at the top: both are listed then.
+    """
+    places = dict(schema.paths)
+    if schema.rest is not None:
+        places[schema.rest] = (_REST,)
+    return places
 
 
-class _Table:
-    """The raw values of N events by field, and what is wrong with them."""
-
-    def __init__(
-        self, at: dict[str, int], events: list[tuple[object, ...]], faults: list[Fault] | None
-    ) -> None:
-        self.bad: dict[int, Fault] = {}
-        self._at = at
-        self._faults = faults
-        self._columns: list[tuple[object, ...]] = (
-            list(zip(*events, strict=True)) if events else [()] * len(at)
-        )
-
-    def numbers(self, name: str) -> list[float] | NDArray[np.float64]:
-        """Return a column of numbers, NaN where missing; texts among them take the slow way."""
-        raw = self._columns[self._at[name]]
-        if set(map(type, raw)) <= {float, type(None)}:
-            found = np.array(raw, dtype=np.float64)
-            if not (np.abs(found) > values.LARGEST).any():
-                return found
-        return self.convert(name, values.number, np.nan)
-
-    def codes(self, name: str, hasher: TextHasher) -> list[int]:
-        """Return a column of codes, 0 where missing."""
-        raw = self._columns[self._at[name]]
-        plain = set(map(type, raw)) <= {str, type(None)}
-        texts: Sequence[Any] = raw if plain else self.convert(name, values.text, None)
-        return [0 if text is None else hasher(text) for text in texts]
-
-    def convert(self, name: str, one: Callable[[Any], Any], blank: object) -> list[Any]:
-        """Convert a column value by value; what cannot be used is noted and becomes `blank`."""
-        result = []
-        for at, value in enumerate(self._columns[self._at[name]]):
-            try:
-                result.append(one(value))
-            except values.BadValue as error:
-                fault = Fault(at, name, error.code, str(error))
-                self.bad.setdefault(at, fault)
-                if self._faults is not None:
-                    self._faults.append(fault)
-                result.append(blank)
-        return result
+def _labels(schema: Schema) -> set[str]:
+    """Return the names of fields at the top that are no features: targets, id and time."""
+    others = {schema.id, schema.time.field if schema.time else None} - {None}
+    return {target.name for target in schema.targets} | {name for name in others if name}
 
 
-def take(columns: Columns, index: NDArray[np.int64]) -> Columns:
-    """Return the chosen rows, in the order of `index`."""
-    return Columns(
-        columns.numbers[index],
-        columns.codes[index],
-        columns.bags,
-        columns.targets[index],
-        columns.times_ms[index],
-        columns.keys[index],
-    )
+def _types(schema: Schema) -> dict[Path, Any]:
+    """Return what msgspec shall read at each place: the narrowest that every reader takes."""
+    wanted: dict[Path, set[Any]] = {}
+    for name, path in _places(schema).items():
+        spec = schema.specs[name]
+        kind: Any = SCALAR
+        if isinstance(spec, NumberFeature):
+            kind = NUMERIC
+        elif isinstance(spec, VectorFeature):
+            kind = NUMBERS
+        elif isinstance(spec, (CategoriesFeature, MapFeature)):
+            kind = Any
+        wanted.setdefault(path, set()).add(kind)
+    numeric = {target.name for target in schema.targets if target.kind == "number"}
+    for name in _labels(schema):
+        others = {schema.id, schema.time.field if schema.time else None}
+        kind = NUMERIC if name in numeric - others else SCALAR
+        wanted.setdefault((name,), set()).add(kind)
+    return {path: _widest(kinds) for path, kinds in wanted.items()}
+
+
+def _widest(kinds: set[Any]) -> Any:
+    if len(kinds) == 1:
+        return next(iter(kinds))
+    return SCALAR if kinds <= {SCALAR, NUMERIC} else Any
+
+
+def _laid_out(
+    events: list[Any], odd: dict[int, list[Any]], faults: list[tuple[int, int, Fault]]
+) -> tuple[list[Any], NDArray[np.int64], NDArray[np.int64]]:
+    """Put what odd records held in their places; returns events, their records and rows."""
+    usable, record, row = [], [], []
+    for where, event in enumerate(events):
+        for place, one in enumerate(odd.get(where, [event])):
+            if isinstance(one, Fault):
+                faults.append((where, place, one))
+            else:
+                usable.append(one)
+                record.append(where)
+                row.append(place)
+    return usable, np.asarray(record, dtype=np.int64), np.asarray(row, dtype=np.int64)
+
+
+def _time(spec: EventTime, value: object) -> int:
+    found = values.time_ms(spec, value)
+    return -1 if found is None else found

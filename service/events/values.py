@@ -1,4 +1,4 @@
-"""From JSON scalars to numbers, canonical texts, labels and times. Pure functions.
+"""From JSON values to numbers, canonical texts, names, labels and times. Pure functions.
 
 Whatever cannot be used raises BadValue with a code and a sentence; nothing is guessed.
 """
@@ -6,17 +6,25 @@ Whatever cannot be used raises BadValue with a code and a sentence; nothing is g
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
+from service.events import times
 from service.events.schema import Target
 from service.settings import EventTime
 
 LARGEST = 1e30
 """Numbers beyond this size are refused: float32 features could not hold their products."""
 
+MOST_NAMES = 1024
+"""Names in one event of one field; more make a bad event."""
+
 Scalar = str | int | float | bool | None
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
+_YES = frozenset({"true", "t", "yes", "y", "on", "1"})
+_NO = frozenset({"false", "f", "no", "n", "off", "0"})
+_LAST_NS = 2**53 * 1_000_000
 _DEFAULT_NEGATIVE = frozenset({"0", "false"})
 _DEFAULT_POSITIVE = frozenset({"1", "true"})
 
@@ -99,36 +107,72 @@ def label(target: Target, value: object) -> float:
     )
 
 
-def time_ms(spec: EventTime, value: object) -> int | None:
-    """Return milliseconds since 1970 UTC, None when missing. Naive ISO times are in `zone`."""
+def boolean(value: object) -> float:
+    """Return 1.0 or 0.0; None is NaN. Texts count in any case, numbers if they are 0 or 1."""
+    if value is None:
+        return math.nan
+    if isinstance(value, (bool, int, float)) and value in {0, 1}:
+        return float(value)
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in _YES:
+            return 1.0
+        if word in _NO:
+            return 0.0
+    raise BadValue("wrong_type", f"expected true or false, got {show(value)}")
+
+
+def vector(size: int, value: object) -> Sequence[float] | NDArray[np.float64] | None:
+    """Return `size` finite floats; None is "missing"."""
     if value is None:
         return None
-    result = None
-    if spec.format == "iso" and isinstance(value, str):
-        result = _iso_ms(value, spec.zone)
-    elif spec.format != "iso" and isinstance(value, (int, float, str)):
-        result = None if isinstance(value, bool) else _unit_ms(value, _PER_SECOND[spec.format])
-    if result is None or not -(2**53) < result < 2**53:
-        raise BadValue("bad_time", f"expected a time as {spec.format}, got {show(value)}")
+    if not isinstance(value, (list, tuple)):
+        raise BadValue("wrong_type", f"expected a list of {size} numbers, got {show(value)}")
+    if len(value) != size:
+        raise BadValue("wrong_type", f"expected a list of {size} numbers, got one of {len(value)}")
+    if set(map(type, value)) <= {float, int}:
+        try:
+            found = np.array(value, dtype=np.float64)
+        except OverflowError:
+            raise BadValue(
+                "out_of_range", f"number too large: {show(max(value, key=abs))}"
+            ) from None
+        if (np.abs(found) <= LARGEST).all():
+            return found
+    if None in value:
+        raise BadValue("wrong_type", f"expected a list of {size} numbers, null is among them")
+    return [number(one) for one in value]
+
+
+def names(separator: str | None, value: object) -> set[str]:
+    """Return the names in a list, or in one text with separators; null among them is no name."""
+    if isinstance(value, (list, tuple)):
+        found = {one for one in map(text, value) if one is not None}
+    elif value is None:
+        return set()
+    elif separator is None:
+        raise BadValue("wrong_type", f"expected a list of names, got {show(value)}")
+    else:
+        found = {one.strip() for one in (text(value) or "").split(separator)} - {""}
+    if len(found) > MOST_NAMES:
+        raise BadValue("out_of_range", f"more than {MOST_NAMES} names in one event")
+    return found
+
+
+def time_ns(form: str, zone: str, value: object) -> int | None:
+    """Return nanoseconds since 1970 UTC, None when missing. Naive ISO times are in `zone`."""
+    if value is None:
+        return None
+    result = times.moment_ns(form, zone, value)
+    if result is None or abs(result) >= _LAST_NS:
+        if isinstance(value, (list, tuple, dict)):
+            raise BadValue("wrong_type", f"expected a text or number, got {show(value)}")
+        wanted = "a time" if form == "auto" else f"a time as {form}"
+        raise BadValue("bad_time", f"expected {wanted}, got {show(value)}")
     return result
 
 
-def _iso_ms(value: str, zone: str) -> int | None:
-    try:
-        moment = datetime.fromisoformat(value)
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC if zone == "UTC" else ZoneInfo(zone))
-        return round(moment.timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _unit_ms(value: float | str, per_second: int) -> int | None:
-    try:
-        if isinstance(value, int):
-            return value * 1000 // per_second
-        if isinstance(value, str) and value.strip().lstrip("+-").isdigit() and len(value) < 30:
-            return int(value) * 1000 // per_second
-        return int(float(value) * 1000 / per_second)
-    except (ValueError, OverflowError):
-        return None
+def time_ms(spec: EventTime, value: object) -> int | None:
+    """Return milliseconds since 1970 UTC, None when missing. Naive ISO times are in `zone`."""
+    found = time_ns(spec.format, spec.zone, value)
+    return None if found is None else found // 1_000_000
