@@ -147,7 +147,9 @@ class MapFeature(_Feature):
         65_536, description="Rows of weights that names and their values are hashed into."
     )
     names: Buckets = Field(
-        1024, description="Room for the scale of numbers, by their hashed names, in names."
+        1024,
+        le=65_536,
+        description="Room for the scale of numbers, by their hashed names, in names.",
     )
 
 

@@ -219,7 +219,7 @@ def test_a_rare_class_is_not_capped(kind, optimizer):
     weights = []
     for cap in (32.0, None):
         of = cuts.learner(cuts.recipe(kind, optimizer=optimizer, cap=cap))
-        rows = Featurizer(of.recipe.schema).rows(columns, of.state.normaliser, np.ones(n, np.uint8))
+        rows = Featurizer(of.recipe.schema).rows(columns, of.state.scales, np.ones(n, np.uint8))
         Model(of.layout).learn(of.state, rows, np.ones(n))
         weights.append(of.state.theta.tobytes())
 
