@@ -20,7 +20,7 @@ _THIRD = np.uint64(0x94D049BB133111EB)
 
 
 @njit(nogil=True, cache=True)
-def _mixed(code):  # type: ignore[no-untyped-def]
+def mixed(code):  # type: ignore[no-untyped-def]
     """Return a code with its bits well spread (SplitMix64)."""
     code = (code ^ (code >> np.uint64(30))) * _SECOND
     code = (code ^ (code >> np.uint64(27))) * _THIRD
@@ -47,9 +47,9 @@ def cross(numbers, codes, z, spans, members, rows, ids):  # type: ignore[no-unty
                 else:
                     number = z[r, at] if what == DEVIATIONS else numbers[r, at]
                     if not math.isnan(number):
-                        value = np.uint64(64 + int(math.floor(2.0 * number)))
+                        value = np.uint64(64 + math.floor(2.0 * number))
                 known = known or value != np.uint64(0)
-                code = _mixed((code ^ value) + _FIRST)
+                code = mixed((code ^ value) + _FIRST)
             spread = np.uint64(rows[k] - 1)
             ids[r, k] = np.int64(np.uint64(1) + code % spread) if known else 0
 
@@ -87,7 +87,7 @@ def bags(given, firsts, codes, values, hashes, tables, rooms, names, learn, span
                     if learn[r]:
                         grow(number, figures)
                 entry = np.int64(np.uint64(1) + codes[i] % np.uint64(tables[b] - 1))
-                slot = np.int64(_mixed(np.uint64(entry))) & (size - 1)
+                slot = np.int64(mixed(np.uint64(entry))) & (size - 1)
                 while seen[slot] >= start and entries[seen[slot]] != entry:
                     slot = (slot + 1) & (size - 1)
                 if seen[slot] >= start:

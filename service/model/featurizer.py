@@ -16,7 +16,7 @@ from service.events.columns import Bags, Columns
 from service.events.schema import Schema, Table
 from service.model import codes as compiled
 from service.model import scales as scaling
-from service.model.scales import FIT, MODES, NONE, QUANTILE
+from service.model.scales import FIT, MODES, QUANTILE
 
 
 class Rows(msgspec.Struct):
@@ -77,9 +77,9 @@ class Featurizer:
         self._modes = np.array([MODES[d.scale] for d in numbers], dtype=np.int64)
         keeps = np.isin(self._modes, (QUANTILE, FIT))
         self._kept = np.where(keeps, np.cumsum(keeps) - 1, -1)
-        self._places = np.array(
-            [(d.at, d.start, d.width) for d in others], dtype=np.int64
-        ).reshape(-1, 3)
+        self._places = np.array([(d.at, d.start, d.width) for d in others], dtype=np.int64).reshape(
+            -1, 3
+        )
         self._other_modes = np.array([MODES[d.scale] for d in others], dtype=np.int64)
         self._crosses(schema.tables[schema.coded :], [d.name for d in numbers])
         self._buckets = np.array([b.buckets for b in schema.bags], dtype=np.int64)

@@ -171,9 +171,9 @@ def _take(state, fits, value, figures):  # type: ignore[no-untyped-def]
             figures[:] = 0.0
             for i in range(RING):
                 grow(math.copysign(math.log1p(abs(ring[i])), ring[i]), figures)
-    if (not fits or state[_CHOICE] == QUANTILE) and count > 1:
-        if count % RING == 0 or (count < RING and count & (count - 1) == 0):
-            _renew(state, count)
+    renewed = count % RING == 0 or (1 < count < RING and count & (count - 1) == 0)
+    if renewed and (not fits or state[_CHOICE] == QUANTILE):
+        _renew(state, count)
 
 
 @njit(nogil=True, cache=True)
