@@ -44,28 +44,28 @@ _MOST_SKEW, _MOST_KURTOSIS = 2.0, 6.0
 """Tails are light up to these: an exponential distribution has just them."""
 
 
-@njit(nogil=True, cache=True)
-def deviations(value, figures):  # type: ignore[no-untyped-def]
-    """Return how many deviations a value lies from the mean, at most CLIP; 0 before there is a
-    deviation."""
-    variance = figures[2]
+@njit(nogil=True, cache=True, inline="always")
+def deviations(value, figures, j):  # type: ignore[no-untyped-def]
+    """Return how many deviations a value lies from the mean in figures [j], at most CLIP; 0 before
+    there is a deviation."""
+    variance = figures[j, 2]
     if variance > 0.0:
-        return min(max((value - figures[1]) / math.sqrt(variance), -CLIP), CLIP)
+        return min(max((value - figures[j, 1]) / math.sqrt(variance), -CLIP), CLIP)
     return 0.0
 
 
-@njit(nogil=True, cache=True)
-def grow(value, figures):  # type: ignore[no-untyped-def]
-    """Move the figures by a value; by at most 32 deviations once 100 were seen."""
-    count, mean, variance = figures[0], figures[1], figures[2]
+@njit(nogil=True, cache=True, inline="always")
+def grow(value, figures, j):  # type: ignore[no-untyped-def]
+    """Move figures [j] by a value; by at most 32 deviations once 100 were seen."""
+    count, mean, variance = figures[j, 0], figures[j, 1], figures[j, 2]
     if count >= 100.0 and variance > 0.0:
         reach = 32.0 * math.sqrt(variance)
         value = min(max(value, mean - reach), mean + reach)
     rate = max(1.0 / (count + 1.0), FORGET)
     delta = value - mean
-    figures[0] = count + 1.0
-    figures[1] = mean + rate * delta
-    figures[2] = (1.0 - rate) * (variance + rate * delta * delta)
+    figures[j, 0] = count + 1.0
+    figures[j, 1] = mean + rate * delta
+    figures[j, 2] = (1.0 - rate) * (variance + rate * delta * delta)
 
 
 @njit(nogil=True, cache=True)
@@ -99,15 +99,15 @@ def numbers(values, normaliser, quantiles, modes, kept, watched, learn, x, z):  
             if mode == QUANTILE:
                 found = _rank(quantiles[kept[j]], value)
             else:
-                found = deviations(value, normaliser[j])
+                found = deviations(value, normaliser, j)
                 if learn[r]:
-                    grow(value, normaliser[j])
+                    grow(value, normaliser, j)
             if mode != NONE:
                 x[r, 2 * j] = found
             if watched[j] >= 0:
                 z[r, watched[j]] = found
             if learn[r] and kept[j] >= 0:
-                _take(quantiles[kept[j]], modes[j] == FIT, raw, normaliser[j])
+                _take(quantiles[kept[j]], modes[j] == FIT, raw, normaliser, j)
 
 
 @njit(nogil=True, cache=True)
@@ -129,9 +129,9 @@ def blocks(values, normaliser, places, modes, learn, x):  # type: ignore[no-unty
                 if missing:
                     x[r, start + i] = 0.0
                 elif modes[k] == AUTO:
-                    x[r, start + i] = deviations(value, normaliser[at + i])
+                    x[r, start + i] = deviations(value, normaliser, at + i)
                     if learn[r]:
-                        grow(value, normaliser[at + i])
+                        grow(value, normaliser, at + i)
                 else:
                     x[r, start + i] = value / size
 
@@ -162,7 +162,7 @@ def _places(knots, value):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _take(state, fits, value, figures):  # type: ignore[no-untyped-def]
+def _take(state, fits, value, figures, j):  # type: ignore[no-untyped-def]
     """Take a value into the ring; renew the knots, or choose, when it is time."""
     if fits and state[_CHOICE] != 0.0 and state[_CHOICE] != QUANTILE:
         return  # it has chosen, and needs no ring
@@ -176,9 +176,9 @@ def _take(state, fits, value, figures):  # type: ignore[no-untyped-def]
         ring = state[_HEAD : _HEAD + RING]
         state[_CHOICE] = _choice(ring)
         if state[_CHOICE] == LOG:
-            figures[:] = 0.0
+            figures[j] = 0.0
             for i in range(RING):
-                grow(math.copysign(math.log1p(abs(ring[i])), ring[i]), figures)
+                grow(math.copysign(math.log1p(abs(ring[i])), ring[i]), figures, j)
     renewed = count % RING == 0 or (1 < count < RING and count & (count - 1) == 0)
     if renewed and (not fits or state[_CHOICE] == QUANTILE):
         _renew(state, count)
