@@ -148,7 +148,9 @@ class MapFeature(_Feature):
         65_536, description="Rows of weights that names and their values are hashed into."
     )
     names: Buckets = Field(
-        1024, description="Room for the scale of numbers, by their hashed names, in names."
+        1024,
+        le=65_536,
+        description="Room for the scale of numbers, by their hashed names, in names.",
     )
 
 
@@ -160,7 +162,18 @@ class TimeFeature(_Feature):
     zone: Zone = Field("UTC", description="Zone whose clock counts, by its IANA name.")
 
 
-class BinaryTarget(Section):
+class _Target(Section):
+    """What every field to predict may say."""
+
+    weight: float = Field(
+        1.0,
+        gt=0,
+        description="How much it counts beside other targets: its gradient is multiplied with "
+        "this; losses are reported without it.",
+    )
+
+
+class BinaryTarget(_Target):
     """A question answered by yes or no; the prediction is a probability."""
 
     type: Literal["binary"] = Field("binary", description="Yes or no.")
@@ -171,7 +184,7 @@ class BinaryTarget(Section):
     )
 
 
-class MulticlassTarget(Section):
+class MulticlassTarget(_Target):
     """A question answered by one of a few names; the prediction is a probability for each."""
 
     type: Literal["multiclass"] = Field("multiclass", description="One of several classes.")
@@ -180,7 +193,7 @@ class MulticlassTarget(Section):
     )
 
 
-class NumberTarget(Section):
+class NumberTarget(_Target):
     """A quantity to predict."""
 
     type: Literal["number"] = Field("number", description="A number.")

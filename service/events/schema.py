@@ -44,6 +44,7 @@ class Target:
     classes: tuple[str, ...] = ()
     positive: str | None = None
     scaled: bool = False
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +137,18 @@ class Schema:
         start = 0
         for name, spec in sorted(event.targets.items()):
             if isinstance(spec, BinaryTarget):
-                target = Target(name, "binary", start, 1, positive=spec.positive)
+                target = Target(
+                    name, "binary", start, 1, positive=spec.positive, weight=spec.weight
+                )
             elif isinstance(spec, MulticlassTarget):
                 classes = tuple(spec.classes)
-                target = Target(name, "multiclass", start, len(classes), classes=classes)
+                target = Target(
+                    name, "multiclass", start, len(classes), classes=classes, weight=spec.weight
+                )
             else:
-                target = Target(name, "number", start, 1, scaled=self._scales(spec))
+                target = Target(
+                    name, "number", start, 1, scaled=self._scales(spec), weight=spec.weight
+                )
             targets.append(target)
             start += target.outputs
         return targets

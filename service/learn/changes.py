@@ -11,6 +11,8 @@ from collections.abc import Collection
 from typing import Any, Literal
 
 from service.errors import LayoutChanged
+from service.model.kinds import KINDS
+from service.model.layout import Layout
 from service.model.recipe import Recipe
 
 Meanings = dict[str, dict[str, Any]]
@@ -33,8 +35,8 @@ def compare(
     ]
     if old.kind != new.kind:
         problems.append(f"model.kind: the state is of a {old.kind} model, not {new.kind}")
-    if old.kind == "mlp" == new.kind:
-        for name in ("hidden", "embedding"):
+    if old.kind == new.kind:
+        for name in KINDS[new.kind].shaped_by:
             before, after = getattr(old.model, name), getattr(new.model, name)
             if before != after:
                 problems.append(f"model.{name}: the state has {before}, the settings say {after}")
@@ -46,12 +48,11 @@ def compare(
             + "\n  ".join(problems)
             + f"\n{_HINT}"
         )
-    same = _names(old) == _names(new) and old.optimizer == new.optimizer
-    return "settings" if same else "layout"
+    return "settings" if _tensors(old) == _tensors(new) else "layout"
 
 
-def _names(recipe: Recipe) -> list[set[str]]:
-    return [set(each(recipe)) for each in (_features, _targets, _crosses)]
+def _tensors(recipe: Recipe) -> list[tuple[str, str, str, tuple[int, ...]]]:
+    return [(e.part, e.name, e.dtype, e.shape) for e in Layout(recipe).entries]
 
 
 def _features(recipe: Recipe) -> Meanings:

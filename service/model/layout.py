@@ -17,9 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.events.schema import Target
 from service.model import prequential
+from service.model.featurizer import Scales
+from service.model.kinds import kind_of
+from service.model.kinds.seam import Extra, Flat, Remembers, counters, escape
 from service.model.recipe import Recipe
+from service.model.scales import QUANTILES
 from service.model.steps import SLOTS
 
 BLOCK_BYTES = 256
@@ -27,6 +30,7 @@ DTYPES: dict[str, type[np.generic]] = {
     "float32": np.float32,
     "float64": np.float64,
     "int64": np.int64,
+    "uint8": np.uint8,
 }
 
 
@@ -51,24 +55,21 @@ class Entry:
         return raw.view(DTYPES[self.dtype]).reshape(self.shape)
 
 
-def escape(name: str) -> str:
-    """Return a field's name as one step of a tensor's name: any text, but no slash."""
-    return name.replace("%", "%25").replace("/", "%2F")
-
-
 class Layout:
     """The state of one recipe."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         self.schema = recipe.schema
+        self.kind = kind_of(recipe)
+        self.parameters = {one.name: one for one in self.kind.parameters}
         self.entries: list[Entry] = []
         self._end = 0
-        self.normaliser = self._group("weights", "normaliser", self.schema.numbers, (3,))
+        self._scales()
         names = tuple(t.name for t in self.schema.targets)
         self.frames = self._group("weights", "frame", names, (5,))
-        count_names = names + (("",) if recipe.kind == "mlp" else ())
-        self.counts = self._group("optimizer", "steps", count_names, (), "int64")
+        self.counters = counters(self.kind, names)
+        self.counts = self._group("optimizer", "steps", self.counters, (), "int64")
         self.usual = self._add("optimizer", "usual_lengths", "float64", (4,))
         self.outcomes = self._add("metrics", "outcomes", "int64", (len(prequential.OUTCOMES),))
         self.scores: dict[str, Entry] = {}
@@ -77,23 +78,73 @@ class Layout:
             self.scores[target.name] = self._add(
                 "metrics", f"prequential/{escape(target.name)}", "float64", (size,)
             )
-        self.parameters: list[tuple[str, tuple[int, ...], int]] = []
-        """(name, shape, index of the first weight in theta) of each weight tensor."""
-        size = self._parameters()
-        self.theta_size = -(-size // 64) * 64
+        holders: list[Remembers] = [self.kind]
+        self.extras: dict[str, Extra] = {e.name: e for each in holders for e in each.extras}
+        """What kind and strategies remember beside theta, by name."""
+        for quiet in (False, True):
+            if quiet:
+                self._align()
+                self.small_bytes = self._end
+            for one in self.extras.values():
+                if one.quiet == quiet:
+                    self._add(one.part, one.name, one.dtype, one.shape)
+        self.theta_size = self.kind.size
         self.theta = self._flat("theta")
         self.slots = [self._flat(slot) for slot in SLOTS[recipe.optimizer]]
-        for name, shape, first in self.parameters:
-            self._alias("weights", name, shape, self.theta, first)
-            for slot, start in zip(SLOTS[recipe.optimizer], self.slots, strict=True):
-                self._alias("optimizer", f"{recipe.optimizer}/{slot}/{name}", shape, start, first)
-        self.small_bytes = self.theta
+        flats = [flat for each in holders for flat in each.flats]
+        self.flats: dict[str, int] = {one.name: self._flat(one.name) for one in flats}
+        """Where the arrays beside theta that have its shape begin, by name."""
+        self.copied: dict[tuple[str, str], str] = {}
+        """Part and name of each tensor that starts as a weight, and the weight's name."""
+        self._name_weights(flats)
         self.nbytes = self._end
         self.by_name = {(e.part, e.name): e for e in self.entries}
 
-    def head_name(self, target: Target) -> str:
-        """Return how the names of a target's own weights begin."""
-        return f"head/{escape(target.name)}/"
+    @property
+    def arrays(self) -> list[int]:
+        """Where each array of theta's shape begins, theta first."""
+        return [self.theta, *self.slots, *self.flats.values()]
+
+    def _scales(self) -> None:
+        """Place all that rows are scaled by at the start of the image, without gaps."""
+        schema = self.schema
+        for block in schema.dense:
+            shape = (3,) if block.kind == "number" else (block.width, 3)
+            self._add("weights", f"normaliser/{escape(block.name)}", "float64", shape)
+        kept = [block.name for block in schema.dense if block.scale in {"quantile", "fit"}]
+        self._group("weights", "quantiles", tuple(kept), (QUANTILES,))
+        named = [bag for bag in schema.bags if bag.names]
+        for bag in named:
+            self._add("weights", f"names/{escape(bag.name)}", "float64", (bag.names, 3))
+        self.scales_bytes = self._end
+        """Bytes at the start of the image that rows are scaled by."""
+        self._scales_shapes = (
+            (schema.values, 3), (len(kept), QUANTILES), (sum(bag.names for bag in named), 3),
+        )  # fmt: skip
+
+    def scales(self, image: NDArray[np.uint8]) -> Scales:
+        """Return the views that rows are scaled by; `image` may be just its first scales_bytes."""
+        flat = image[: self.scales_bytes].view(np.float64)
+        sizes = [math.prod(shape) for shape in self._scales_shapes]
+        ends = np.cumsum(sizes)
+        views = [
+            flat[end - size : end].reshape(shape)
+            for end, size, shape in zip(ends, sizes, self._scales_shapes, strict=True)
+        ]
+        return Scales(*views)
+
+    def _name_weights(self, flats: list[Flat]) -> None:
+        rule = self.recipe.optimizer
+        for one in self.kind.parameters:
+            first = self.kind.places[one.name]
+            self._alias("weights", one.name, one.shape, self.theta, first)
+            for slot, start in zip(SLOTS[rule], self.slots, strict=True):
+                self._alias("optimizer", f"{rule}/{slot}/{one.name}", one.shape, start, first)
+            for flat in flats:
+                start = self.flats[flat.name]
+                self._alias(flat.part, f"{flat.name}/{one.name}", one.shape, start, first)
+                if flat.starts == "weights":
+                    self.copied[flat.part, f"{flat.name}/{one.name}"] = one.name
 
     def _align(self) -> None:
         self._end = -(-self._end // BLOCK_BYTES) * BLOCK_BYTES
@@ -127,64 +178,3 @@ class Layout:
 
     def _alias(self, part: str, name: str, shape: tuple[int, ...], base: int, first: int) -> None:
         self.entries.append(Entry(part, name, "float32", shape, base + 4 * first))
-
-    def _parameters(self) -> int:
-        """List the weight tensors of the model; return how many weights there are."""
-        if self.recipe.kind == "linear":
-            return self._linear()
-        return self._mlp()
-
-    def _place(self, at: int, name: str, shape: tuple[int, ...]) -> int:
-        self.parameters.append((name, shape, at))
-        return at + math.prod(shape)
-
-    def _linear(self) -> int:
-        schema, at = self.schema, 0
-        dense, tables = [], []
-        for target in schema.targets:
-            dense.append(at)
-            at = self._place(at, f"{self.head_name(target)}bias", (target.outputs,))
-            for name in schema.numbers:
-                at = self._place(
-                    at, f"{self.head_name(target)}number/{escape(name)}", (2, target.outputs)
-                )
-        at = -(-at // 64) * 64
-        for target in schema.targets:
-            row = []
-            for name, buckets in zip(schema.categories, schema.buckets, strict=True):
-                row.append(at)
-                at = self._place(
-                    at,
-                    f"{self.head_name(target)}category/{escape(name)}",
-                    (buckets, target.outputs),
-                )
-            tables.append(row)
-        self.dense = np.array(dense, dtype=np.int64)
-        shape = (len(schema.targets), len(schema.categories))
-        self.tables = np.array(tables, dtype=np.int64).reshape(shape)
-        self.heads = np.empty(0, dtype=np.int64)
-        return at
-
-    def _mlp(self) -> int:
-        schema, hidden = self.schema, self.recipe.model.hidden
-        embedding = self.recipe.model.embedding
-        at = self._place(0, "hidden/bias", (hidden,))
-        first = at
-        for name in schema.numbers:
-            at = self._place(at, f"hidden/number/{escape(name)}", (2, hidden))
-        for name in schema.categories:
-            at = self._place(at, f"hidden/category/{escape(name)}", (embedding, hidden))
-        heads = []
-        for target in schema.targets:
-            heads.append(at)
-            at = self._place(at, f"{self.head_name(target)}bias", (target.outputs,))
-            at = self._place(at, f"{self.head_name(target)}weight", (target.outputs, hidden))
-        at = -(-at // 64) * 64
-        tables = []
-        for name, buckets in zip(schema.categories, schema.buckets, strict=True):
-            tables.append(at)
-            at = self._place(at, f"embedding/{escape(name)}", (buckets, embedding))
-        self.dense = np.array([0, first], dtype=np.int64)
-        self.heads = np.array(heads, dtype=np.int64)
-        self.tables = np.array(tables, dtype=np.int64)
-        return at

@@ -1,75 +1,79 @@
-"""The compiled passes as torch operators: headwater::linear_*, headwater::mlp_*, ::apply.
+"""The compiled passes as torch operators: headwater::<kind>_learn, ::<kind>_gradient, ::apply.
 
 The CPU body of each operator is a numba kernel over the tensors' own memory: no copy, no GIL,
-no fastmath, hence deterministic. Importing this module registers the operators.
+no fastmath, hence deterministic. The operators of a kind are registered when it is first used.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from service.model import linear, mlp, steps
+from service.model import steps
+from service.model.kinds.compiled import Given, Passes
+from service.model.kinds.seam import Moving
 
-_LEARN = (
-    "theta", "slot0", "slot1", "counts", "touched", "frames", "usual",
-    "scores", "losses", "norms", "applied",
-)  # fmt: skip
-_GRADIENT = ("scores", "grads", "moved")
-
-
-@torch.library.custom_op("headwater::linear_learn", mutates_args=_LEARN, device_types="cpu")
-def linear_learn(  # noqa: PLR0913 - an operator's arguments are its tensors
-    rule: int, theta: Tensor, slot0: Tensor, slot1: Tensor, counts: Tensor, touched: Tensor,
-    frames: Tensor, targets: Tensor, dense: Tensor, tables: Tensor, sizes: Tensor, hyper: Tensor,
-    usual: Tensor, x: Tensor, ids: Tensor, y: Tensor, weights: Tensor,
-    scores: Tensor, losses: Tensor, norms: Tensor, applied: Tensor,
-) -> None:  # fmt: skip
-    linear.learn(rule, *(
-        t.numpy() for t in (
-            theta, slot0, slot1, counts, touched, frames, targets, dense, tables, sizes, hyper,
-            usual, x, ids, y, weights, scores, losses, norms, applied,
-        )
-    ))  # fmt: skip
+Operator = Callable[..., None]
+_STATE = len(Moving._fields) - 2  # rule and extras stand apart
 
 
-@torch.library.custom_op("headwater::linear_gradient", mutates_args=_GRADIENT, device_types="cpu")
-def linear_gradient(  # noqa: PLR0913
-    theta: Tensor, frames: Tensor, targets: Tensor, dense: Tensor, tables: Tensor,
-    x: Tensor, ids: Tensor, y: Tensor, weights: Tensor,
-    scores: Tensor, grads: Tensor, moved: Tensor,
-) -> None:  # fmt: skip
-    linear.gradient(*(
-        t.numpy() for t in (
-            theta, frames, targets, dense, tables, x, ids, y, weights, scores, grads, moved,
-        )
-    ))  # fmt: skip
+def learn(
+    name: str,
+    passes: Passes,
+    tables: tuple[NDArray[Any], ...],
+    moving: Moving,
+    rows: tuple[NDArray[Any], ...],
+    into: tuple[NDArray[Any], ...],
+) -> None:
+    """Run headwater::<name>_learn."""
+    state = _tensors((*moving[1:-1], *moving.extras))
+    _operator(name, "learn", passes)(
+        moving.rule, state, _tensors(tables), _tensors(rows), _tensors(into)
+    )
 
 
-@torch.library.custom_op("headwater::mlp_learn", mutates_args=_LEARN, device_types="cpu")
-def mlp_learn(  # noqa: PLR0913
-    rule: int, theta: Tensor, slot0: Tensor, slot1: Tensor, counts: Tensor, touched: Tensor,
-    frames: Tensor, targets: Tensor, dense: Tensor, heads: Tensor, tables: Tensor,
-    embedding: int, size: int, hyper: Tensor, usual: Tensor,
-    x: Tensor, ids: Tensor, y: Tensor, weights: Tensor,
-    scores: Tensor, losses: Tensor, norms: Tensor, applied: Tensor,
-) -> None:  # fmt: skip
-    before = (theta, slot0, slot1, counts, touched, frames, targets, dense, heads, tables)
-    after = (hyper, usual, x, ids, y, weights, scores, losses, norms, applied)
-    given = [*(t.numpy() for t in before), embedding, size, *(t.numpy() for t in after)]
-    mlp.learn(rule, *given)
+def gradient(
+    name: str,
+    passes: Passes,
+    tables: tuple[NDArray[Any], ...],
+    moving: Moving,
+    rows: tuple[NDArray[Any], ...],
+    into: tuple[NDArray[Any], ...],
+) -> None:
+    """Run headwater::<name>_gradient."""
+    state = _tensors((*moving[1:-1], *moving.extras))
+    _operator(name, "gradient", passes)(
+        moving.rule, state, _tensors(tables), _tensors(rows), _tensors(into)
+    )
 
 
-@torch.library.custom_op("headwater::mlp_gradient", mutates_args=_GRADIENT, device_types="cpu")
-def mlp_gradient(  # noqa: PLR0913
-    theta: Tensor, frames: Tensor, targets: Tensor, dense: Tensor, heads: Tensor, tables: Tensor,
-    embedding: int, size: int, x: Tensor, ids: Tensor, y: Tensor, weights: Tensor,
-    scores: Tensor, grads: Tensor, moved: Tensor,
-) -> None:  # fmt: skip
-    before = (theta, frames, targets, dense, heads, tables)
-    after = (x, ids, y, weights, scores, grads, moved)
-    given = [*(t.numpy() for t in before), embedding, size, *(t.numpy() for t in after)]
-    mlp.gradient(*given)
+@functools.cache
+def _operator(name: str, verb: str, passes: Passes) -> Operator:
+    kernel = getattr(passes, verb)
+    changed = ("state", "into") if verb == "learn" else ("into",)
+
+    @torch.library.custom_op(f"headwater::{name}_{verb}", mutates_args=changed, device_types="cpu")
+    def operator(
+        rule: int, state: list[Tensor], tables: list[Tensor], rows: list[Tensor], into: list[Tensor]
+    ) -> None:
+        held: list[Any] = [t.numpy() for t in state]
+        moving = Moving._make((rule, *held[:_STATE], tuple(held[_STATE:])))
+        *given, weights = (t.numpy() for t in rows)
+        kernel(
+            passes.tables(*(t.numpy() for t in tables)), moving, Given(*given), weights,
+            *(t.numpy() for t in into),
+        )  # fmt: skip
+
+    return operator
+
+
+def _tensors(arrays: Iterable[NDArray[Any]]) -> list[Tensor]:
+    return [torch.from_numpy(array) for array in arrays]
 
 
 @torch.library.custom_op(

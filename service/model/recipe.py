@@ -6,21 +6,19 @@ same bits. Whatever else the settings hold (addresses, directories, cut sizes) i
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from service.errors import LayoutChanged
 from service.events.schema import Schema
 from service.settings import EventSettings, LearningSettings, ModelSettings, Settings
 
-Kind = Literal["linear", "mlp"]
-LAYOUT = 2
+LAYOUT = 3
 """Number of the arrangement of tensors and their meaning; grows when either changes.
 
 2 has two more outcomes at the end, the usual lengths of inputs and slopes, and the cap on them.
+3 has every kind of field, and weights of targets; what 2 had means the same.
 """
-_READABLE = {1, 2}
+_READABLE = {1, 2, 3}
 """Layouts whose tensors are taken over name by name."""
 _NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "step_rows"}
 
@@ -43,9 +41,9 @@ class Recipe:
         return cls(settings.name, settings.event, settings.model, settings.learning)
 
     @property
-    def kind(self) -> Kind:
-        """The model that is built; `auto` is the linear one in this release."""
-        return "mlp" if self.model.kind == "mlp" else "linear"
+    def kind(self) -> str:
+        """Name of the kind of model that is built; `auto` is the linear one in this release."""
+        return "linear" if self.model.kind == "auto" else self.model.kind
 
     @property
     def optimizer(self) -> str:

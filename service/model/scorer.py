@@ -13,36 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.events.decode import Columns, Decoder
-from service.model import linear, mlp_score, prequential
-from service.model.featurizer import Featurizer, Rows
+from service.model import prequential
+from service.model.featurizer import Featurizer
+from service.model.kinds.seam import Served
 from service.model.layout import Entry, Layout
-from service.model.losses import KINDS
 from service.model.recipe import Recipe
-
-
-def score_rows(
-    layout: Layout, theta: NDArray[np.float32], frames: NDArray[np.float64], rows: Rows
-) -> NDArray[np.float64]:
-    """Return the scores [N, O]: probabilities for binary and multiclass, values for numbers."""
-    scores = np.empty((len(rows), layout.schema.outputs))
-    out = np.empty(layout.schema.outputs)
-    targets, recipe = target_table(layout), layout.recipe
-    if recipe.kind == "linear":
-        linear.score(
-            theta, frames, targets, layout.dense, layout.tables, rows.x, rows.ids, out, scores
-        )
-    else:
-        mlp_score.score(
-            theta, frames, targets, layout.dense, layout.heads, layout.tables,
-            recipe.model.embedding, recipe.model.hidden, rows.x, rows.ids, out, scores,
-        )  # fmt: skip
-    return scores
-
-
-def target_table(layout: Layout) -> NDArray[np.int64]:
-    """Return [T, 4]: kind, first output, outputs, whether the frame moves."""
-    rows = [(KINDS[t.kind], t.start, t.outputs, int(t.scaled)) for t in layout.schema.targets]
-    return np.array(rows, dtype=np.int64)
 
 
 class Scorer:
@@ -57,7 +32,7 @@ class Scorer:
         self.nbytes = self.layout.nbytes
 
     def attach(self, image: NDArray[np.uint8]) -> Attached:
-        """Return a view of one image; cheap, nothing is copied but the small normaliser."""
+        """Return a view of one image; cheap, nothing is copied but what is small."""
         return Attached(self, image)
 
     def predictions(self, scores: NDArray[np.float64]) -> list[dict[str, object]]:
@@ -82,13 +57,18 @@ class Attached:
         layout, schema = scorer.layout, scorer.schema
         self._theta = _view(image, layout.theta, np.float32, (layout.theta_size,))
         self._frames = _view(image, layout.frames, np.float64, (len(schema.targets), 5))
-        self._normaliser = _view(image, layout.normaliser, np.float64, (len(schema.numbers), 3))
+        self._scales = image[: layout.scales_bytes]
+        self._extras = tuple(
+            layout.by_name[one.part, one.name].view(image) for one in layout.kind.extras
+        )
 
     def score(self, columns: Columns) -> NDArray[np.float64]:
         """Return the scores [N, O] of the events."""
         # A kernel compiled for memory it may write takes a copy of these few numbers.
-        rows = self._scorer.featurizer.rows(columns, self._normaliser.copy())
-        return score_rows(self._scorer.layout, self._theta, self._frames.copy(), rows)
+        scales = self._scorer.layout.scales(self._scales.copy())
+        rows = self._scorer.featurizer.rows(columns, scales)
+        served = Served(self._theta, self._frames.copy(), self._extras)
+        return self._scorer.layout.kind.score(served, rows)
 
     def digest(self) -> dict[str, str]:
         """Return the sha256 of each part over name-sorted (name, dtype, shape, bytes)."""

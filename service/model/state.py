@@ -14,7 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from service.model import prequential, steps
-from service.model.layout import BLOCK_BYTES, Layout, escape
+from service.model.kinds.seam import escape
+from service.model.layout import BLOCK_BYTES, Entry, Layout
 
 Parts = dict[str, dict[str, torch.Tensor]]
 OUTCOMES = ("metrics", "outcomes")
@@ -26,7 +27,7 @@ class State:
 
     theta, slot0, slot1: float32 [P] (slots may be empty); counts: int64 [T or T+1];
     usual: float64 [4], usual lengths of inputs and slopes (steps.py);
-    normaliser: float64 [Dn, 3]; frames: float64 [T, 5]; outcomes: int64; scores: one float64
+    scales: what rows are scaled by, normaliser among it: float64 [W, 3]; frames: float64 [T, 5]; outcomes: int64; scores: one float64
     vector per target; touched: uint8, one flag per 64 weights. Whoever keeps a copy of the image
     learns from a follower of its own what changed.
     """
@@ -35,19 +36,24 @@ class State:
         self.layout = layout
         self.image = np.zeros(layout.nbytes, dtype=np.uint8)
         schema = layout.schema
-        n_targets, n_numbers = len(schema.targets), len(schema.numbers)
-        n_counts = n_targets + (layout.recipe.kind == "mlp")
+        n_targets = len(schema.targets)
         self.theta = self._flat(layout.theta)
         self.slots = [self._flat(start) for start in layout.slots]
-        self.counts = self._at(layout.counts, np.int64, (n_counts,))
+        self.counts = self._at(layout.counts, np.int64, (len(layout.counters),))
         self.usual = self._at(layout.usual.offset, np.float64, (4,))
-        self.normaliser = self._at(layout.normaliser, np.float64, (n_numbers, 3))
+        self.scales = layout.scales(self.image)
+        self.normaliser = self.scales.normaliser
         self.frames = self._at(layout.frames, np.float64, (n_targets, 5))
         outcomes = layout.outcomes
         self.outcomes: NDArray[np.int64] = self._at(outcomes.offset, np.int64, outcomes.shape)
         self.scores: dict[str, NDArray[np.float64]] = {
             name: self._at(entry.offset, np.float64, entry.shape)
             for name, entry in layout.scores.items()
+        }
+        self.flats = {name: self._flat(start) for name, start in layout.flats.items()}
+        self.extras = {
+            name: layout.by_name[one.part, name].view(self.image)
+            for name, one in layout.extras.items()
         }
         self.touched = np.zeros(layout.theta_size // 64, dtype=np.uint8)
         self._followers: list[NDArray[np.uint8]] = []
@@ -66,9 +72,7 @@ class State:
         """Return the state before the first event."""
         state = cls(layout)
         for entry in layout.entries:
-            initial = _initial(layout, entry.part, entry.name, entry.shape, added=False)
-            if initial is not None:
-                entry.view(state.image)[...] = initial
+            state._start(entry, added=False)
         return state
 
     @classmethod
@@ -86,9 +90,7 @@ class State:
             if held is not None and (entry.part, entry.name) == OUTCOMES:
                 entry.view(state.image)[: len(held)] = held.numpy()  # the list only grows
                 continue
-            initial = _initial(layout, entry.part, entry.name, entry.shape, added=True)
-            if initial is not None:
-                entry.view(state.image)[...] = initial
+            state._start(entry, added=True)
         lost = [
             f"{part}/{name}"
             for part, tensors in parts.items()
@@ -97,6 +99,17 @@ class State:
             or (fitting.shape != tuple(tensor.shape) and (part, name) != OUTCOMES)
         ]
         return state, lost
+
+    def _start(self, entry: Entry, *, added: bool) -> None:
+        """Give a tensor what it starts from. The weights come before what starts as they are."""
+        weight = self.layout.copied.get((entry.part, entry.name))
+        initial: NDArray[np.generic] | float | None
+        if weight is None:
+            initial = _initial(self.layout, entry.part, entry.name, entry.shape, added=added)
+        else:
+            initial = self.layout.by_name["weights", weight].view(self.image)
+        if initial is not None:
+            entry.view(self.image)[...] = initial
 
     def parts(self) -> Parts:
         """Return every named tensor, as views: {"weights": {name: tensor}, ...}."""
@@ -117,7 +130,7 @@ class State:
         flags = self._published[first : first + len(self.touched)]
         return bool(
             steps.touched_are_finite(self.theta, flags)
-            and np.isfinite(self.normaliser).all()
+            and np.isfinite(self.image[: self.layout.scales_bytes].view(np.float64)).all()
             and np.isfinite(self.frames).all()
         )
 
@@ -135,10 +148,21 @@ class State:
         small = self.layout.small_bytes // BLOCK_BYTES
         for pending in self._followers:
             pending[:small] = 1
-            for start in (self.layout.theta, *self.layout.slots):
+            for start in self.layout.arrays:
                 first = start // BLOCK_BYTES
                 pending[first : first + len(self.touched)] |= self.touched
         self.touched[:] = 0
+
+    def touch(self, name: str, first: int = 0, rows: int | None = None) -> None:
+        """Count a quiet extra as changed: `rows` rows of its first dimension from `first` on, or
+        all of them."""
+        one = self.layout.extras[name]
+        entry = self.layout.by_name[one.part, name]
+        row = entry.nbytes // max(entry.shape[0], 1)
+        start = entry.offset + first * row
+        end = entry.offset + entry.nbytes if rows is None else start + rows * row
+        for pending in self._followers:
+            pending[start // BLOCK_BYTES : -(-end // BLOCK_BYTES)] = 1
 
     def take_touched(self) -> NDArray[np.uint8]:
         """Return one flag per 256-byte block of the image that may have changed since the last
@@ -163,28 +187,26 @@ def parts_of(layout: Layout, image: NDArray[np.uint8]) -> Parts:
 
 def _initial(
     layout: Layout, part: str, name: str, shape: tuple[int, ...], *, added: bool
-) -> NDArray[np.floating] | float | None:
-    """Return what a tensor starts from; None is zeros.
-
-    A hidden input that is added later starts at zero, so that nothing it is added to changes.
-    """
+) -> NDArray[np.generic] | float | None:
+    """Return what a tensor starts from; None is zeros. added: other tensors are there already."""
     kind, _, rest = name.partition("/")
     if part == "metrics" and kind == "prequential":
         return next(prequential.fresh(t) for t in layout.schema.targets if escape(t.name) == rest)
+    extra = layout.extras.get(name)
+    if extra is not None and extra.part == part:
+        return extra.initial
     if part != "weights":
         return None
     if kind == "frame":
         scaled = {escape(t.name): t.scaled for t in layout.schema.targets}[rest]
         return np.array([0.0, 0.0, 0.0, 0.0, 0.0 if scaled else 1.0])
-    if layout.recipe.kind != "mlp" or name == "hidden/bias":
+    one = layout.parameters.get(name)
+    if one is None:
         return None
-    model, schema = layout.recipe.model, layout.schema
-    if kind == "hidden" and not added:
-        inputs = len(schema.numbers) + model.embedding * len(schema.categories)
-        return _normal(layout, name, shape, math.sqrt(2.0 / max(inputs, 1)))
-    if kind == "embedding":
-        return _normal(layout, name, shape, 0.1)
-    return None
+    deviation = one.added if added else one.deviation
+    if deviation == 0.0:
+        return one.constant or None
+    return one.constant + _normal(layout, name, shape, deviation)
 
 
 def _normal(

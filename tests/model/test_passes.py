@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from service.events.decode import Columns
-from service.model.featurizer import Featurizer, Rows
+from service.model.featurizer import Featurizer
 from service.model.layout import Layout
 from service.model.learning import Model
 from service.model.state import State
 from tests.learn import cuts
-from tests.model.reference import Reference
-from tests.model.streams import RULES, recipe, rows
+from tests.model.reference import Reference, row_of
+from tests.model.streams import CASES, EVENT, RULES, plain, recipe, rows
 
-KINDS = ["linear", "mlp"]
+KINDS = list(CASES)
 N = 150
 
 
@@ -30,7 +32,7 @@ def named(state: State, part: str = "weights") -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_learning_rows_gives_the_weights_of_plain_torch(kind, learning):
     """Three targets at once, some missing, each optimizer: the pass equals autograd row by row."""
-    of = recipe(kind, learning)
+    of = recipe(learning=learning, **CASES[kind])
     given, weight = rows(of, N), np.random.default_rng(1).uniform(0.5, 2.0, N)
     weight[::7] = 0.0
     state, reference = State.fresh(Layout(of)), Reference(of)
@@ -47,7 +49,7 @@ def test_learning_rows_gives_the_weights_of_plain_torch(kind, learning):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_gradient_of_each_row_is_that_of_autograd(kind):
     """The analytic gradient equals torch's for every weight of the model."""
-    of = recipe(kind)
+    of = recipe(**CASES[kind])
     given = rows(of, 40)
     state, reference = State.fresh(Layout(of)), Reference(of)
     model = Model(state.layout)
@@ -57,14 +59,16 @@ def test_the_gradient_of_each_row_is_that_of_autograd(kind):
             reference.weights[name] = tensor.double().clone()
     for t, target in enumerate(of.schema.targets):
         reference.frames[target.name] = state.frames[t].tolist()
+    reference.counts[""] = int(state.counts[-1])
 
     for r in range(12):
-        one = Rows(given.x[r : r + 1], given.ids[r : r + 1], given.y[r : r + 1])
+        one = given.take(np.array([r]))
         found = model.gradient(state, one, np.array([1.5]))
-        x, ids = torch.from_numpy(one.x[0]).double(), torch.from_numpy(one.ids[0])
-        expected = reference.gradients(x, ids, one.y[0], 1.5)
-        for name, shape, first in state.layout.parameters:
-            values = found.values[first : first + int(np.prod(shape))].reshape(shape).double()
+        expected = reference.gradients(row_of(one, 0), one.y[0], 1.5)
+        for name, parameter in state.layout.parameters.items():
+            first, shape = state.layout.kind.places[name], parameter.shape
+            values = torch.from_numpy(found.values[first : first + parameter.size])
+            values = values.reshape(shape).double()
             wanted = expected.get(name, torch.zeros(shape, dtype=torch.float64))
             torch.testing.assert_close(values, wanted, rtol=1e-4, atol=1e-5, msg=name)
 
@@ -75,24 +79,17 @@ def test_the_gradient_of_each_row_is_that_of_autograd(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_both_ways_through_the_seam_give_the_same_weights(kind, learning):
     """learn, and gradient then apply with one row a step, end at the same weights."""
-    event = {
-        "features": {"a": {"type": "number"}, "c": {"type": "category", "buckets": 8}},
-        "targets": {"b": {"type": "binary"}, "n": {"type": "number", "scale": "none"}},
-    }
-    of = recipe(kind, learning, event)
-    rng = np.random.default_rng(3)
-    given = Rows(
-        rng.normal(size=(60, 2)).astype(np.float32),
-        rng.integers(0, 8, size=(60, 1)),
-        np.column_stack((rng.integers(0, 2, 60), rng.normal(size=60))),
-    )
-    given.y[::5, 0] = np.nan
+    event = copy.deepcopy(CASES[kind].get("event", EVENT))
+    event["targets"]["price"]["scale"] = "none"  # frames of targets move in learn alone
+    of = recipe(learning=learning | {"cap": None}, **CASES[kind] | {"event": event})
+    given = rows(of, 60)
+    given.y[:, -1] /= 50.0
     fused, stepped = State.fresh(Layout(of)), State.fresh(Layout(of))
     model = Model(fused.layout)
 
     model.learn(fused, given, np.ones(60))
     for r in range(60):
-        one = Rows(given.x[r : r + 1], given.ids[r : r + 1], given.y[r : r + 1])
+        one = given.take(np.array([r]))
         model.apply(stepped, model.gradient(stepped, one, np.ones(1)))
 
     expected = named(fused)
@@ -103,14 +100,14 @@ def test_both_ways_through_the_seam_give_the_same_weights(kind, learning):
 @pytest.mark.parametrize("kind", KINDS)
 def test_how_rows_are_cut_changes_no_bit(kind):
     """One pass over all rows, and one pass per row, give the same bits."""
-    of = recipe(kind)
+    of = recipe(**CASES[kind])
     given = rows(of, N)
     whole, pieces = State.fresh(Layout(of)), State.fresh(Layout(of))
     model = Model(whole.layout)
 
     model.learn(whole, given, np.ones(N))
     for r in range(N):
-        one = Rows(given.x[r : r + 1], given.ids[r : r + 1], given.y[r : r + 1])
+        one = given.take(np.array([r]))
         model.learn(pieces, one, np.ones(1))
 
     assert np.array_equal(whole.image, pieces.image)
@@ -119,7 +116,7 @@ def test_how_rows_are_cut_changes_no_bit(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_row_of_weight_zero_is_scored_and_changes_nothing(kind):
     """Held-out rows leave no trace in the state."""
-    of = recipe(kind)
+    of = recipe(**CASES[kind])
     state = State.fresh(Layout(of))
     before = state.image.copy()
 
@@ -133,9 +130,9 @@ def test_a_row_of_weight_zero_is_scored_and_changes_nothing(kind):
 @pytest.mark.parametrize("poison", [np.inf, np.nan, 3e38])
 def test_f35_a_row_that_is_not_finite_is_reported_and_not_applied(kind, poison):
     """Its neighbours are learned as if it had not been there."""
-    of = recipe(kind)
+    of = recipe(**CASES[kind])
     good = rows(of, 30)
-    bad = Rows(good.x.copy(), good.ids, good.y)
+    bad = good.take(np.arange(30))
     at = 11
     bad.x[at, 0] = poison
     state, clean = State.fresh(Layout(of)), State.fresh(Layout(of))
@@ -143,7 +140,7 @@ def test_f35_a_row_that_is_not_finite_is_reported_and_not_applied(kind, poison):
 
     learned = model.learn(state, bad, np.ones(30))
     others = np.delete(np.arange(30), at)
-    model.learn(clean, Rows(good.x[others], good.ids[others], good.y[others]), np.ones(29))
+    model.learn(clean, good.take(others), np.ones(29))
 
     assert learned.applied.tolist() == [2 if r == at else 1 for r in range(30)]
     assert np.array_equal(clean.image, state.image)
@@ -152,7 +149,7 @@ def test_f35_a_row_that_is_not_finite_is_reported_and_not_applied(kind, poison):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_clipped_row_moves_the_weights_by_no_more_than_the_clip(kind):
     """`clip` bounds the length of a row's gradient."""
-    of = recipe(kind, {"optimizer": "sgd", "clip": 0.25})
+    of = recipe(learning={"optimizer": "sgd", "clip": 0.25}, **CASES[kind])
 
     state = State.fresh(Layout(of))
     learned = Model(state.layout).learn(state, rows(of, 50), np.ones(50))
@@ -183,7 +180,7 @@ def test_the_rules_are_those_of_torch_optim(learning, make):
     padded[:, [0, 2]] = x
     state = State.fresh(Layout(of))
     Model(state.layout).learn(
-        state, Rows(padded, np.empty((200, 0), dtype=np.int64), y[:, None]), np.ones(200)
+        state, plain(padded, np.empty((200, 0), dtype=np.int64), y[:, None]), np.ones(200)
     )
     linear = torch.nn.Linear(2, 1).double()
     torch.nn.init.zeros_(linear.weight)
@@ -211,13 +208,13 @@ def test_a_rare_class_is_not_capped(kind, optimizer):
     n = 20_000
     y = (rng.random((n, 1)) < 0.0005).astype(float)
     columns = Columns(
-        rng.normal(size=(n, 1)) + 1.5 * y, rng.integers(1, 9, (n, 1)).astype(np.uint64), y,
+        rng.normal(size=(n, 1)) + 1.5 * y, rng.integers(1, 9, (n, 1)).astype(np.uint64), (), y,
         np.full(n, -1), np.zeros(n, dtype=np.uint64),
     )  # fmt: skip
     weights = []
     for cap in (32.0, None):
         of = cuts.learner(cuts.recipe(kind, optimizer=optimizer, cap=cap))
-        rows = Featurizer(of.recipe.schema).rows(columns, of.state.normaliser, np.ones(n, np.uint8))
+        rows = Featurizer(of.recipe.schema).rows(columns, of.state.scales, np.ones(n, np.uint8))
         Model(of.layout).learn(of.state, rows, np.ones(n))
         weights.append(of.state.theta.tobytes())
 

@@ -1,0 +1,215 @@
+"""The passes of the linear model, compiled: score a row, then learn it.
+
+How the weights lie in `theta` is told in linear.py. Arguments are those of compiled.Passes; here
+x is [N, D], ids [N, C], bags are entries and values between spans [N, B + 1]. In `model`:
+targets [T, 4], emphasis [T], dense [T], tables [T, C], bags [T, B], sizes [C + B].
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
+from service.model.steps import (
+    LARGEST_NORM,
+    clipped,
+    grow_usual,
+    is_small_step,
+    rescale,
+    share_of,
+    step_one,
+)
+
+
+@njit(nogil=True, cache=True)
+def outputs(theta, model, t, width, rows, r, out):  # type: ignore[no-untyped-def]
+    """Write the outputs of target t for row r into out [width]; float64 sums."""
+    base = model.dense[t]
+    for o in range(width):
+        out[o] = theta[base + o]
+    x = rows.x[r]
+    for j in range(x.shape[0]):
+        value = x[j]
+        if value != 0.0:
+            at = base + (1 + j) * width
+            for o in range(width):
+                out[o] += value * theta[at + o]
+    for c in range(rows.ids.shape[1]):
+        at = model.tables[t, c] + rows.ids[r, c] * width
+        for o in range(width):
+            out[o] += theta[at + o]
+    for b in range(model.bags.shape[1]):
+        for e in range(rows.spans[r, b], rows.spans[r, b + 1]):
+            at = model.bags[t, b] + rows.entries[e] * width
+            for o in range(width):
+                out[o] += rows.values[e] * theta[at + o]
+
+
+@njit(nogil=True, cache=True)
+def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
+    """Score N rows with the weights as they are. scores: float64 [N, O]."""
+    out = np.empty(scores.shape[1])
+    for r in range(rows.x.shape[0]):
+        for t in range(model.targets.shape[0]):
+            start, width = model.targets[t, 1], model.targets[t, 2]
+            outputs(served.theta, model, t, width, rows, r, out)
+            link(
+                model.targets[t, 0], width, served.frames[t], out, scores[r, start : start + width]
+            )
+
+
+@njit(nogil=True, cache=True)
+def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type: ignore[no-untyped-def]
+    """Score, then learn, row after row.
+
+    weights [N] (0: score only). Writes scores [N, O], losses [N, T] (NaN: missing), norms [N]
+    (length of the applied gradient) and applied [N]: 1 learned, 0 only scored, 2 not finite
+    (nothing was changed by that row), 3 learned with a shortened gradient.
+    """
+    rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
+    touched, frames, hyper, usual = moving.touched, moving.frames, moving.hyper, moving.usual
+    steps, targets, dense, tables = moving.steps, model.targets, model.dense, model.tables
+    x, ids, y = rows.x, rows.ids, rows.y
+    out = np.empty(scores.shape[1])
+    slope = np.empty(scores.shape[1])
+    for r in range(x.shape[0]):
+        squares = 1.0 + ids.shape[1]
+        for j in range(x.shape[1]):
+            squares += float(x[r, j]) * float(x[r, j])
+        for e in range(rows.spans[r, 0], rows.spans[r, -1]):
+            squares += float(rows.values[e]) * float(rows.values[e])
+        total, steep = 0.0, 0.0
+        for t in range(targets.shape[0]):
+            kind, start, width = targets[t, 0], targets[t, 1], targets[t, 2]
+            o = out[start : start + width]
+            outputs(theta, model, t, width, rows, r, o)
+            s = scores[r, start : start + width]
+            link(kind, width, frames[t], o, s)
+            losses[r, t] = math.nan
+            if not math.isnan(y[r, t]):
+                d = slope[start : start + width]
+                losses[r, t] = loss_and_slope(kind, width, frames[t], o, s, y[r, t], d)
+                for k in range(width):
+                    d[k] *= model.emphasis[t]
+                    total += d[k] * d[k]
+                if kind == NUMBER:
+                    steep += d[0] * d[0]
+            if not math.isfinite(s[0]):
+                total = math.inf
+        norm = math.sqrt(total * squares)
+        norms[r] = 0.0
+        applied[r] = 0
+        if weights[r] <= 0.0:
+            continue
+        if not norm < LARGEST_NORM:
+            applied[r] = 2
+            continue
+        factor = clipped(norm, weights[r], hyper)
+        applied[r] = 1
+        share = share_of(math.sqrt(squares), usual[:2], hyper)
+        if steep > 0.0:
+            share *= share_of(math.sqrt(steep), usual[2:], hyper)
+            grow_usual(math.sqrt(steep), usual[2:])
+        grow_usual(math.sqrt(squares), usual[:2])
+        if share < 1.0:
+            moved = _moved_length(theta, model, rows, r)
+            if not is_small_step(rule, norm * factor, moved, hyper):
+                applied[r] = 3
+                factor *= share
+        norms[r] = norm * factor
+        for t in range(targets.shape[0]):
+            if math.isnan(y[r, t]):
+                continue
+            start, width = targets[t, 1], targets[t, 2]
+            steps[t] += 1
+            c1 = 1.0 - hyper[2] ** steps[t]
+            c2 = 1.0 - hyper[3] ** steps[t]
+            base = dense[t]
+            for k in range(width):
+                g = slope[start + k] * factor
+                step_one(rule, theta, slot0, slot1, touched, base + k, g, hyper, c1, c2)
+                for j in range(x.shape[1]):
+                    at = base + (1 + j) * width + k
+                    gx = g * x[r, j]
+                    if gx != 0.0 or rule == 1 or rule == 3:
+                        step_one(rule, theta, slot0, slot1, touched, at, gx, hyper, c1, c2)
+                for c in range(ids.shape[1]):
+                    at = tables[t, c] + ids[r, c] * width + k
+                    step_one(rule, theta, slot0, slot1, touched, at, g, hyper, c1, c2)
+                for b in range(model.bags.shape[1]):
+                    for e in range(rows.spans[r, b], rows.spans[r, b + 1]):
+                        at = model.bags[t, b] + rows.entries[e] * width + k
+                        gx = g * rows.values[e]
+                        if gx != 0.0 or rule == 1 or rule == 3:
+                            step_one(rule, theta, slot0, slot1, touched, at, gx, hyper, c1, c2)
+            if targets[t, 3] and grow_frame(frames[t], y[r, t]):
+                ratio, shift = renew_frame(frames[t])
+                dense_size = 1 + x.shape[1]
+                rescale(rule, theta, slot0, slot1, touched, base, dense_size, ratio)
+                n_tables = tables.shape[1]
+                for c in range(model.sizes.shape[0]):
+                    at = tables[t, c] if c < n_tables else model.bags[t, c - n_tables]
+                    rescale(rule, theta, slot0, slot1, touched, at, model.sizes[c], ratio)
+                theta[base] += shift
+
+
+@njit(nogil=True, cache=True)
+def _moved_length(theta, model, rows, r):  # type: ignore[no-untyped-def]
+    """Return the length of the weights that a row moves: those of its labelled targets."""
+    total = 0.0
+    for t in range(model.targets.shape[0]):
+        if math.isnan(rows.y[r, t]):
+            continue
+        width, base = model.targets[t, 2], model.dense[t]
+        for k in range(width):
+            total += theta[base + k] ** 2
+            for j in range(rows.x.shape[1]):
+                if rows.x[r, j] != 0.0:
+                    total += theta[base + (1 + j) * width + k] ** 2
+            for c in range(rows.ids.shape[1]):
+                total += theta[model.tables[t, c] + rows.ids[r, c] * width + k] ** 2
+            for b in range(model.bags.shape[1]):
+                for e in range(rows.spans[r, b], rows.spans[r, b + 1]):
+                    total += theta[model.bags[t, b] + rows.entries[e] * width + k] ** 2
+    return math.sqrt(total)
+
+
+@njit(nogil=True, cache=True)
+def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-untyped-def]
+    """Add up the gradient of N rows at the weights as they are: grads [P]; moved [P] is set
+    where a step would be taken (all dense weights of a labelled target, touched table rows)."""
+    theta, frames, targets = moving.theta, moving.frames, model.targets
+    x, ids, y = rows.x, rows.ids, rows.y
+    out = np.empty(targets[:, 2].sum())
+    scores = np.empty(targets[:, 2].sum())
+    slope = np.empty(targets[:, 2].sum())
+    for r in range(x.shape[0]):
+        for t in range(targets.shape[0]):
+            if math.isnan(y[r, t]) or weights[r] <= 0.0:
+                continue
+            kind, start, width = targets[t, 0], targets[t, 1], targets[t, 2]
+            o, s = out[start : start + width], scores[start : start + width]
+            outputs(theta, model, t, width, rows, r, o)
+            link(kind, width, frames[t], o, s)
+            loss_and_slope(kind, width, frames[t], o, s, y[r, t], slope)
+            base = model.dense[t]
+            for k in range(width):
+                g = slope[k] * model.emphasis[t] * weights[r]
+                grads[base + k] += g
+                moved[base + k] = 1
+                for j in range(x.shape[1]):
+                    at = base + (1 + j) * width + k
+                    grads[at] += g * x[r, j]
+                    moved[at] = 1
+                for c in range(ids.shape[1]):
+                    at = model.tables[t, c] + ids[r, c] * width + k
+                    grads[at] += g
+                    moved[at] = 1
+                for b in range(model.bags.shape[1]):
+                    for e in range(rows.spans[r, b], rows.spans[r, b + 1]):
+                        at = model.bags[t, b] + rows.entries[e] * width + k
+                        grads[at] += g * rows.values[e]
+                        moved[at] = 1

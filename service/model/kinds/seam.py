@@ -1,0 +1,216 @@
+"""What a kind of model is: which weights it has, and three passes over rows. Needs no torch.
+
+Weights are one float32 vector `theta` [P] in a learner's image; a Parameter is a named tensor
+inside it. Whatever else a kind (or a strategy of learning) has to remember is an Extra: a small
+named tensor of the image. Both are found by name when a state is read under other settings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from service.events.schema import Bag, Dense, Schema, Table
+from service.model.featurizer import Rows
+
+if TYPE_CHECKING:
+    from service.model.recipe import Recipe
+
+BLOCK = 64
+"""Weights per touched-flag: 64 float32 are one 256-byte block of the image."""
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """A named tensor of weights."""
+
+    name: str
+    shape: tuple[int, ...]
+    target: str | None = None
+    """The target that it belongs to; None: all of them share it."""
+    deviation: float = 0.0
+    """It starts as a normal of this deviation (drawn from seed and name) around `constant`."""
+    added: float = 0.0
+    """The deviation where its field is added to a state that has learned already."""
+    constant: float = 0.0
+    sparse: bool = False
+    """A table of which a row touches few rows: it lies behind all that are not."""
+
+    @property
+    def size(self) -> int:
+        """Weights in it."""
+        return math.prod(self.shape)
+
+
+class Extra(msgspec.Struct, frozen=True):
+    """A named tensor of the image beside theta."""
+
+    part: Literal["weights", "optimizer"]
+    """`weights` where a prediction reads it."""
+    name: str
+    dtype: Literal["float32", "float64", "int64", "uint8"]
+    shape: tuple[int, ...]
+    initial: NDArray[np.generic] | float = 0.0
+    quiet: bool = False
+    """False: counts as changed whenever anything was learned. True, for what is large and changes
+    in few places: it counts as changed only where State.touch says so."""
+
+
+class Flat(msgspec.Struct, frozen=True):
+    """An array of theta's shape beside theta; its tensors are named `<name>/<parameter>`.
+
+    Its blocks count as changed where theta's do: who changes it elsewhere sets `touched`.
+    """
+
+    part: Literal["weights", "optimizer"]
+    name: str
+    starts: Literal["zero", "weights"] = "zero"
+    """`weights`: as theta is when the array comes into being."""
+
+
+class Remembers(Protocol):
+    """Whoever has something in the image beside theta: a kind of model, a strategy of learning."""
+
+    extras: tuple[Extra, ...]
+    flats: tuple[Flat, ...]
+
+
+class Served(NamedTuple):
+    """What a prediction reads. Memory that may be read only, in the API."""
+
+    theta: NDArray[np.float32]
+    """[P]"""
+    frames: NDArray[np.float64]
+    """[T, 5], see losses.py."""
+    extras: tuple[NDArray[np.generic], ...]
+    """Those of the kind, in its order."""
+
+
+class Moving(NamedTuple):
+    """What learning changes: the views of one state. The rule and its numbers are read only."""
+
+    rule: int
+    """One of steps.RULES."""
+    hyper: NDArray[np.float64]
+    """[7], see steps.py."""
+    theta: NDArray[np.float32]
+    slot0: NDArray[np.float32]
+    """[P], or [0] where the rule has none; slot1 too."""
+    slot1: NDArray[np.float32]
+    steps: NDArray[np.int64]
+    """[T], or [T + 1] where there are shared weights: steps taken by each target, by the shared."""
+    touched: NDArray[np.uint8]
+    """[P / 64]: set where theta changed."""
+    frames: NDArray[np.float64]
+    usual: NDArray[np.float64]
+    """[4], usual lengths of inputs and slopes, see steps.py."""
+    extras: tuple[NDArray[np.generic], ...]
+
+    @property
+    def served(self) -> Served:
+        """The part that a prediction reads."""
+        return Served(self.theta, self.frames, self.extras)
+
+
+class Learned(msgspec.Struct):
+    """What one pass over N rows did."""
+
+    scores: NDArray[np.float64]
+    """[N, O], each row scored before it was learned."""
+    losses: NDArray[np.float64]
+    """[N, T] in the target's units; NaN where the target is missing."""
+    norms: NDArray[np.float64]
+    """[N] length of the gradient that was applied; 0 where none was."""
+    applied: NDArray[np.uint8]
+    """[N] 1 learned, 0 only scored, 2 not finite: that row changed nothing; 3 learned with a
+    gradient that was shortened to the cap."""
+
+
+class Gradient(msgspec.Struct):
+    """A gradient in hand."""
+
+    values: NDArray[np.float32]
+    """[P]"""
+    moved: NDArray[np.uint8]
+    """[P] weights that a step would move."""
+    targets: NDArray[np.bool_]
+    """[T] targets that were labelled in at least one row."""
+
+
+class Kind(Remembers, Protocol):
+    """A kind of model, made from a recipe. Holds no state: all of it is passed in."""
+
+    name: ClassVar[str]
+    shaped_by: ClassVar[tuple[str, ...]]
+    """Settings of `model` that may not change under weights that have learned."""
+    parameters: tuple[Parameter, ...]
+    places: dict[str, int]
+    """Index in theta of each parameter's first weight; see `placed`."""
+    size: int
+    """Weights in theta."""
+
+    def __init__(self, recipe: Recipe) -> None: ...
+
+    def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
+        """Return the scores [N, O]: probabilities for binary and multiclass, values for numbers.
+        Writes nothing into what is served, and imports no torch unless the kind is made of it."""
+
+    def learn(
+        self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Learned
+    ) -> None:
+        """Score, then learn, row after row; fill `into`. weights: [N], 0: score only.
+
+        How rows are cut into calls changes no bit. A row whose gradient is not finite changes
+        nothing; clip and cap hold for each row.
+        """
+
+    def gradient(
+        self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient
+    ) -> None:
+        """Add the sum of the rows' gradients to into.values, set into.moved; change no weight."""
+
+
+def placed(parameters: Sequence[Parameter]) -> tuple[dict[str, int], int]:
+    """Return where each parameter begins in theta, and how many weights there are: in the order
+    given, those that are sparse last and from a new block on."""
+    places: dict[str, int] = {}
+    at = 0
+    for sparse in (False, True):
+        for one in parameters:
+            if one.sparse == sparse:
+                places[one.name] = at
+                at += one.size
+        at = -(-at // BLOCK) * BLOCK
+    return places, at
+
+
+def counters(kind: Kind, targets: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the step counters of a kind: its targets, then "" for shared weights."""
+    shared = any(one.target is None for one in kind.parameters)
+    return tuple(targets) + (("",) if shared else ())
+
+
+def head_of(target: str) -> str:
+    """Return how the names of a target's own weights begin."""
+    return f"head/{escape(target)}/"
+
+
+def sparse_of(schema: Schema) -> tuple[Table | Bag, ...]:
+    """Return every field that has a table of weights: tables, then bags."""
+    return (*schema.tables, *schema.bags)
+
+
+def label_of(field: Dense | Table | Bag) -> str:
+    """Return a field's place in the names of weights: number/amount, category/shop. A text has
+    two, figures/<field> for its dense inputs and text/<field> for its words."""
+    kind = "figures" if isinstance(field, Dense) and field.kind == "text" else field.kind
+    return f"{kind}/{escape(field.name)}"
+
+
+def escape(name: str) -> str:
+    """Return a field's name as one step of a tensor's name: any text, but no slash."""
+    return name.replace("%", "%25").replace("/", "%2F")
