@@ -35,6 +35,10 @@ class Rows(msgspec.Struct):
     def __len__(self) -> int:
         return len(self.x)
 
+    def part(self, at: int, to: int) -> Rows:
+        """Return the rows from `at` up to `to`, without a copy."""
+        return Rows(self.x[at:to], self.ids[at:to], self.y[at:to])
+
 
 @njit(nogil=True, cache=True)
 def _standardise(numbers, normaliser, scaled, learn, x):  # type: ignore[no-untyped-def]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.events.schema import Target
-from service.model import prequential
+from service.model import drift_tensors, prequential
 from service.model.recipe import Recipe
 from service.model.steps import SLOTS
 
@@ -77,6 +77,11 @@ class Layout:
             self.scores[target.name] = self._add(
                 "metrics", f"prequential/{escape(target.name)}", "float64", (size,)
             )
+        self.drift: dict[str, list[Entry]] = {}
+        """By kind: what is known of drift, see drift_tensors.py."""
+        for kind, of, dtype, shape in drift_tensors.tensors(self.schema, recipe.drift):
+            name = f"drift/{kind}" + (f"/{escape(of)}" if of is not None else "")
+            self.drift.setdefault(kind, []).append(self._add("metrics", name, dtype, shape))
         self.parameters: list[tuple[str, tuple[int, ...], int]] = []
         """(name, shape, index of the first weight in theta) of each weight tensor."""
         size = self._parameters()

@@ -71,9 +71,14 @@ class Model:
         sizes = [b * min(widths) for b in layout.schema.buckets]
         self._sizes = torch.tensor(sizes, dtype=torch.int64)
 
-    def learn(self, state: State, rows: Rows, weights: NDArray[np.float64]) -> Learned:
-        """Score and learn N rows in order. weights: [N] importance, 0 means score only."""
+    def learn(
+        self, state: State, rows: Rows, weights: NDArray[np.float64], rate: float = 1.0
+    ) -> Learned:
+        """Score and learn N rows in order. weights: [N] importance, 0 means score only; rate: what
+        the learning rate is multiplied by."""
         done = self._blank(len(rows))
+        hyper = self._hyper.clone()
+        hyper[0] *= rate
         given = (state.usual, rows.x, rows.ids, rows.y, weights)
         tensors = [torch.from_numpy(a) for a in given]
         into = [torch.from_numpy(a) for a in (done.scores, done.losses, done.norms, done.applied)]
@@ -81,11 +86,11 @@ class Model:
                 torch.from_numpy(state.touched), torch.from_numpy(state.frames), self._targets,
                 self._dense)  # fmt: skip
         if self._linear:
-            ops.linear_learn(*head, self._tables, self._sizes, self._hyper, *tensors, *into)
+            ops.linear_learn(*head, self._tables, self._sizes, hyper, *tensors, *into)
         else:
             model = self.layout.recipe.model
             ops.mlp_learn(
-                *head, self._heads, self._tables, model.embedding, model.hidden, self._hyper,
+                *head, self._heads, self._tables, model.embedding, model.hidden, hyper,
                 *tensors, *into,
             )  # fmt: skip
         return done

@@ -1,0 +1,65 @@
+"""Where a learner's memory of drift lies in its state: names and shapes. Knows no detector.
+
+All of it is zero before the first event, so a field or target that is added later starts anew.
+What the numbers mean is said where they are moved, in service/learn/drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.events.decode import Columns
+from service.events.schema import Schema
+from service.settings import DriftSettings
+
+LEVELS = 24
+"""Sizes of ADWIN's buckets: 1, 2, 4 .. 2^23 losses."""
+BUCKETS = 5
+"""Buckets of one size; one more, and the two oldest become one of the next size."""
+ADWIN_HEAD = 8
+ADWIN = ADWIN_HEAD + LEVELS + 2 * LEVELS * (BUCKETS + 1)
+PAGE_HINKLEY = 8
+RISE_HEAD = 24
+RISE_BLOCKS = 110
+"""Means of blocks of 20 losses: the last 200 losses and the 2,000 before them."""
+RISE = RISE_HEAD + RISE_BLOCKS
+FIELD_HEAD = 16
+SAMPLE = 256
+"""Values of a number that stand for its reference."""
+NUMBER = FIELD_HEAD + SAMPLE
+CLASSES = 32
+CATEGORY = FIELD_HEAD + 2 * CLASSES
+SEEN_WORDS = 256
+COURSE = 8
+
+Tensor = tuple[str, str | None, str, tuple[int, ...]]
+"""Kind, target or field, dtype and shape."""
+
+
+def watched(schema: Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the fields whose inputs are watched: those in `Columns.numbers`, one
+    column each, and those in `Columns.codes`."""
+    return schema.numbers, schema.categories
+
+
+def observed(columns: Columns, at: int, to: int) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
+    """Return what some of the rows hold of the fields that are watched: numbers [to - at, F], NaN is
+    missing; codes [to - at, F], 0 is missing."""
+    return columns.numbers[at:to], columns.codes[at:to]
+
+
+def tensors(schema: Schema, drift: DriftSettings) -> Iterator[Tensor]:
+    """Yield what lies in the state, in order; tensors of one kind lie next to each other."""
+    names = [target.name for target in schema.targets]
+    if drift.losses:
+        yield "course", None, "float64", (COURSE,)
+        for kind, size in (("adwin", ADWIN), ("page_hinkley", PAGE_HINKLEY), ("rise", RISE)):
+            yield from ((kind, name, "float64", (size,)) for name in names)
+    if drift.inputs:
+        numbers, categories = watched(schema)
+        yield from (("number", name, "float64", (NUMBER,)) for name in numbers)
+        yield from (("category", name, "float64", (CATEGORY,)) for name in categories)
+        yield from (("seen", name, "int64", (SEEN_WORDS,)) for name in categories)
