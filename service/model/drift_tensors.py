@@ -22,7 +22,7 @@ BUCKETS = 5
 ADWIN_HEAD = 8
 ADWIN = ADWIN_HEAD + LEVELS + 2 * LEVELS * (BUCKETS + 1)
 PAGE_HINKLEY = 8
-RISE_HEAD = 24
+RISE_HEAD = 26
 RISE_BLOCKS = 110
 """Means of blocks of 20 losses: the last 200 losses and the 2,000 before them."""
 RISE = RISE_HEAD + RISE_BLOCKS

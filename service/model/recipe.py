@@ -21,12 +21,13 @@ from service.settings import (
 )
 
 Kind = Literal["linear", "mlp"]
-LAYOUT = 2
+LAYOUT = 3
 """Number of the arrangement of tensors and their meaning; grows when either changes.
 
-2 has two more outcomes at the end, the usual lengths of inputs and slopes, and the cap on them.
+2 has two more outcomes at the end, the usual lengths of inputs and slopes, and the cap on them;
+3 has what is known of drift.
 """
-_READABLE = {1, 2}
+_READABLE = {1, 2, 3}
 """Layouts whose tensors are taken over name by name."""
 _NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "step_rows"}
 _IN_WEIGHTS = {"raise_rates", "reset_head"}

@@ -43,13 +43,13 @@ def take(losses, adwin, page_hinkley, rise, is_number, most, limits, fired):  # 
         rises.take(rise, loss)
         if rise[0] <= _GRACE:
             continue
-        if adwin_window.take(adwin, loss, limits[0], reach) == 1:
+        if adwin_window.take(adwin, loss, limits[0], reach) == 1 and rises.is_new(rise, 0):
             rises.note(rise, 0)
             fired[0] += 1
             rise[rises.WAITING] += limits[4]
         if page.take(
             page_hinkley, loss, limits[1], limits[2], page.ALPHA, page.GRACE, page.FORGET, True
-        ):
+        ) and rises.is_new(rise, 1):
             rises.note(rise, 1)
             fired[1] += 1
             rise[rises.WAITING] += limits[5]

@@ -7,7 +7,8 @@ fires whatever the losses are.
 One float64 vector: losses taken, sum and number in the open block, place and number of closed
 blocks, usual loss, alarms waiting for a reaction, heads reset; then five figures for each of adwin,
 page_hinkley and always: alarms, those whose rise is known, sum of the rises, how many were worth it
-(FOUND), the last one; then the ring of block means.
+(FOUND), the last one; then the number of
+losses at the last alarm of adwin and of page_hinkley; then the ring of block means.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from numba import njit
 from service.model.drift_tensors import RISE_BLOCKS, RISE_HEAD
 
 DETECTORS = ("adwin", "page_hinkley", "always")
+QUIET = 500.0
+"""Losses after an alarm in which the same detector's next ones belong to the same drift: ADWIN
+drops its oldest part bucket by bucket, and says so each time."""
 FOUND = 1.2
 """The least rise that makes an alarm one that found something."""
 BLOCK = 20
@@ -24,6 +28,7 @@ RECENT = 10
 """Blocks that are recent: 200 losses."""
 WAITING, RESETS, FIRST, FIGURES = 6, 7, 8, 5
 LAST = 4
+_AT = 23
 
 
 @njit(nogil=True, cache=True)
@@ -38,6 +43,14 @@ def take(state, loss):  # type: ignore[no-untyped-def]
         state[4] = min(state[4] + 1.0, RISE_BLOCKS)
         state[1] = 0.0
         state[2] = 0.0
+
+
+@njit(nogil=True, cache=True)
+def is_new(state, detector):  # type: ignore[no-untyped-def]
+    """Whether an alarm of detector 0 or 1 at this moment is one of a new drift; remembers it."""
+    last = state[_AT + detector]
+    state[_AT + detector] = state[0]
+    return last == 0.0 or state[0] - last > QUIET
 
 
 @njit(nogil=True, cache=True)
