@@ -26,7 +26,7 @@ RISE_HEAD = 26
 RISE_BLOCKS = 110
 """Means of blocks of 20 losses: the last 200 losses and the 2,000 before them."""
 RISE = RISE_HEAD + RISE_BLOCKS
-FIELD_HEAD = 16
+FIELD_HEAD = 18
 SAMPLE = 256
 """Values of a number that stand for its reference."""
 NUMBER = FIELD_HEAD + SAMPLE

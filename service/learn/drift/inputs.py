@@ -9,7 +9,8 @@ with two places each); beside it stands how many were new in the last quarter of
 A field's float64 vector begins with: events, present values sampled, missing in the reference,
 present values counted in it, gain of the fading window, its weight, its missing weight; then for each
 of missing, psi and unseen: whether it is beyond its limit, and alarms so far; its unseen weight;
-new in the last quarter; events of that quarter with a value.
+new in the last quarter; events of that quarter with a value; events of the reference, as the
+settings had it when it began.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ GRACE = 1000
 """Events after the reference before anything is said about the recent ones."""
 EVERY = 128
 """Events between two looks."""
+_LENGTH = 16
 _EDGES = FIELD_HEAD
 _REFERENCE = FIELD_HEAD + BINS - 1
 _RECENT = _REFERENCE + BINS
@@ -42,10 +44,10 @@ def take_numbers(numbers, states, limits, fired):  # type: ignore[no-untyped-def
     """Take N events. numbers [N, F], NaN is missing; states [F, NUMBER]; limits, float64 [4]:
     events of the reference, then what each measure may be; fired, int64 [F, 3]: alarms are
     added."""
-    reference = int(limits[0])
-    apart = max(1, reference // SAMPLE)
     for f in range(numbers.shape[1]):
         state = states[f]
+        reference = _length(state, limits)
+        apart = max(1, reference // SAMPLE)
         for r in range(numbers.shape[0]):
             value, at = numbers[r, f], int(state[0])
             missing = math.isnan(value)
@@ -72,10 +74,10 @@ def take_numbers(numbers, states, limits, fired):  # type: ignore[no-untyped-def
 def take_codes(codes, states, seen, limits, fired):  # type: ignore[no-untyped-def]
     """Take N events. codes uint64 [N, F], 0 is missing; states [F, CATEGORY]; seen int64
     [F, words]; the rest as for numbers."""
-    reference = int(limits[0])
-    last = reference - reference // 4
     for f in range(codes.shape[1]):
         state = states[f]
+        reference = _length(state, limits)
+        last = reference - reference // 4
         for r in range(codes.shape[0]):
             at = int(state[0])
             mixed = (codes[r, f] ^ (codes[r, f] >> np.uint64(29))) * _MIX
@@ -103,23 +105,23 @@ def take_codes(codes, states, seen, limits, fired):  # type: ignore[no-untyped-d
                 _look(state, fired[f], limits, True)
 
 
-def measured(state: NDArray[np.generic], reference: int, coded: bool) -> dict[str, float] | None:
+def measured(state: NDArray[np.generic], *, coded: bool) -> dict[str, float] | None:
     """Return what each measure stands at, of one field's vector; None before there is enough."""
-    if state[0] < reference + GRACE:
+    if state[0] == 0 or state[0] < state[_LENGTH] + GRACE:
         return None
     out = np.empty(5)
-    figures(state, float(reference), coded, out)
+    figures(state, coded, out)
     found = {"missing": float(out[1] - out[0]), "psi": float(out[2])}
     return found | ({"unseen": float(out[4] - out[3])} if coded else {})
 
 
 @njit(nogil=True, cache=True)
-def figures(state, reference, coded, out):  # type: ignore[no-untyped-def]
+def figures(state, coded, out):  # type: ignore[no-untyped-def]
     """Write into out [5]: share missing in the reference and now, psi, share unseen in the last
-    quarter of the reference and now. reference: its length. Needs recent events."""
+    quarter of the reference and now. Needs recent events."""
     bins = CLASSES if coded else BINS
     first = FIELD_HEAD if coded else _REFERENCE
-    out[0] = state[2] / min(state[0], reference)
+    out[0] = state[2] / state[_LENGTH]
     out[1] = state[6] / state[5]
     present = state[5] - state[6]
     out[2] = 0.0
@@ -137,12 +139,27 @@ def figures(state, reference, coded, out):  # type: ignore[no-untyped-def]
             out[4] = state[13] / present
 
 
+def begin_again(states: NDArray[np.generic]) -> None:
+    """Have the reference of all fields [F, ...] begin with the next event; counts of alarms stay."""
+    kept = states[:, ALARMS : ALARMS + 5 : 2].copy()
+    states[:] = 0
+    states[:, ALARMS : ALARMS + 5 : 2] = kept
+
+
+@njit(nogil=True, cache=True)
+def _length(state, limits):  # type: ignore[no-untyped-def]
+    """Return how long the reference is: what the settings said when it began."""
+    if state[0] == 0.0:
+        state[_LENGTH] = limits[0]
+    return int(state[_LENGTH])
+
+
 @njit(nogil=True, cache=True)
 def _look(state, fired, limits, coded):  # type: ignore[no-untyped-def]
     """Compare with the limits: an alarm where a measure goes beyond its own, again only after it
     was below half of it."""
     out = np.empty(5)
-    figures(state, limits[0], coded, out)
+    figures(state, coded, out)
     for m in range(3):
         figure = abs(out[1] - out[0]) if m == 0 else (out[2] if m == 1 else out[4] - out[3])
         beyond, alarms = 7 + 2 * m, 8 + 2 * m

@@ -77,7 +77,7 @@ def _inputs(watch: Watch, state: State) -> dict[str, Any]:
         for name, vector in zip(
             names, watch.tensors(state, ("number", "category")[coded]), strict=True
         ):
-            now = inputs.measured(vector, watch.settings.reference_events, bool(coded))
+            now = inputs.measured(vector, coded=bool(coded))
             measures = inputs.MEASURES if coded else inputs.MEASURES[:2]
             found[name] = {
                 measure: {

@@ -159,6 +159,10 @@ class Watch:
                 self.tensors(state, "page_hinkley")[t] = 0.0
                 rise[t, rises.RESETS] += 1.0
                 done.append(f"reset_head {self.targets[t].name}")
+            for kind in {"number", "category"} & self.layout.drift.keys():
+                inputs.begin_again(self.tensors(state, kind))
+            if "seen" in self.layout.drift:
+                self.tensors(state, "seen")[:] = 0
         return done
 
     def _look(
@@ -213,7 +217,7 @@ class Watch:
         for kind, (names, counts) in enumerate(zip(fields, moved, strict=True)):
             for f, m in np.argwhere(counts):
                 vector = self.tensors(state, ("number", "category")[kind])[f]
-                figure = inputs.measured(vector, self.settings.reference_events, kind == 1)
+                figure = inputs.measured(vector, coded=kind == 1)
                 name = inputs.MEASURES[m]
                 found.append(Alarm(name, names[f], int(counts[f, m]), (figure or {})[name]))
         return found

@@ -27,7 +27,7 @@ class Number:
 
     @property
     def now(self) -> dict[str, float] | None:
-        return inputs.measured(self.vector[0], REFERENCE, False)
+        return inputs.measured(self.vector[0], coded=False)
 
 
 class Category:
@@ -46,7 +46,7 @@ class Category:
 
     @property
     def now(self) -> dict[str, float]:
-        found = inputs.measured(self.vector[0], REFERENCE, True)
+        found = inputs.measured(self.vector[0], coded=True)
         assert found is not None
         return found
 
@@ -141,6 +141,30 @@ def test_a_field_of_ever_new_values_is_no_alarm():
 
     assert [0, 0, 0] == field.take(rng.integers(1, 2**63, 50_000, dtype=np.uint64))
     assert abs(field.now["unseen"]) < 0.1
+
+
+def test_a_reference_keeps_the_length_it_began_with():
+    """Settings that change in the middle of it are those of the next."""
+    rng, field = np.random.default_rng(9), Number()
+    field.take(rng.normal(size=1500))
+    fired = np.zeros((1, 3), dtype=np.int64)
+    shorter = np.array([500.0, *LIMITS[1:]])
+    inputs.take_numbers(rng.normal(size=(8000, 1)), field.vector, shorter, fired)
+
+    assert 0 == fired.sum()
+    assert field.now is not None
+    assert field.now["psi"] < 0.15
+
+
+def test_a_reference_that_begins_again_forgets_all_but_the_alarms():
+    """What comes next is what later events are compared with."""
+    rng, field = np.random.default_rng(10), Number()
+    field.take(rng.normal(size=5000))
+    assert [0, 1, 0] == field.take(rng.normal(3.0, 1.0, size=3000))
+    inputs.begin_again(field.vector)
+    assert field.now is None
+    assert [0, 0, 0] == field.take(rng.normal(3.0, 1.0, size=5000))
+    assert 1 == field.vector[0, inputs.ALARMS + 2 * PSI]
 
 
 def test_how_events_are_cut_makes_no_difference():
