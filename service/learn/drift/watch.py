@@ -35,7 +35,7 @@ Pass = Callable[[Rows, NDArray[np.float64], float], Learned]
 
 class Alarm(msgspec.Struct, frozen=True):
     """An alarm of a cut. by: a detector or a measure of inputs; of: the target or field; times:
-    how often in this cut; figure: the rise of the loss (0: not known), or the measure."""
+    how often in this cut; figure: the rise of the loss, or the measure; 0 where it is not known any more."""
 
     by: str
     of: str
@@ -219,7 +219,9 @@ class Watch:
                 vector = self.tensors(state, ("number", "category")[kind])[f]
                 figure = inputs.measured(vector, coded=kind == 1)
                 name = inputs.MEASURES[m]
-                found.append(Alarm(name, names[f], int(counts[f, m]), (figure or {})[name]))
+                found.append(
+                    Alarm(name, names[f], int(counts[f, m]), (figure or {}).get(name, 0.0))
+                )
         return found
 
 

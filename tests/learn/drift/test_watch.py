@@ -170,6 +170,20 @@ def test_reactions_help_where_the_world_turns_round(turned, react):
     assert losses[1] < 0.8 * losses[0]
 
 
+def test_inputs_and_losses_that_move_in_one_cut_are_both_told():
+    """Whatever the reset that follows has forgotten by then."""
+    rng, given = np.random.default_rng(5), []
+    for at in range(6000):
+        x, y, z = rng.normal(), rng.random() < 0.95, rng.normal()
+        shop = "a" if at < 4000 else "b"
+        event = {"x": float(x), "c": shop, "y": int((x > 0) == (y == (at < 4500))), "z": float(z)}
+        given.append(record(at, event))
+    done = take(learner(of("linear", "reset_head")), given)
+
+    assert {"adwin", "unseen"} <= {alarm.by for alarm in done.alarms}
+    assert "reset_head y" in done.answers
+
+
 def test_only_what_changes_the_state_is_in_the_recipe():
     """Where alarms are told is not; how they change weights, and what is kept of them, is."""
     told = of("linear", "log", "webhook", webhook="https://example.com/?key=s3cret")
