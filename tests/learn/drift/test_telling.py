@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import queue
 import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import structlog
@@ -17,47 +14,15 @@ from service.learn.drift.watch import Alarm
 from service.metrics import Metrics
 from service.settings import DriftSettings
 from tests.learn.cuts import learner, records, take
+from tests.learn.drift.hook import SECRET, Hook
 
 ALARM = Alarm("adwin", "y", 1, 1.5)
 INPUT = Alarm("psi", "x", 1, 0.31234567)
-SECRET = "s3cret"
-
-
-class _Hook(ThreadingHTTPServer):
-    """Takes posts; answers `status`, once `open` is set."""
-
-    def __init__(self) -> None:
-        self.posts: queue.Queue[tuple[str, dict]] = queue.Queue()
-        self.status, self.open, self.asked = 200, threading.Event(), threading.Event()
-        self.open.set()
-        super().__init__(("127.0.0.1", 0), _Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/{SECRET}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Hook
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        self.server.asked.set()
-        self.server.open.wait(10)
-        self.send_response(self.server.status)
-        self.send_header("Location", self.server.url)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-        self.server.posts.put((self.path, json.loads(body)))
-
-    def log_message(self, *_: object) -> None:
-        """Be quiet."""
 
 
 @pytest.fixture
-def hook() -> Iterator[_Hook]:
-    found = _Hook()
+def hook() -> Iterator[Hook]:
+    found = Hook()
     yield found
     found.open.set()
     found.shutdown()
