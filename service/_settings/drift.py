@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from service._settings.event import Section
+from service._settings.values import refuse
 from service.redact import HIDDEN
 
 Reaction = Literal["log", "webhook", "raise_rates", "reset_head"]
@@ -18,7 +19,7 @@ Detector = Literal["adwin", "page_hinkley"]
 def _checked(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("expected an address that begins with https:// or http://")
+        refuse("must begin with https:// or http://, and name a host", "Write it in full.")
     return url
 
 
