@@ -45,9 +45,12 @@ def watched(schema: Schema) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return schema.numbers, schema.categories
 
 
-def observed(columns: Columns, at: int, to: int) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
+def observed(
+    schema: Schema, columns: Columns, at: int, to: int
+) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
     """Return what some of the rows hold of the fields that are watched: numbers [to - at, F], NaN is
-    missing; codes [to - at, F], 0 is missing."""
+    missing; codes [to - at, F], 0 is missing. F: as many as `watched` names."""
+    assert columns.numbers.shape[1] == len(schema.numbers)
     return columns.numbers[at:to], columns.codes[at:to]
 
 

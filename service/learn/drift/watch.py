@@ -115,12 +115,12 @@ class Watch:
         learn: Pass,
     ) -> Watched:
         """Have N rows scored and learned, and look at their losses and inputs."""
-        n, at = len(rows), 0
+        n, at, schema = len(rows), 0, self.layout.schema
         fired = np.zeros((len(self.targets), 2), dtype=np.int64)
         moved = self._no_alarms()
         if not self.settings.touches_weights:
             learned = learn(rows, weights, 1.0)
-            self._look(state, observed(columns, 0, n), learned, fired, moved)
+            self._look(state, observed(schema, columns, 0, n), learned, fired, moved)
             return Watched(learned, self._alarms(state, fired, moved), [])
         pieces: list[Learned] = []
         done: list[str] = []
@@ -128,7 +128,7 @@ class Watch:
             course = self.course(state)
             to = min(n, at + BLOCK - int(course[_IN_BLOCK]))
             piece = learn(rows.part(at, to), weights[at:to], self.factor(state))
-            self._look(state, observed(columns, at, to), piece, fired, moved)
+            self._look(state, observed(schema, columns, at, to), piece, fired, moved)
             course[_IN_BLOCK] += to - at
             course[_LEARNED] += float(((piece.applied == 1) | (piece.applied == 3)).sum())
             if course[_IN_BLOCK] == BLOCK:
