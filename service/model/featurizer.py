@@ -53,6 +53,11 @@ class Rows(msgspec.Struct):
             self.y[index],
         )
 
+    def part(self, at: int, to: int) -> Rows:
+        """Return the rows from `at` up to `to`, without a copy."""
+        spans = self.spans[at:to]
+        return Rows(self.x[at:to], self.ids[at:to], spans, self.entries, self.values, self.y[at:to])
+
 
 class Scales(msgspec.Struct):
     """The part of a state that rows are scaled by, as views. Legend as in Columns."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model import prequential
+from service.model import drift_tensors, prequential
 from service.model.featurizer import Scales
 from service.model.kinds import kind_of
 from service.model.kinds.seam import Extra, Flat, Remembers, counters, escape
@@ -78,6 +78,11 @@ class Layout:
             self.scores[target.name] = self._add(
                 "metrics", f"prequential/{escape(target.name)}", "float64", (size,)
             )
+        self.drift: dict[str, list[Entry]] = {}
+        """By kind: what is known of drift, see drift_tensors.py."""
+        for kind, of, dtype, shape in drift_tensors.tensors(self.schema, recipe.drift):
+            name = f"drift/{kind}" + (f"/{escape(of)}" if of is not None else "")
+            self.drift.setdefault(kind, []).append(self._add("metrics", name, dtype, shape))
         holders: list[Remembers] = [self.kind]
         self.extras: dict[str, Extra] = {e.name: e for each in holders for e in each.extras}
         """What kind and strategies remember beside theta, by name."""
