@@ -123,20 +123,15 @@ class Layout:
             self._add("weights", f"names/{escape(bag.name)}", "float64", (bag.names, 3))
         self.scales_bytes = self._end
         """Bytes at the start of the image that rows are scaled by."""
-        self._scales_shapes = (
-            (schema.values, 3), (len(kept), QUANTILES), (sum(bag.names for bag in named), 3),
-        )  # fmt: skip
+        rows = (schema.values, 3), (len(kept), QUANTILES), (sum(bag.names for bag in named), 3)
+        ends = np.cumsum([math.prod(shape) for shape in rows]).tolist()
+        starts = [0, *ends[:-1]]
+        self._scale_views = list(zip(starts, ends, rows, strict=True))
 
     def scales(self, image: NDArray[np.uint8]) -> Scales:
         """Return the views that rows are scaled by; `image` may be just its first scales_bytes."""
         flat = image[: self.scales_bytes].view(np.float64)
-        sizes = [math.prod(shape) for shape in self._scales_shapes]
-        ends = np.cumsum(sizes)
-        views = [
-            flat[end - size : end].reshape(shape)
-            for end, size, shape in zip(ends, sizes, self._scales_shapes, strict=True)
-        ]
-        return Scales(*views)
+        return Scales(*(flat[a:b].reshape(shape) for a, b, shape in self._scale_views))
 
     def _name_weights(self, flats: list[Flat]) -> None:
         rule = self.recipe.optimizer
