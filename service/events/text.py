@@ -222,6 +222,8 @@ def _lower(c):  # type: ignore[no-untyped-def]
         return c + 80 if c < 0x410 else c + 32
     if 0x460 <= c <= 0x481 or 0x48A <= c <= 0x4BF or 0x4D0 <= c <= 0x52F:
         return c | 1
+    if c == 0x4C0:
+        return 0x4CF
     if 0x4C1 <= c <= 0x4CE:
         return c + (c & 1)
     if 0x531 <= c <= 0x556:
