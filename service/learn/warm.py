@@ -12,28 +12,28 @@ import structlog
 
 from service.learn.learner import Learner
 from service.learn.standing import Standing
+from service.model.kinds import KINDS
 from service.model.recipe import Recipe
 from service.model.scorer import Scorer
 from service.settings import EventSettings, LearningSettings, ModelSettings
 from service.stream.records import Record
 
 _log = structlog.get_logger(__name__)
-_EVENT = {
-    "features": {"n": {"type": "number"}, "c": {"type": "category", "buckets": 2}},
-    "targets": {
-        "b": {"type": "binary"},
-        "m": {"type": "multiclass", "classes": ["x", "y"]},
-        "v": {"type": "number"},
-    },
+_FEATURES = {"n": {"type": "number"}, "c": {"type": "category", "buckets": 2}}
+_TARGETS: dict[str, dict[str, object]] = {
+    "b": {"type": "binary"},
+    "m": {"type": "multiclass", "classes": ["x", "y"]},
+    "v": {"type": "number"},
 }
 
 
 def compile_passes(kind: str) -> None:
     """Learn and score two events with a tiny model of this kind."""
     began = time.monotonic()
+    targets = {n: t for n, t in _TARGETS.items() if t["type"] in KINDS[kind].learns}
     recipe = Recipe(
         "warm",
-        EventSettings.model_validate(_EVENT),
+        EventSettings.model_validate({"features": _FEATURES, "targets": targets}),
         ModelSettings.model_validate({"kind": kind, "hidden": 8, "embedding": 2}),
         LearningSettings(),
     )
