@@ -105,7 +105,7 @@ def test_the_gradient_of_each_row_is_that_of_autograd():
     parts = state.parts()["weights"]
     reference.weights = {name: parts[name].double().clone() for name in reference.weights}
 
-    for r in range(15):
+    for r in np.flatnonzero(~np.isnan(given.y).all(axis=1))[:15]:
         found = model.gradient(state, given.take(np.array([r])), np.array([1.5]))
         expected = reference.gradients(row_of(given, r), given.y[r], 1.5)
         for name, parameter in state.layout.parameters.items():

@@ -25,15 +25,15 @@ NUMBER = {"price": {"type": "number"}}
 
 
 def event(**targets: dict[str, Any]) -> dict[str, Any]:
-    """Return an event with FEATURES, a cross of two of them, and these targets."""
-    return {"features": FEATURES, "interactions": [["shop", "new"]], "targets": targets}
+    """Return an event with FEATURES and these targets."""
+    return {"features": FEATURES, "targets": targets}
 
 
 def drawn(schema: Schema, n: int, seed: int = 0) -> Rows:
     """Return n rows of a schema; up to three entries a bag, a fifth of the labels missing. Labels
     depend on the inputs."""
     rng = np.random.default_rng(seed)
-    x = rng.normal(size=(n, schema.inputs)).astype(np.float32)
+    x = 0.5 * rng.normal(size=(n, schema.inputs)).astype(np.float32)
     x[rng.random(x.shape) < 0.2] = 0.0
     ids = np.empty((n, len(schema.tables)), dtype=np.int64)
     for c, table in enumerate(schema.tables):
@@ -46,8 +46,8 @@ def drawn(schema: Schema, n: int, seed: int = 0) -> Rows:
         for r in range(n)
         for b, bag in enumerate(schema.bags)
     ]
-    values = rng.normal(size=held.sum()).astype(np.float32)
-    signal = x @ rng.normal(size=schema.inputs) + (ids[:, 0] % 3 - 1.0)
+    values = 0.5 * rng.normal(size=held.sum()).astype(np.float32)
+    signal = 2.0 * x @ rng.normal(size=schema.inputs) + (ids[:, 0] % 3 - 1.0)
     y = np.empty((n, len(schema.targets)))
     for t, target in enumerate(schema.targets):
         noisy = signal + 0.3 * rng.normal(size=n)

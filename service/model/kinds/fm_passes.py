@@ -26,7 +26,7 @@ from service.model.steps import (
 
 
 @njit(nogil=True, cache=True)
-def most_inputs(model, rows):  # type: ignore[no-untyped-def]
+def most_inputs(rows):  # type: ignore[no-untyped-def]
     """Return M: the most inputs that a row can have."""
     most = 0
     for r in range(rows.x.shape[0]):
@@ -90,7 +90,7 @@ def outputs(theta, model, t, n, at, far, value, sums, out):  # type: ignore[no-u
 @njit(nogil=True, cache=True)
 def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
     """Score N rows with the weights as they are. scores: float64 [N, O]."""
-    n_targets, most = model.targets.shape[0], most_inputs(model, rows)
+    n_targets, most = model.targets.shape[0], most_inputs(rows)
     at = np.empty((n_targets, most), dtype=np.int64)
     far = np.empty((n_targets, most), dtype=np.int64)
     value = np.empty(most)
@@ -126,7 +126,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
     touched, frames, hyper, usual = moving.touched, moving.frames, moving.hyper, moving.usual
     steps, targets, y = moving.steps, model.targets, rows.y
-    factors, n_targets, most = model.factors[0], model.targets.shape[0], most_inputs(model, rows)
+    factors, n_targets, most = model.factors[0], model.targets.shape[0], most_inputs(rows)
     at = np.empty((n_targets, most), dtype=np.int64)
     far = np.empty((n_targets, most), dtype=np.int64)
     value = np.empty(most)
@@ -204,12 +204,14 @@ def _reframe(model, moving, t, n_dense):  # type: ignore[no-untyped-def]
     rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
     ratio, shift = renew_frame(moving.frames[t])
     width, factors, touched = model.targets[t, 2], model.factors[0], moving.touched
-    bias, far = model.dense[t, 0], model.dense[t, 1]
+    bias = model.dense[t, 0]
+    far = model.dense[t, 1]
     rescale(rule, theta, slot0, slot1, touched, bias, (1 + n_dense) * width, ratio)
     _rescale_factors(rule, theta, slot0, slot1, touched, far, n_dense * width * factors, ratio)
     for f in range(model.sizes.shape[0]):
-        at, far, n = model.fields[t, f, 0], model.fields[t, f, 1], model.sizes[f] * width
-        rescale(rule, theta, slot0, slot1, touched, at, n, ratio)
+        n = model.sizes[f] * width
+        rescale(rule, theta, slot0, slot1, touched, model.fields[t, f, 0], n, ratio)
+        far = model.fields[t, f, 1]
         _rescale_factors(rule, theta, slot0, slot1, touched, far, n * factors, ratio)
     theta[bias] += shift
 
@@ -247,7 +249,7 @@ def _moved_length(theta, model, y, n, at, far):  # type: ignore[no-untyped-def]
 def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-untyped-def]
     """Add up the gradient of N rows at the weights as they are, as in linear_passes.gradient."""
     theta, frames, targets, factors = moving.theta, moving.frames, model.targets, model.factors[0]
-    n_targets, most = targets.shape[0], most_inputs(model, rows)
+    n_targets, most = targets.shape[0], most_inputs(rows)
     at = np.empty((n_targets, most), dtype=np.int64)
     far = np.empty((n_targets, most), dtype=np.int64)
     value = np.empty(most)
