@@ -138,14 +138,14 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
         total, steep, length = 0.0, 0.0, 0.0
         for t in range(n_targets):
             kind, start, width = targets[t, 0], targets[t, 1], targets[t, 2]
-            o = out[start : start + width]
-            outputs(theta, model, t, n, at, far, value, sums[start : start + width], o)
+            z = out[start : start + width]
+            outputs(theta, model, t, n, at, far, value, sums[start : start + width], z)
             s = scores[r, start : start + width]
-            link(kind, width, frames[t], o, s)
+            link(kind, width, frames[t], z, s)
             losses[r, t] = math.nan
             if not math.isnan(y[r, t]):
                 d = slope[start : start + width]
-                losses[r, t] = loss_and_slope(kind, width, frames[t], o, s, y[r, t], d)
+                losses[r, t] = loss_and_slope(kind, width, frames[t], z, s, y[r, t], d)
                 for k in range(width):
                     d[k] *= model.emphasis[t]
                     reach = _reach(theta, model, t, k, n, far, value, sums[start + k])
@@ -205,14 +205,14 @@ def _reframe(model, moving, t, n_dense):  # type: ignore[no-untyped-def]
     ratio, shift = renew_frame(moving.frames[t])
     width, factors, touched = model.targets[t, 2], model.factors[0], moving.touched
     bias = model.dense[t, 0]
-    far = model.dense[t, 1]
+    first = model.dense[t, 1]
     rescale(rule, theta, slot0, slot1, touched, bias, (1 + n_dense) * width, ratio)
-    _rescale_factors(rule, theta, slot0, slot1, touched, far, n_dense * width * factors, ratio)
+    _rescale_factors(rule, theta, slot0, slot1, touched, first, n_dense * width * factors, ratio)
     for f in range(model.sizes.shape[0]):
         n = model.sizes[f] * width
         rescale(rule, theta, slot0, slot1, touched, model.fields[t, f, 0], n, ratio)
-        far = model.fields[t, f, 1]
-        _rescale_factors(rule, theta, slot0, slot1, touched, far, n * factors, ratio)
+        first = model.fields[t, f, 1]
+        _rescale_factors(rule, theta, slot0, slot1, touched, first, n * factors, ratio)
     theta[bias] += shift
 
 

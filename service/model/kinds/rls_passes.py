@@ -1,8 +1,8 @@
 """The passes of recursive least squares, compiled: score a row, then solve for it.
 
-    K = P x / (rho / h + x' P x),  w += K (y - w' x),  P = (P - K x' P) / rho
+    K = P x / (rho / h + x' P x),  w += K (y - w' x),  P = D (P - K x' P) D / rho
 
-with h the importance of the row and rho the forgetting. Arguments and results are those of
+with h the importance of the row, rho the forgetting, and D that keeps P small (see _solve). Arguments and results are those of
 linear_passes; `model` is rls.Tables, moving.extras are the matrices P [W, W], one a target.
 """
 
@@ -80,7 +80,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     targets, frames, usual, hyper = model.targets, moving.frames, moving.usual, moving.hyper
     y, n_targets = rows.y, model.targets.shape[0]
     x, along, slope = np.empty(model.sizes[1]), np.empty(model.sizes[1]), np.empty(n_targets)
-    out = np.empty(n_targets)
+    out, kept = np.empty(n_targets), np.empty(model.sizes[1])
     for r in range(rows.x.shape[0]):
         squares = inputs_of(model, rows, r, x)
         total = 0.0
@@ -118,15 +118,16 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                 continue
             moving.steps[t] += 1
             if frames[t, 4] > 0.0:
-                _solve(model, moving, t, x, -0.5 * slope[t], importance, along)
+                _solve(model, moving, t, x, -0.5 * slope[t], importance, along, kept)
             if targets[t, 3] and grow_frame(frames[t], y[r, t]):
                 _reframe(model, moving, t)
 
 
 @njit(nogil=True, cache=True)
-def _solve(model, moving, t, x, error, importance, along):  # type: ignore[no-untyped-def]
-    """Take a row with this error. P does not grow past what it started with: where inputs stand
-    still, forgetting would wind it up without bound."""
+def _solve(model, moving, t, x, error, importance, along, kept):  # type: ignore[no-untyped-def]
+    """Take a row with this error. No weight gets less certain than it was at the start: what
+    forgetting would add to its variance beyond that is taken back (by scaling its row and column,
+    which keeps P positive). So inputs that stand still cannot wind P up, and the others forget."""
     held, theta, touched = moving.extras[t], moving.theta, moving.touched
     n, rho, first = x.shape[0], model.forgetting[0], x.shape[0] - model.sizes[0]
     along[:] = 0.0
@@ -134,21 +135,28 @@ def _solve(model, moving, t, x, error, importance, along):  # type: ignore[no-un
         if x[j] != 0.0:
             for i in range(n):
                 along[i] += x[j] * held[j, i]
-    spread, trace, taken = 0.0, 0.0, 0.0
+    spread = 0.0
     for i in range(n):
         spread += x[i] * along[i]
-        trace += held[i, i]
-        taken += along[i] * along[i]
-    gain = 1.0 / (rho / importance + max(spread, 0.0))
+    if not spread >= 0.0:  # P is no longer positive, by rounding: start it anew
+        held[:] = 0.0
+        for i in range(n):
+            held[i, i] = 1.0
+            along[i] = x[i]
+        spread = 0.0
+        for i in range(n):
+            spread += x[i] * x[i]
+    gain = 1.0 / (rho / importance + spread)
     for i in range(n):
         at = model.dense[t] + i if i < first else model.hashed[t] + i - first
         theta[at] += along[i] * gain * error
         touched[at >> 6] = 1
-    grow = 1.0 / rho if (trace - gain * taken) <= rho * n else 1.0
+        variance = (held[i, i] - gain * along[i] * along[i]) / rho
+        kept[i] = 1.0 / math.sqrt(variance) if variance > 1.0 else 1.0
     for i in range(n):
-        by = along[i] * gain
-        for j in range(n):
-            held[i, j] = (held[i, j] - by * along[j]) * grow
+        for j in range(n):  # each term is the same bits for i, j and j, i: P stays symmetric
+            left = held[i, j] - gain * (along[i] * along[j])
+            held[i, j] = left * (kept[i] * kept[j]) / rho
         held[i, i] = max(held[i, i], LEAST)
 
 
