@@ -22,6 +22,7 @@ from service.model.steps import (
     rescale,
     share_of,
     step_one,
+    step_run,
 )
 
 
@@ -133,6 +134,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     out = np.empty(scores.shape[1])
     slope = np.empty(scores.shape[1])
     sums = np.empty((scores.shape[1], factors))
+    d_far = np.empty(factors, dtype=np.float32)
     for r in range(rows.x.shape[0]):
         n = inputs_of(model, rows, r, rule == 1 or rule == 3, at, far, value)
         total, steep, length = 0.0, 0.0, 0.0
@@ -192,8 +194,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                     w, first = at[t, i] + o, far[t, i] + o * factors
                     step_one(rule, theta, slot0, slot1, touched, w, g * x, hyper, c1, c2)
                     for k in range(factors):
-                        d = g * x * (sums[start + o, k] - x * theta[first + k])
-                        step_one(rule, theta, slot0, slot1, touched, first + k, d, hyper, c1, c2)
+                        d_far[k] = x * (sums[start + o, k] - x * theta[first + k])
+                    step_run(rule, theta, slot0, slot1, touched, first, d_far, g, hyper, c1, c2)
             if targets[t, 3] and grow_frame(frames[t], y[r, t]):
                 _reframe(model, moving, t, rows.x.shape[1])
 
