@@ -22,7 +22,7 @@ from tests.model.reference import Reference, Row, row_of
 from tests.model.streams import RULES
 
 EVENT = wide.event(**wide.BINARY, **wide.GRADES, **wide.NUMBER)
-N = 150
+N = 80
 
 
 class Pairs(Reference):

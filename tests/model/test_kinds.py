@@ -19,7 +19,11 @@ from tests.learn import cuts
 from tests.model import wide
 
 NAMES = ["svm", "fm", "rls"]
-TARGETS = {"binary": wide.BINARY, "multiclass": wide.GRADES, "number": wide.NUMBER}
+TARGETS: dict[str, dict[str, dict[str, object]]] = {
+    "binary": wide.BINARY,
+    "multiclass": wide.GRADES,
+    "number": wide.NUMBER,
+}
 N = 120
 
 

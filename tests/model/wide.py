@@ -19,9 +19,9 @@ FEATURES: dict[str, Any] = {
     "more": {"type": "map", "buckets": 32, "names": 4},
     "said": {"type": "text", "buckets": 64},
 }
-BINARY = {"fraud": {"type": "binary"}}
-GRADES = {"grade": {"type": "multiclass", "classes": ["a", "b", "c"]}}
-NUMBER = {"price": {"type": "number"}}
+BINARY: dict[str, Any] = {"fraud": {"type": "binary"}}
+GRADES: dict[str, Any] = {"grade": {"type": "multiclass", "classes": ["a", "b", "c"]}}
+NUMBER: dict[str, Any] = {"price": {"type": "number"}}
 
 
 def event(**targets: dict[str, Any]) -> dict[str, Any]:
