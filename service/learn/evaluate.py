@@ -42,7 +42,7 @@ def evaluate(
     by its reason. rows: events as JSON bytes. watch is told the rows and the report of each target
     at some 50 places and at the end."""
     recipe = Recipe.of(settings)
-    warm.compile_passes(recipe.kind)
+    warm.compile_passes(recipe)
     lineage = hashlib.sha256(recipe.to_json()).hexdigest()[:16]
     learner = Learner.fresh(recipe, Standing(version=0, lineage=lineage, cursors={}))
     kept: dict[str, list[NDArray[np.float64]]] = {t.name: [] for t in _binary(learner)}

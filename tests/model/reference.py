@@ -181,7 +181,7 @@ class Reference:
                 (t.name for t in schema.targets if name.startswith(f"head/{escape(t.name)}/")), ""
             )
             head = f"head/{escape(owner)}/" if owner else "embedding/"
-            field = name.removeprefix(head)
+            field = name.removeprefix(head).removeprefix("factors/")
             if name.startswith("embedding/") and "/" not in field:
                 field = f"category/{field}"
             where: tuple = (...,) if name.startswith("hidden/") else (touched.get(field, ...),)

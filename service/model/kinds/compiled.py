@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.events.schema import Schema
+from service.events.schema import Schema, TargetKind
 from service.model.featurizer import Rows
 from service.model.kinds.seam import (
     Extra,
@@ -60,6 +60,8 @@ class Compiled:
 
     name: ClassVar[str]
     shaped_by: ClassVar[tuple[str, ...]] = ()
+    learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
+    differentiable: ClassVar[bool] = True
     passes: ClassVar[Passes]
 
     def __init__(self, recipe: Recipe) -> None:

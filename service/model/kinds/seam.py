@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from service.events.schema import Bag, Dense, Schema, Table
+from service.events.schema import Bag, Dense, Schema, Table, TargetKind
 from service.model.featurizer import Rows
 
 if TYPE_CHECKING:
@@ -147,6 +147,10 @@ class Kind(Remembers, Protocol):
     name: ClassVar[str]
     shaped_by: ClassVar[tuple[str, ...]]
     """Settings of `model` that may not change under weights that have learned."""
+    learns: ClassVar[tuple[TargetKind, ...]]
+    """The kinds of targets that it can learn; the settings refuse others."""
+    differentiable: ClassVar[bool]
+    """Whether `gradient` has one to give; the settings refuse what needs one where it has not."""
     parameters: tuple[Parameter, ...]
     places: dict[str, int]
     """Index in theta of each parameter's first weight; see `placed`."""
