@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from service._settings.event import Section
+from service._settings.module import Argument, ModelKind, Pretrained
 
 
 class ModelSettings(Section):
     """What is learned."""
 
-    kind: Literal["auto", "linear", "mlp"] = Field(
-        "auto", description="auto (today: linear), linear, or mlp (one hidden layer)."
+    kind: ModelKind = Field(
+        "auto",
+        description="auto (today: linear), linear, mlp (one hidden layer), or package.module:Class: "
+        "a torch.nn.Module of your own.",
+    )
+    arguments: dict[str, Argument] = Field(
+        default_factory=dict,
+        description="A module of your own: what its constructor is given, by name.",
+    )
+    pretrained: Pretrained | None = Field(
+        None, description="What a new model starts from; null: fresh weights."
     )
     hidden: int = Field(64, ge=1, le=4096, description="mlp: width of the hidden layer, in units.")
     embedding: int = Field(
@@ -29,3 +37,8 @@ class ModelSettings(Section):
         description="mlp: share of hidden units that are left out while an event is learned, as a "
         "share; predictions use all.",
     )
+
+    @property
+    def is_module(self) -> bool:
+        """Whether it is a module of the user's own."""
+        return ":" in self.kind

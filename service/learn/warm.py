@@ -12,6 +12,7 @@ import structlog
 
 from service.learn.learner import Learner
 from service.learn.standing import Standing
+from service.model.kinds import KINDS
 from service.model.recipe import Recipe
 from service.model.scorer import Scorer
 from service.settings import EventSettings, LearningSettings, ModelSettings
@@ -29,12 +30,17 @@ _EVENT = {
 
 
 def compile_passes(kind: str) -> None:
-    """Learn and score two events with a tiny model of this kind."""
+    """Learn and score two events with a tiny model of this kind.
+
+    The few kernels around a module of the user's own are compiled when it first learns.
+    """
     began = time.monotonic()
     recipe = Recipe(
         "warm",
         EventSettings.model_validate(_EVENT),
-        ModelSettings.model_validate({"kind": kind, "hidden": 8, "embedding": 2}),
+        ModelSettings.model_validate(
+            {"kind": kind if kind in KINDS else "linear", "hidden": 8, "embedding": 2}
+        ),
         LearningSettings(),
     )
     learner = Learner.fresh(recipe, Standing(version=0, lineage="0" * 16, cursors={}))

@@ -22,13 +22,28 @@ _READABLE = {1, 2}
 _NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "step_rows"}
 
 
+class ModuleCode(msgspec.Struct, frozen=True):
+    """What a user's module was when the recipe was made: its code is not in the settings."""
+
+    source: str
+    """sha256 of the file that holds the class."""
+    shapes: dict[str, list[int]]
+    """Of every weight."""
+
+
 class Recipe:
     """Event fields, model and learning rule, as one value with a canonical JSON form."""
 
     def __init__(
-        self, name: str, event: EventSettings, model: ModelSettings, learning: LearningSettings
+        self,
+        name: str,
+        event: EventSettings,
+        model: ModelSettings,
+        learning: LearningSettings,
+        module: ModuleCode | None = None,
     ) -> None:
         self.name = name
+        self.module = module
         self.event = event
         self.model = model
         self.learning = learning
@@ -36,8 +51,17 @@ class Recipe:
 
     @classmethod
     def of(cls, settings: Settings) -> Recipe:
-        """Return the recipe inside the settings."""
-        return cls(settings.name, settings.event, settings.model, settings.learning)
+        """Return the recipe inside the settings. For a module of the user's own, its code is run;
+        BadSettings where that fails."""
+        recipe = cls(settings.name, settings.event, settings.model, settings.learning)
+        if settings.model.is_module:
+            from service.model.kinds import module_code
+            from service.model.kinds.module import Module  # torch
+
+            module_code.trust(settings.model.kind)
+            source = module_code.source_of(settings.model.kind)
+            recipe.module = ModuleCode(source, Module(recipe).shapes())
+        return recipe
 
     @property
     def kind(self) -> str:
@@ -55,13 +79,15 @@ class Recipe:
     def to_json(self) -> bytes:
         """Return the canonical bytes: equal recipes give equal bytes."""
         learning = self.learning.model_dump(mode="json", exclude=_NOT_IN_WEIGHTS)
-        value = {
+        value: dict[str, object] = {
             "layout": LAYOUT,
             "name": self.name,
             "event": self.event.model_dump(mode="json"),
-            "model": self.model.model_dump(mode="json"),
+            "model": self.model.model_dump(mode="json", exclude={"pretrained"}),
             "learning": learning,
         }
+        if self.module is not None:
+            value["module"] = msgspec.to_builtins(self.module)
         return msgspec.json.encode(value, order="sorted")
 
     @classmethod
@@ -81,6 +107,7 @@ class Recipe:
             EventSettings.model_validate(value["event"]),
             ModelSettings.model_validate(value["model"]),
             LearningSettings.model_validate(value["learning"]),
+            msgspec.convert(value["module"], ModuleCode) if "module" in value else None,
         )
 
     def __eq__(self, other: object) -> bool:
