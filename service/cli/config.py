@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
+from service.cli.probe_module import probed
 from service.cli.problems import told
 from service.errors import BadSettings
 
@@ -21,23 +23,40 @@ def register(app: typer.Typer) -> None:
 
 
 @config.command()
-def check(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False) -> None:
+def check(
+    path: ConfigOption = None,
+    set_: SetOption = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also run the module that model.kind names.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Find everything that is wrong with the settings. Exit 3 when something is."""
     from service import settings
 
+    said = None
     try:
         found, errors = settings.load(path, overrides(set_)), []
         _say_armed()
+        said = probed(found, path, set_) if probe else None
     except BadSettings as error:
         found, errors = None, error.problems
     if as_json:
-        typer.echo(json.dumps({"ok": not errors, "errors": [asdict(e) for e in errors]}))
+        checked = {"ok": not errors, "errors": [asdict(e) for e in errors]}
+        typer.echo(json.dumps(checked if said is None else {**checked, "module": said}))
     elif found is not None:
         features, targets = len(found.event.features), len(found.event.targets)
         typer.echo(
             f"The settings of {found.name} are good: {_count(features, 'feature')}, "
             f"{_count(targets, 'target')}, {_count(len(found.kafka.topics), 'topic')}."
         )
+        if said is not None:
+            typer.echo(
+                f"{found.model.kind} keeps the rules: {_count(said['parameters'], 'weight')} to "
+                f"learn, {said['row_us']:g} us to score an event."
+            )
+            for warning in said["warnings"]:
+                typer.echo(f"Warning: {warning}.")
     else:
         typer.echo(f"{_count(len(errors), 'problem')}:\n{told(errors)}")
     if errors:

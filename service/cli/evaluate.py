@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
+from service.cli.probe_module import probed, tell
 
 
 def register(app: typer.Typer) -> None:
@@ -39,6 +40,7 @@ def evaluate(
     if plot is not None and (plot.suffix.lower() != ".png" or not plot.parent.is_dir()):
         raise typer.BadParameter("name a .png in a folder that exists", param_hint="--plot")
     found = settings.load(path, overrides(set_))
+    tell(found, probed(found, path, set_))
     from service.learn.evaluate import evaluate as backtest
     from service.stream.files import count_rows, read_files, to_json
 

@@ -175,10 +175,17 @@ def _under(
             f"({learner.standing.frozen_why}) and cannot be served in another layout. Start with "
             "the fields of before, and `headwater unfreeze` or `headwater rollback` first"
         )
+    old, new = learner.recipe.module, recipe.module
+    code_changed = old is not None and new is not None and old.source != new.source
     learner = history.rebuilt(learner, recipe)
     journaling.append(learner, change, recipe=msgspec.json.decode(recipe.to_json()))
     crash.point("layout_journaled")
     notes.append(f"the settings changed: version {learner.standing.version} is a new {change}")
+    if code_changed:
+        notes.append(
+            f"the code of {recipe.kind} changed; its weights fit, whether they still mean the same "
+            "is not known here. Versions before cannot be replayed with it"
+        )
     s = learner.standing
     if change == "layout" and s.frozen is not None:
         why = f"the layout changed: version {s.frozen} cannot be served in it"

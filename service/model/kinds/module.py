@@ -35,6 +35,7 @@ from service.model.kinds.module_build import (
     persistent_buffers,
     refuse,
     said,
+    seeded,
 )
 from service.model.kinds.seam import Extra, Gradient, Learned, Moving, Parameter, Served, placed
 from service.model.steps import LARGEST_NORM, clipped
@@ -94,7 +95,7 @@ class Module:
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Score N rows; see seam.Kind."""
         one_thread()
-        outs = self._outputs(self._at(served.theta, served.extras), rows)
+        outs = self._outputs(self.bound(served.theta, served.extras), rows)
         scores = np.empty(outs.shape)
         module_passes.link_all(self._targets, served.frames, outs, scores)
         return scores
@@ -104,7 +105,7 @@ class Module:
     ) -> None:
         """Score, then learn, step after step; see seam.Kind and above."""
         one_thread()
-        bound = self._at(moving.theta, moving.extras)
+        bound = self.bound(moving.theta, moving.extras)
         size = self.recipe.learning.step_rows
         for first in range(0, len(rows), size):
             at = np.arange(first, min(first + size, len(rows)))
@@ -118,7 +119,7 @@ class Module:
         learned = np.flatnonzero((weights > 0.0) & ~np.logical_and.reduce(np.isnan(rows.y), axis=1))
         if not len(learned):
             return
-        bound = self._at(moving.theta, moving.extras)
+        bound = self.bound(moving.theta, moving.extras)
         found = self._slope(bound, moving, rows.take(learned), weights[learned])
         for place, ids, values in found.pieces:
             module_passes.add_rows(place.first, ids, values, into.values, into.moved)
@@ -186,9 +187,7 @@ class Module:
     ) -> Slope:
         """Return the sum of the rows' gradients. Chance (dropout) is a function of the seed and of
         the steps taken so far."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed((self.recipe.learning.seed + 0x9E3779B97F4A7C15 *
-                               (int(moving.steps[-1]) + 1)) & (2**63 - 1))  # fmt: skip
+        with seeded(self.recipe.learning.seed + _GOLDEN * (int(moving.steps[-1]) + 1)):
             outs = self._forward(bound, rows, train=True)
             held = outs.detach().double().numpy()
             slope, shares = np.empty(held.shape), np.empty(len(rows))
@@ -214,7 +213,7 @@ class Module:
             bound.module.train(train)
         return joined(bound.module(batch_of(schema, rows)), outputs_of(schema), len(rows))
 
-    def _at(self, theta: NDArray[np.float32], extras: tuple[NDArray[Any], ...]) -> Bound:
+    def bound(self, theta: NDArray[np.float32], extras: tuple[NDArray[Any], ...]) -> Bound:
         """Return the module on these weights, where they lie."""
         address = theta.__array_interface__["data"][0]
         bound = self._bound.get(address)
@@ -250,6 +249,7 @@ class Module:
 
 
 _MOST_BOUND = 8
+_GOLDEN = 0x9E3779B97F4A7C15
 
 
 class Piece(NamedTuple):

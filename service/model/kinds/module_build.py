@@ -5,6 +5,8 @@ BadSettings names the rule that is broken, and what to do.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
@@ -37,14 +39,25 @@ def one_thread() -> None:
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Have torch's chance on the CPU be a function of `seed`, and go on as before afterwards."""
+    chance = torch.default_generator
+    before = chance.get_state()
+    chance.manual_seed(seed & (2**63 - 1))
+    try:
+        yield
+    finally:
+        chance.set_state(before)
+
+
 def construct(recipe: Recipe) -> nn.Module:
     """Return the module, fresh; its first weights are a function of the seed."""
     made = module_code.load(recipe.kind)
     if not issubclass(made, nn.Module):
         refuse(f"{recipe.kind} is no torch.nn.Module", "Derive the class from torch.nn.Module.")
     inputs, outputs = inputs_of(recipe.schema), outputs_of(recipe.schema)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(recipe.learning.seed)
+    with seeded(recipe.learning.seed):
         try:
             module: nn.Module = made(inputs, outputs, **recipe.model.arguments)
         except Exception as error:  # noqa: BLE001 - whatever a user's code raises is said to the user
