@@ -68,7 +68,7 @@ def examine(recipe: Recipe) -> Examined:
     for what, rows in cases.items():
         tried.predicts(rows, what)
     tried.company(cases[f"{_SEVERAL} events"])
-    for what, rows in cases.items():
+    for what, rows in reversed(cases.items()):
         tried.learns(rows, what)
     warnings = tried.gradients(cases[f"{_SEVERAL} events"])
     row_us = _on_read_only_memory(kind, theta, kept, cases["one event"])

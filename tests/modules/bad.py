@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import random
 import signal
+import sys
 from typing import Any
 
 import torch
@@ -173,14 +173,6 @@ class MaxNorm(Good):
         self.table = nn.Embedding(8, 2, max_norm=1.0)
 
 
-class Dies(Good):
-    """Ends its process."""
-
-    def forward(self, batch: dict[str, Any]) -> Any:
-        """Read where nothing is."""
-        return ctypes.string_at(8)
-
-
 class Idle(Good):
     """Has weights that nothing depends on."""
 
@@ -194,6 +186,7 @@ class Killer(Good):
 
     def forward(self, batch: dict[str, Any]) -> Any:
         """Return outputs, or never."""
-        if bool((batch["x"][:, 0] == 666.0).any()):
+        x = batch["x"][:, 0]
+        if bool((x == 666.0).any()) or ("probe" not in sys.argv and bool((x == 667.0).any())):
             signal.raise_signal(signal.SIGSEGV)
         return super().forward(batch)

@@ -24,8 +24,8 @@ class Net(nn.Module):
         self.bags = nn.ModuleDict(
             {n: nn.EmbeddingBag(rows, size, mode="sum") for n, rows in bags.items()}
         )
-        for table in [*self.tables.values(), *self.bags.values()]:
-            nn.init.normal_(table.weight, std=0.05)
+        for weight in self.parameters():  # of embeddings: there is nothing else yet
+            nn.init.normal_(weight, std=0.05)
         width = sum(dense.values()) + size * (len(tables) + len(bags))
         self.hidden = nn.Linear(width, hidden)
         self.dropout = nn.Dropout(dropout)
@@ -39,3 +39,43 @@ class Net(nn.Module):
             entries, offsets, values = batch[name]
             parts.append(bag(entries, offsets, per_sample_weights=values))
         return self.out(self.dropout(torch.relu(self.hidden(torch.cat(parts, dim=1)))))
+
+
+class Root(Net):
+    """Takes the root of an input: finite at nothing, with a slope that is not."""
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Return [N, outputs]."""
+        given = dict(batch)
+        name = self.dense[-1]
+        weight = self.out.weight[:1, :1]
+        given[name] = torch.cat(
+            [(batch[name][:, :1] * weight.abs()).clamp(min=0.0).sqrt(), batch[name][:, 1:]], dim=1
+        )
+        return super().forward(given)
+
+
+class Shifted(Net):
+    """Does something to its outputs after the last layer."""
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Return [N, outputs]."""
+        return super().forward(batch) * 1.5
+
+
+class WithBuffers(Net):
+    """Has constants beside its weights."""
+
+    gain: Tensor
+    mask: Tensor
+    loose: Tensor
+
+    def __init__(self, inputs: dict[str, dict[str, Any]], outputs: dict[str, int]) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("gain", torch.linspace(0.5, 1.5, sum(outputs.values())))
+        self.register_buffer("mask", torch.ones(sum(outputs.values()), dtype=torch.bool))
+        self.register_buffer("loose", torch.zeros(1), persistent=False)
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Return [N, outputs]."""
+        return super().forward(batch) * self.gain * self.mask + self.loose

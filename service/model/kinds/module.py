@@ -134,53 +134,55 @@ class Module:
         )
         into.norms[:] = 0.0
         into.applied[:] = np.where(weights > 0.0, np.where(sound == 1, 1, 2), 0)
-        wanted = np.flatnonzero(into.applied == 1)
-        parts, bad = self._sound_slopes(bound, moving, rows, weights, wanted)
-        into.applied[bad] = 2
+        slope = self._sound_slope(bound, moving, rows, weights, into.applied)
         learned = np.flatnonzero(into.applied == 1)
-        if not len(learned):
+        if slope is None:
             return
-        pieces = _summed([part for _, part in parts])
-        norm = math.sqrt(_square(pieces)) / len(learned)
+        norm = math.sqrt(slope.square) / len(learned)
         factor = clipped(norm, 1.0, moving.hyper)
         into.norms[learned] = norm * factor
-        for at, part in parts:
-            into.applied[at[part.shares < 1.0]] = 3
+        into.applied[learned[slope.shares < 1.0]] = 3
         labelled = ~np.logical_and.reduce(np.isnan(rows.y[learned]), axis=0)
         moving.steps[: len(labelled)] += labelled
         moving.steps[-1] += 1
         alone = moving._replace(extras=())
-        for place, ids, values in pieces:
+        for place, ids, values in slope.pieces:
             module_passes.step_rows(alone, place.first, ids, values, factor / len(learned))
         module_passes.settle(
             self._targets, self._emphasis, self._heads, alone, outs[learned],
             given(rows.take(learned)),
         )  # fmt: skip
 
-    def _sound_slopes(
+    def _sound_slope(
         self,
         bound: Bound,
         moving: Moving,
         rows: Rows,
         weights: NDArray[np.float64],
-        wanted: NDArray[np.int64],
-    ) -> tuple[list[tuple[NDArray[np.int64], Slope]], list[int]]:
-        """Return the gradients of the wanted rows, and those of them whose gradient is not finite:
-        they are found by halving."""
-        parts: list[tuple[NDArray[np.int64], Slope]] = []
-        bad: list[int] = []
-        left = [wanted] if len(wanted) else []
-        while left:
-            at = left.pop()
-            slope = self._slope(bound, moving, rows.take(at), weights[at])
-            if slope.square < LARGEST_NORM * LARGEST_NORM:
-                parts.append((at, slope))
-            elif len(at) == 1:
-                bad.append(int(at[0]))
+        applied: NDArray[np.uint8],
+    ) -> Slope | None:
+        """Return the gradient of the rows with `applied` 1; rows whose own is not finite are set to
+        2. They are found by halving. None where none is left."""
+        left = np.flatnonzero(applied == 1)
+        slope = self._slope(bound, moving, rows.take(left), weights[left]) if len(left) else None
+        if slope is None or slope.sound:
+            return slope
+        suspects = [left]
+        while suspects:
+            at = suspects.pop()
+            if self._slope(bound, moving, rows.take(at), weights[at]).sound:
+                continue
+            if len(at) == 1:
+                applied[at] = 2
             else:
                 half = len(at) // 2
-                left += [at[half:], at[:half]]
-        return parts, bad
+                suspects += [at[half:], at[:half]]
+        left = np.flatnonzero(applied == 1)
+        slope = self._slope(bound, moving, rows.take(left), weights[left]) if len(left) else None
+        if slope is not None and not slope.sound:  # each of them is, and all together are not
+            applied[left] = 2
+            return None
+        return slope
 
     def _slope(
         self, bound: Bound, moving: Moving, rows: Rows, weights: NDArray[np.float64]
@@ -271,6 +273,11 @@ class Slope(NamedTuple):
     shares: NDArray[np.float64]
     """[N]: what the cap let through of each row."""
 
+    @property
+    def sound(self) -> bool:
+        """Whether it is finite, and not so long that a row of it must be beyond all measure."""
+        return self.square < (LARGEST_NORM * len(self.shares)) ** 2
+
 
 def _piece(place: Placed, gradient: Tensor) -> Piece:
     if gradient.is_sparse:
@@ -285,23 +292,6 @@ def _square(pieces: list[Piece]) -> float:
     """Return the squared length of a gradient; not finite where a part of it is not."""
     flat = (one.values.reshape(-1).astype(np.float64) for one in pieces)
     return float(sum(float(values @ values) for values in flat))
-
-
-def _summed(parts: list[Slope]) -> list[Piece]:
-    """Return the sum of gradients, as pieces of which none overlap."""
-    if len(parts) == 1:
-        return parts[0].pieces
-    by_place: dict[int, list[Piece]] = {}
-    for part in parts:
-        for one in part.pieces:
-            by_place.setdefault(one.place.first, []).append(one)
-    summed = []
-    for pieces in by_place.values():
-        ids, at = np.unique(np.concatenate([p.ids for p in pieces]), return_inverse=True)
-        total = np.zeros((len(ids), pieces[0].values.shape[1]), dtype=np.float32)
-        np.add.at(total, at, np.concatenate([p.values for p in pieces]))
-        summed.append(Piece(pieces[0].place, ids, total))
-    return summed
 
 
 def _part(into: Learned, at: NDArray[np.int64]) -> Learned:

@@ -37,11 +37,11 @@ def inputs_of(schema: Schema) -> Inputs:
 
 
 def name_of(field: Any) -> str:
-    """Return the name of an input: its field's; title.figures, at.hour and at.weekday where a field
+    """Return the name of an input: its field's; title_figures, at_hour and at_weekday where a field
     has several."""
     if isinstance(field, Dense) and field.kind == "text":
-        return f"{field.name}.figures"
-    return f"{field.name}.{field.kind}" if field.kind in {"hour", "weekday"} else field.name
+        return f"{field.name}_figures"
+    return f"{field.name}_{field.kind}" if field.kind in {"hour", "weekday"} else field.name
 
 
 def outputs_of(schema: Schema) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,25 +86,30 @@ def heads_of(module: nn.Module, batch: Batch, outputs: dict[str, int]) -> list[H
     """Return for each output the linear layer that it leaves unchanged, None where there is none."""
     seen: dict[int, nn.Linear] = {}
     held: list[Tensor] = []
+    originals = dict(module.named_modules())
+    tried = copy.deepcopy(module).eval()  # whatever it may do to itself
 
-    def note(part: nn.Linear, _: object, out: Tensor) -> None:
-        seen[id(out)] = part
-        held.append(out)  # or another tensor would get its id
+    def noting(layer: nn.Linear) -> Callable[..., None]:
+        def note(_: nn.Module, __: object, out: Tensor) -> None:
+            seen[id(out)] = layer
+            held.append(out)  # or another tensor would get its id
 
-    linear = [part for part in module.modules() if isinstance(part, nn.Linear)]
-    hooks = [part.register_forward_hook(note) for part in linear if part.bias is not None]
-    was = module.training
-    try:
-        with torch.no_grad():
-            outs = module.eval()(batch)
-    finally:
-        module.train(was)
-        for hook in hooks:
-            hook.remove()
+        return note
+
+    uses = Counter(id(p) for one in originals.values() for p in one.parameters(recurse=False))
+    for name, part in tried.named_modules():
+        original = originals[name]
+        if (
+            isinstance(original, nn.Linear)
+            and uses[id(original.weight)] == 1 == uses[id(original.bias)]
+        ):
+            part.register_forward_hook(noting(original))
+    with torch.no_grad():
+        outs = tried(batch)
     found: list[Head | None] = []
     at = 0
     for name, width in outputs.items():
-        layer = seen.get(id(outs[name] if isinstance(outs, dict) else outs))
+        layer = seen.get(id(outs.get(name) if isinstance(outs, dict) else outs))
         first = 0 if isinstance(outs, dict) else at
         found += [None if layer is None else (layer, first + o) for o in range(width)]
         at += width
