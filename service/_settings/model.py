@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from service._settings.event import Section
-from service._settings.module import Argument, ModelKind, Pretrained
+from service._settings.module import Argument, ModelKind, PretrainedSettings
 
 
 class ModelSettings(Section):
@@ -20,7 +20,7 @@ class ModelSettings(Section):
         default_factory=dict,
         description="A module of your own: what its constructor is given, by name.",
     )
-    pretrained: Pretrained | None = Field(
+    pretrained: PretrainedSettings | None = Field(
         None, description="What a new model starts from; null: fresh weights."
     )
     hidden: int = Field(64, ge=1, le=4096, description="mlp: width of the hidden layer, in units.")

@@ -52,7 +52,7 @@ Argument = _Plain | list[_Plain] | dict[str, _Plain]
 """What the constructor of a module may be given."""
 
 
-class Pretrained(Section):
+class PretrainedSettings(Section):
     """Weights that a new model starts from."""
 
     file: Path = Field(

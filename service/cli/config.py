@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
 from service.cli.probe_module import probed
 from service.cli.problems import told
 from service.errors import BadSettings
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 config = typer.Typer(help="Check and show the settings.", no_args_is_help=True)
 
@@ -34,11 +37,12 @@ def check(
     """Find everything that is wrong with the settings. Exit 3 when something is."""
     from service import settings
 
-    said = None
+    said, matched = None, list[str]()
     try:
         found, errors = settings.load(path, overrides(set_)), []
         _say_armed()
         said = probed(found, path, set_) if probe else None
+        matched = _pretrained(found, probe)
     except BadSettings as error:
         found, errors = None, error.problems
     if as_json:
@@ -57,6 +61,8 @@ def check(
             )
             for warning in said["warnings"]:
                 typer.echo(f"Warning: {warning}.")
+        for line in matched:
+            typer.echo(line)
     else:
         typer.echo(f"{_count(len(errors), 'problem')}:\n{told(errors)}")
     if errors:
@@ -101,6 +107,19 @@ def reference() -> None:
     from service.cli.reference import page
 
     typer.echo(page(), nl=False)
+
+
+def _pretrained(found: Settings, probe: bool) -> list[str]:
+    """Return what the file has of the model's weights, in lines."""
+    if found.model.pretrained is None:
+        return []
+    if found.model.is_module and not probe:
+        return ["With --probe, the names in the pretrained file are compared too."]
+    from service.learn import pretrained
+    from service.model.layout import Layout
+    from service.model.recipe import Recipe
+
+    return pretrained.match(Layout(Recipe.of(found)), found.model.pretrained).lines()
 
 
 def _say_armed() -> None:

@@ -1,16 +1,15 @@
-"""A module of the user's own in real processes: learned, served, killed, replayed, changed."""
+"""A module of the user's own in real processes: learned, served, killed, replayed, refused."""
 
 from __future__ import annotations
 
+import os
 import signal
-from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
-from tests.e2e.service import CHECKOUT, Topic, until
+from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import CLICK, events
 
 pytestmark = pytest.mark.e2e
@@ -19,14 +18,18 @@ NET = {"kind": "tests.modules.nets:Net", "arguments": {"size": 4, "hidden": 8, "
 
 
 def test_a_module_is_learned_served_and_replayed_exactly(make_service, embedded_bootstrap):
-    """A kill in the middle, then a replay from nothing: the same digest, and the API has it."""
+    """It starts from weights in a file; the learner is killed on the way; a replay from nothing
+    gives the digest that the API has."""
     topic = Topic(embedded_bootstrap)
-    service = make_service(topic, model=NET, learning={"optimizer": "adam", "step_rows": 8})
+    service = make_service(topic, learning={"optimizer": "adam", "step_rows": 8})
+    file = service.folder / "weights.safetensors"
+    safetensors.torch.save_file({"hidden.bias": torch.linspace(-1, 1, 8)}, file)
+    service.change(model={**NET, "pretrained": {"file": str(file)}})
     process = service.start()
     topic.publish(events(150))
     service.learned(150)
     first = service.predict(CLICK)
-    signal_learner(service, signal.SIGKILL)
+    os.kill(service.learner_pid(), signal.SIGKILL)
     topic.publish(events(50, 1))
     service.learned(200)
     until(lambda: service.status()["lag_records"] == 0, "the end of the topic")
@@ -41,11 +44,17 @@ def test_a_module_is_learned_served_and_replayed_exactly(make_service, embedded_
     assert (200, 200) == (first[0], second[0])
     assert first[1]["predictions"] != second[1]["predictions"]
     assert (model["digest"], True) == (rebuilt["digest"], rebuilt["verified"])
-    assert "module_probed" in service.log()
+    assert ("module_probed", "pretrained") == tuple(
+        word for word in ("module_probed", "pretrained") if word in service.log()
+    )
 
 
-def signal_learner(service, number: int) -> None:
-    """Send a signal to the learner's process."""
-    import os
+def test_a_module_that_breaks_a_rule_starts_nothing(make_service, embedded_bootstrap):
+    """`run` ends with 3 and the rule; no state, no live file, no port."""
+    service = make_service(Topic(embedded_bootstrap), model={"kind": "tests.modules.bad:BatchNorm"})
 
-    os.kill(service.learner_pid(), number)
+    process = service.start()
+
+    assert 3 == process.wait(60)
+    assert "forward changes buffers in train mode: norm.running_mean" in service.log()
+    assert not (service.folder / "state").exists()
