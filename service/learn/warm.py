@@ -20,7 +20,14 @@ from service.stream.records import Record
 
 _log = structlog.get_logger(__name__)
 _EVENT = {
-    "features": {"n": {"type": "number"}, "c": {"type": "category", "buckets": 2}},
+    "features": {
+        "n": {"type": "number"},
+        "c": {"type": "category", "buckets": 2},
+        "yes": {"type": "boolean"},
+        "text": {"type": "text", "buckets": 2},
+        "map": {"type": "map", "buckets": 2, "names": 2},
+    },
+    "interactions": [["n", "c"]],
     "targets": {
         "b": {"type": "binary"},
         "m": {"type": "multiclass", "classes": ["x", "y"]},
@@ -44,7 +51,7 @@ def compile_passes(kind: str) -> None:
         LearningSettings(),
     )
     learner = Learner.fresh(recipe, Standing(version=0, lineage="0" * 16, cursors={}))
-    value = b'{"n": 1.5, "c": "a", "b": 1, "m": "x", "v": 2}'
+    value = b'{"n": 1.5, "c": "a", "yes": 1, "text": "a b", "b": 1, "m": "x", "v": 2}'
     records = [Record("warm", 0, offset, offset, None, value, None) for offset in (0, 1)]
     learner.take(records, learner.decode(records), {("warm", 0): 2})
     score_once(recipe, learner.state.image.tobytes())

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from service.model import prequential
 from service.model.featurizer import Scales
 from service.model.kinds import kind_of
-from service.model.kinds.seam import Extra, Flat, counters, escape
+from service.model.kinds.seam import Extra, Flat, Remembers, counters, escape
 from service.model.recipe import Recipe
 from service.model.scales import QUANTILES
 from service.model.steps import SLOTS
@@ -78,7 +78,8 @@ class Layout:
             self.scores[target.name] = self._add(
                 "metrics", f"prequential/{escape(target.name)}", "float64", (size,)
             )
-        self.extras: dict[str, Extra] = {one.name: one for one in self.kind.extras}
+        holders: list[Remembers] = [self.kind]
+        self.extras: dict[str, Extra] = {e.name: e for each in holders for e in each.extras}
         """What kind and strategies remember beside theta, by name."""
         for quiet in (False, True):
             if quiet:
@@ -90,9 +91,11 @@ class Layout:
         self.theta_size = self.kind.size
         self.theta = self._flat("theta")
         self.slots = [self._flat(slot) for slot in SLOTS[recipe.optimizer]]
-        flats: tuple[Flat, ...] = ()
+        flats = [flat for each in holders for flat in each.flats]
         self.flats: dict[str, int] = {one.name: self._flat(one.name) for one in flats}
         """Where the arrays beside theta that have its shape begin, by name."""
+        self.copied: dict[tuple[str, str], str] = {}
+        """Part and name of each tensor that starts as a weight, and the weight's name."""
         self._name_weights(flats)
         self.nbytes = self._end
         self.by_name = {(e.part, e.name): e for e in self.entries}
@@ -130,7 +133,7 @@ class Layout:
         ]
         return Scales(*views)
 
-    def _name_weights(self, flats: tuple[Flat, ...]) -> None:
+    def _name_weights(self, flats: list[Flat]) -> None:
         rule = self.recipe.optimizer
         for one in self.kind.parameters:
             first = self.kind.places[one.name]
@@ -140,6 +143,8 @@ class Layout:
             for flat in flats:
                 start = self.flats[flat.name]
                 self._alias(flat.part, f"{flat.name}/{one.name}", one.shape, start, first)
+                if flat.starts == "weights":
+                    self.copied[flat.part, f"{flat.name}/{one.name}"] = one.name
 
     def _align(self) -> None:
         self._end = -(-self._end // BLOCK_BYTES) * BLOCK_BYTES

@@ -12,14 +12,15 @@ from service.errors import LayoutChanged
 from service.events.schema import Schema
 from service.settings import EventSettings, LearningSettings, ModelSettings, Settings
 
-LAYOUT = 2
+LAYOUT = 3
 """Number of the arrangement of tensors and their meaning; grows when either changes.
 
 2 has two more outcomes at the end, the usual lengths of inputs and slopes, and the cap on them.
+3 has every kind of field, and weights of targets; what 2 had means the same.
 """
-_READABLE = {1, 2}
+_READABLE = {1, 2, 3}
 """Layouts whose tensors are taken over name by name."""
-_NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "step_rows"}
+_NOT_IN_WEIGHTS = {"batch_rows", "linger_ms"}
 
 
 class ModuleCode(msgspec.Struct, frozen=True):
@@ -78,7 +79,8 @@ class Recipe:
 
     def to_json(self) -> bytes:
         """Return the canonical bytes: equal recipes give equal bytes."""
-        learning = self.learning.model_dump(mode="json", exclude=_NOT_IN_WEIGHTS)
+        unsaid = _NOT_IN_WEIGHTS if self.model.is_module else _NOT_IN_WEIGHTS | {"step_rows"}
+        learning = self.learning.model_dump(mode="json", exclude=unsaid)
         value: dict[str, object] = {
             "layout": LAYOUT,
             "name": self.name,

@@ -337,6 +337,14 @@ def test_a_state_of_other_shapes_is_not_read_with_the_code_of_now():
         Layout(Recipe.from_json(raw))
 
 
+def test_how_many_rows_a_step_has_travels_with_the_weights():
+    """A replay knows it from the journal. It means nothing to models that learn row by row."""
+    of = recipe({"step_rows": 7})
+
+    assert 7 == Recipe.from_json(of.to_json()).learning.step_rows
+    assert b"step_rows" not in streams.recipe().to_json()
+
+
 def _settings(**arguments: Any) -> Settings:
     return Settings.model_validate({
         "name": "t", "kafka": {"topics": ["t"]},

@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 
 from service.events.schema import Schema
 from service.model.featurizer import Rows
-from service.model.kinds.seam import Extra, Gradient, Learned, Moving, Parameter, Served, placed
+from service.model.kinds.seam import (
+    Extra,
+    Flat,
+    Gradient,
+    Learned,
+    Moving,
+    Parameter,
+    Served,
+    placed,
+)
 from service.model.losses import KINDS as TARGETS
 
 if TYPE_CHECKING:
@@ -58,6 +67,7 @@ class Compiled:
         self.parameters: tuple[Parameter, ...] = tuple(self.parameters_of())
         self.places, self.size = placed(self.parameters)
         self.extras: tuple[Extra, ...] = tuple(self.extras_of())
+        self.flats: tuple[Flat, ...] = ()
         self.tables: tuple[NDArray[Any], ...] = self.tables_of()
 
     def parameters_of(self) -> list[Parameter]:

@@ -37,7 +37,16 @@ from service.model.kinds.module_build import (
     said,
     seeded,
 )
-from service.model.kinds.seam import Extra, Gradient, Learned, Moving, Parameter, Served, placed
+from service.model.kinds.seam import (
+    Extra,
+    Flat,
+    Gradient,
+    Learned,
+    Moving,
+    Parameter,
+    Served,
+    placed,
+)
 from service.model.steps import LARGEST_NORM, clipped
 
 if TYPE_CHECKING:
@@ -80,6 +89,7 @@ class Module:
             )
             for name, b in self._kept.items()
         )  # fmt: skip
+        self.flats: tuple[Flat, ...] = ()
         self.places, self.size = placed(self.parameters)
         if recipe.module is not None:
             check_shapes(recipe.kind, recipe.module.shapes, self.shapes())

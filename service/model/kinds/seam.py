@@ -70,6 +70,15 @@ class Flat(msgspec.Struct, frozen=True):
 
     part: Literal["weights", "optimizer"]
     name: str
+    starts: Literal["zero", "weights"] = "zero"
+    """`weights`: as theta is when the array comes into being."""
+
+
+class Remembers(Protocol):
+    """Whoever has something in the image beside theta: a kind of model, a strategy of learning."""
+
+    extras: tuple[Extra, ...]
+    flats: tuple[Flat, ...]
 
 
 class Served(NamedTuple):
@@ -134,7 +143,7 @@ class Gradient(msgspec.Struct):
     """[T] targets that were labelled in at least one row."""
 
 
-class Kind(Protocol):
+class Kind(Remembers, Protocol):
     """A kind of model, made from a recipe. Holds no state: all of it is passed in."""
 
     name: ClassVar[str]
@@ -145,7 +154,6 @@ class Kind(Protocol):
     """Index in theta of each parameter's first weight; see `placed`."""
     size: int
     """Weights in theta."""
-    extras: tuple[Extra, ...]
 
     def __init__(self, recipe: Recipe) -> None: ...
 
