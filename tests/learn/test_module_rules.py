@@ -7,14 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from service.errors import BadSettings
+from service.learn.evaluate import evaluate
 from service.learn.module_rules import examine
 from service.model.kinds import module_code
 from service.model.recipe import Recipe
-from service.settings import EventSettings, LearningSettings, ModelSettings
+from service.settings import EventSettings, LearningSettings, ModelSettings, Settings, load
+from tests.learn.test_restoring import Home
+from tests.test_docs import blocks
 
 CHECKOUT = Path(__file__).parent.parent.parent
 EVERY_KIND = {
@@ -114,3 +118,53 @@ def test_a_module_that_dies_of_read_only_memory_ends_only_the_process_that_tries
     assert 3 == done.returncode
     assert "nets_of_mine:Net ended the process that tried it: SIGSEGV" in done.stdout
     assert "It may write into its weights" in done.stdout
+
+
+def test_the_example_of_the_page_is_a_module_that_learns(tmp_path, monkeypatch):
+    """docs/modules.md, its first two blocks: the rules are kept, and it beats the mean so far."""
+    page = CHECKOUT / "docs/modules.md"
+    code, yaml = blocks(page, "python")[0], blocks(page, "yaml")[0]
+    (tmp_path / "towers.py").write_text(code)
+    (tmp_path / "headwater.yaml").write_text(yaml)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    found = load(tmp_path / "headwater.yaml", environment={})
+    rng = np.random.default_rng(0)
+    rows = [
+        json.dumps({
+            "user": u, "age": 20 + u, "occupation": "o", "item": i, "genres": "comedy, war"[: 6 + i],
+            "title": f"film number {i}", "rating": (u % 5) + (i % 3) + 0.3 * noise,
+        }).encode()
+        for u, i, noise in zip(
+            rng.integers(0, 30, 3000).tolist(), rng.integers(0, 40, 3000).tolist(),
+            rng.normal(size=3000).tolist(), strict=True,
+        )
+    ]  # fmt: skip
+
+    examine(Recipe.of(found))
+    report = evaluate(found, rows)[0]["targets"]["rating"]
+
+    assert report["fading"]["mae"] < 0.5 * report["baselines"]["prior"]["mae"]
+
+
+def test_code_that_changed_is_told_at_the_start(tmp_path, monkeypatch):
+    """Its weights fit: learning goes on, with an entry in the journal and a note."""
+    module = tmp_path / "changing_net.py"
+    source = (CHECKOUT / "tests/modules/bad.py").read_text()
+    module.write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    event = {"features": {"x": {"type": "number"}}, "targets": {"y": {"type": "binary"}}}
+    found = Settings.model_validate({
+        "name": "t", "kafka": {"topics": ["t"]}, "model": {"kind": "changing_net:Good"},
+        "event": event,
+    })  # fmt: skip
+    home = Home(tmp_path / "state", partitions=1, of=Recipe.of(found))
+    home.learn(10)
+
+    module.write_text(source + "\n# a remark\n")
+    home.learner.recipe = Recipe.of(found)
+    restored = home.restart()
+
+    assert any("the code of changing_net:Good changed" in note for note in restored.notes)
+    assert "settings" == next(iter(home.journal.read(2)))["kind"]
+    assert 10 == restored.learner.events_learned

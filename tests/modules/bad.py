@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import sys
@@ -182,11 +183,16 @@ class Idle(Good):
 
 
 class Killer(Good):
-    """Dies of events whose x is 666, whoever handles them; of 667 only outside of trials."""
+    """Dies of events whose x is 666, whoever handles them; of 667 only where it is not on trial.
+
+    HEADWATER_TEST_KILLER names other values than 666.
+    """
 
     def forward(self, batch: dict[str, Any]) -> Any:
         """Return outputs, or never."""
-        x = batch["x"][:, 0]
-        if bool((x == 666.0).any()) or ("probe" not in sys.argv and bool((x == 667.0).any())):
+        said = os.environ.get("HEADWATER_TEST_KILLER", "666")  # noqa: TID251 - the suite's own name
+        deadly = [float(x) for x in said.split(",") if x]
+        deadly += [] if "probe" in sys.argv else [667.0]
+        if bool(torch.isclose(batch["x"][:, :1], torch.tensor(deadly)).any()):
             signal.raise_signal(signal.SIGSEGV)
         return super().forward(batch)

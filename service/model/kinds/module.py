@@ -78,7 +78,7 @@ class Module:
         self._kept = {PREFIX + n: b for n, b in persistent_buffers(self.module).items()}
         self.parameters: tuple[Parameter, ...] = tuple(
             Parameter(
-                name, tuple(p.shape), sparse=id(p) in sparse, initial=p.detach().numpy().copy()
+                name, tuple(p.shape), sparse=id(p) in sparse, initial=p.detach().numpy()
             )
             for name, p in self._named.items()
         )
