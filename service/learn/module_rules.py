@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import tempfile
 import time
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -52,6 +53,7 @@ class Examined(msgspec.Struct):
 def examine(recipe: Recipe) -> Examined:
     """Try every rule; BadSettings names the first that is broken, with the reason and a remedy."""
     kind = Module(recipe)
+    _nothing_hidden(kind.module)
     _same_each_time(recipe, kind.module)
     _no_max_norm(kind.module)
     theta = np.zeros(kind.size, dtype=np.float32)
@@ -68,6 +70,7 @@ def examine(recipe: Recipe) -> Examined:
     for what, rows in cases.items():
         tried.predicts(rows, what)
     tried.company(cases[f"{_SEVERAL} events"])
+    tried.made_again(Module(recipe).bound(theta, kept), cases[f"{_SEVERAL} events"])
     for what, rows in reversed(cases.items()):
         tried.learns(rows, what)
     warnings = tried.gradients(cases[f"{_SEVERAL} events"])
@@ -108,6 +111,7 @@ class _Tried:
         self._kind = kind
         self._bound = bound
         self._memory = memory
+        self._copies = [array.copy() for array in memory]
 
     def predicts(self, rows: Rows, what: str) -> None:
         """Scoring: shape, finite, twice the same, nothing written."""
@@ -133,6 +137,18 @@ class _Tried:
                     "Take no statistics over the batch: nn.LayerNorm instead of nn.BatchNorm1d, "
                     "and no mean or softmax over dimension 0.",
                 )
+
+    def made_again(self, bound: Bound, rows: Rows) -> None:
+        """Another process makes the module anew, and reads the same weights."""
+        first, own = self._predict(rows, "several events"), self._bound
+        self._bound = bound
+        second, self._bound = self._predict(rows, "several events"), own
+        if not torch.equal(first, second):
+            refuse(
+                "outputs differ when the module is made again and has the same weights",
+                "What predictions depend on must be a parameter, a buffer or an argument: the API "
+                "makes the module in its own processes.",
+            )
 
     def learns(self, rows: Rows, what: str) -> None:
         """Training mode: the same chance gives the same outputs, which have a gradient."""
@@ -172,7 +188,6 @@ class _Tried:
 
     def _call(self, rows: Rows, what: str, *, train: bool) -> Tensor:
         module, batch = self._bound.module.train(train), batch_of(self.schema, rows)
-        before = [array.tobytes() for array in self._memory]
         given = _flat(batch)
         copies = [tensor.clone() for tensor in given]
         extra = {n: b.clone() for n, b in module.named_buffers()}
@@ -188,7 +203,7 @@ class _Tried:
                 "What is learned must be a parameter. nn.LayerNorm needs no running statistics, "
                 "nn.BatchNorm1d does.",
             )
-        if before != [array.tobytes() for array in self._memory]:
+        if not all(map(np.array_equal, self._copies, self._memory)):
             refuse(
                 f"forward writes into its own weights in {mode} mode",
                 "The API scores on memory that cannot be written: compute new tensors.",
@@ -220,6 +235,25 @@ def _same_each_time(recipe: Recipe, module: nn.Module) -> None:
     for name, buffer in loose.items():
         if name not in others or not torch.equal(buffer, others[name]):
             refuse(f"buffer {name} differs when the module is made again", "Make it persistent.")
+
+
+def _nothing_hidden(module: nn.Module) -> None:
+    """Layers in a plain list are no part of the module: they would neither be learned nor saved."""
+    for name, part in module.named_modules():
+        for key, value in vars(part).items():
+            held = value.values() if isinstance(value, dict) else value
+            if (
+                key.startswith("_")
+                or not isinstance(held, Iterable)
+                or isinstance(held, str | Tensor)
+            ):
+                continue
+            if any(isinstance(one, nn.Module | nn.Parameter) for one in held):
+                where = f"{name}.{key}" if name else key
+                refuse(
+                    f"{where} holds layers or weights in a plain {type(value).__name__}",
+                    "Use nn.ModuleList, nn.ModuleDict or nn.ParameterList, or they are not learned.",
+                )
 
 
 def _no_max_norm(module: nn.Module) -> None:

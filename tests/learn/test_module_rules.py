@@ -52,6 +52,8 @@ BROKEN = {
     "NoGradient": "outputs have no gradient",
     "OtherEachTime": "out.weight has other first values when the module is made again",
     "MaxNorm": "table has max_norm",
+    "Hidden": "layers holds layers or weights in a plain list",
+    "Unsaved": "outputs differ when the module is made again and has the same weights",
 }
 
 

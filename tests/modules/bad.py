@@ -174,6 +174,26 @@ class MaxNorm(Good):
         self.table = nn.Embedding(8, 2, max_norm=1.0)
 
 
+class Hidden(Good):
+    """Keeps its layers where torch does not look."""
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        super().__init__(inputs, outputs)
+        self.layers = [nn.Linear(2, 2)]
+
+
+class Unsaved(Good):
+    """Depends on a number that is in no state."""
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        super().__init__(inputs, outputs)
+        self.factor = 1.0 + random.random()
+
+    def forward(self, batch: dict[str, Any]) -> Any:
+        """Return what another process would not."""
+        return super().forward(batch) * self.factor
+
+
 class Idle(Good):
     """Has weights that nothing depends on."""
 

@@ -77,9 +77,7 @@ class Module:
         self._named = {PREFIX + n: p for n, p in self.module.named_parameters()}
         self._kept = {PREFIX + n: b for n, b in persistent_buffers(self.module).items()}
         self.parameters: tuple[Parameter, ...] = tuple(
-            Parameter(
-                name, tuple(p.shape), sparse=id(p) in sparse, initial=p.detach().numpy()
-            )
+            Parameter(name, tuple(p.shape), sparse=id(p) in sparse, initial=p.detach().numpy())
             for name, p in self._named.items()
         )
         self.extras: tuple[Extra, ...] = tuple(
