@@ -39,9 +39,13 @@ _EVENT = {
 def compile_passes(kind: str) -> None:
     """Learn and score two events with a tiny model of this kind.
 
-    The few kernels around a module of the user's own are compiled when it first learns.
+    For a module of the user's own: what lies around it.
     """
     began = time.monotonic()
+    if kind not in KINDS:
+        from service.model.kinds import module_warm  # torch
+
+        module_warm.compile_all()
     recipe = Recipe(
         "warm",
         EventSettings.model_validate(_EVENT),

@@ -12,7 +12,7 @@ from torch import nn
 from service.errors import BadSettings, LayoutChanged
 from service.learn.changes import compare
 from service.model.featurizer import Rows
-from service.model.kinds import module_code
+from service.model.kinds import module_code, module_passes, module_warm
 from service.model.kinds.module_batch import batch_of
 from service.model.layout import Layout
 from service.model.learning import Model
@@ -25,6 +25,7 @@ from tests.modules.nets import Net
 
 NET = "tests.modules.nets:Net"
 N = 96
+KERNELS = ("link_all", "judge", "slopes", "settle", "step_rows", "add_rows")
 
 
 @pytest.fixture(autouse=True)
@@ -366,3 +367,34 @@ def _weights(state: State) -> dict[str, torch.Tensor]:
     return {
         n.removeprefix("module/"): t.clone() for n, t in parts.items() if n.startswith("module/")
     }
+
+
+def test_all_that_is_compiled_is_compiled_before_it_is_needed():
+    """Learning, scoring and the gradient need no other types than the warm-up had."""
+    kernels = [getattr(module_passes, name) for name in KERNELS]
+    module_warm.compile_all()
+    known = [len(kernel.signatures) for kernel in kernels]
+
+    of = recipe({"optimizer": "adagrad"}, dropout=0.1)
+    state = learned(of, streams.rows(of, 40), 2)
+    Model(state.layout).gradient(state, streams.rows(of, 3), np.ones(3))
+    Scorer(of).attach(np.frombuffer(state.image.tobytes(), np.uint8)).score(streams.columns(3))
+
+    assert known == [len(kernel.signatures) for kernel in kernels]
+
+
+def test_the_api_follows_the_code_of_its_learner(tmp_path, monkeypatch):
+    """A live file of newer code has it imported anew; of code that is not there, it says so."""
+    file = tmp_path / "followed_net.py"
+    file.write_text("class Net:\n    size = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    reference = "followed_net:Net"
+    module_code.trust(reference)
+    assert 1 == module_code.load(reference).size
+
+    file.write_text("class Net:\n    size = 22\n")
+    kept = module_code.load(reference).size
+    followed = module_code.follow(reference, module_code.source_of(reference))
+
+    assert (1, True, 22) == (kept, followed, module_code.load(reference).size)
+    assert not module_code.follow(reference, "0" * 64)
