@@ -19,6 +19,7 @@ from pydantic import Field
 from service import crash
 from service._settings import environment, reading
 from service._settings.api import ApiSettings
+from service._settings.drift import DriftSettings
 from service._settings.event import (
     BinaryTarget,
     BooleanFeature,
@@ -58,6 +59,7 @@ __all__ = [
     "CategoriesFeature",
     "CategoryFeature",
     "DeadLetterLimit",
+    "DriftSettings",
     "EventSettings",
     "EventTime",
     "Feature",
@@ -256,6 +258,10 @@ class Settings(Section):
     )
     guard: GuardSettings = Field(
         default_factory=GuardSettings, description="What keeps a bad stream from being served."
+    )
+    drift: DriftSettings = Field(
+        default_factory=DriftSettings,
+        description="What is done to see, and to answer, that the stream has changed.",
     )
     state: StateSettings = Field(default_factory=StateSettings, description="Where state is kept.")
     snapshots: SnapshotSettings = Field(

@@ -144,6 +144,23 @@ REFUSED = [
     ("event:", "learning:\nevent:", "learning", 4, "must be a section, not nothing"),
     ("event:", "api: {host: 0.0.0.0}\nevent:", "api.host", 4, "reached from other machines"),
     ("event:", "api: {admin_token: fifteen-letters}\nevent:", "api.admin_token", 4, "guessed"),
+    ("event:", "drift: {react: [webhook]}\nevent:", "drift.react", 4, "there is no address"),
+    ("event:", "drift: {webhook: 'http://h/'}\nevent:", "drift.webhook", 4, "react lacks webhook"),
+    ("event:", "drift: {webhook: h, react: [webhook]}\nevent:", "drift.webhook", 4, "name a host"),
+    (
+        "event:",
+        "drift: {react: [panic]}\nevent:",
+        "drift.react.0",
+        4,
+        "must be one of log, webhook",
+    ),
+    (
+        "event:",
+        "drift: {losses: false, react: [reset_head]}\nevent:",
+        "drift.losses",
+        4,
+        "must be on",
+    ),
     ("event:", "api: {port: 70000}\nevent:", "api.port", 4, "at most 65535, is 70000"),
 ]
 

@@ -41,6 +41,7 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     yield from _dead_letters_learned(tree)
     yield from _client(tree)
     yield from _idle_settings(model, tree)
+    yield from _drift(tree)
     yield from _open_to_the_world(tree)
 
 
@@ -72,6 +73,22 @@ def _idle_settings(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
         if name in learning and optimizer != needs and learning[name] != default_at(model, where):
             msg = f"has no effect: it belongs to {needs}, the optimizer is {optimizer}"
             yield Found(where, msg, f"Set learning.optimizer: {needs}, or leave it out.")
+
+
+def _drift(tree: Tree) -> Iterator[Found]:
+    drift = _section(tree, "drift")
+    react, address = drift.get("react", ["log"]), drift.get("webhook")
+    chosen = set(map(str, react)) if isinstance(react, list) else {str(react)}
+    if "webhook" in chosen and address is None:
+        where = ("drift", "react")
+        yield Found(where, "has webhook, but there is no address", "Set drift.webhook.")
+    if "webhook" not in chosen and address is not None:
+        where = ("drift", "webhook")
+        yield Found(where, "has no effect: drift.react lacks webhook", "Add it, or leave this out.")
+    if drift.get("losses") is False and chosen & {"raise_rates", "reset_head"}:
+        where = ("drift", "losses")
+        msg = "must be on: raise_rates and reset_head follow alarms on losses"
+        yield Found(where, msg, "Set it to true, or take them out of drift.react.")
 
 
 def _open_to_the_world(tree: Tree) -> Iterator[Found]:

@@ -128,7 +128,9 @@ class Acts:
                 "bad": bad_counts(self.learner.standing),
             }
             | ({"epochs": nested(changed)} if changed else {})
+            | step.drift()
         )
+        self._t.tell_drift(step, self.learner.standing.lineage)
         self._t.telemetry.metrics.counter("headwater_cuts_total").inc(1.0, cut.trigger)
         self._t.telemetry.spent("journal", time.monotonic() - began)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from service.events.schema import Target
 from service.learn import exact, pretrained, warm
+from service.learn.drift.report import report as report_of_drift
 from service.learn.learner import Learner, Step
 from service.learn.standing import Standing
 from service.model.prequential import FADE, OUTCOMES, PREDICTORS
@@ -83,6 +84,7 @@ def evaluate(
         "digest": digest(learner.state.parts()),
         "targets": targets,
         "curve": curve,
+        "drift": report_of_drift(learner.watch, learner.state),
         "experts": [],
     }
     return result, _reasons(learner)

@@ -10,8 +10,10 @@ import time
 import numpy as np
 import structlog
 
+from service.learn.drift import inputs
 from service.learn.learner import Learner
 from service.learn.standing import Standing
+from service.model.drift_tensors import CATEGORY
 from service.model.kinds import KINDS
 from service.model.recipe import Recipe
 from service.model.scorer import Scorer
@@ -58,6 +60,8 @@ def compile_passes(kind: str) -> None:
     value = b'{"n": 1.5, "c": "a", "yes": 1, "text": "a b", "b": 1, "m": "x", "v": 2}'
     records = [Record("warm", 0, offset, offset, None, value, None) for offset in (0, 1)]
     learner.take(records, learner.decode(records), {("warm", 0): 2})
+    figures = np.empty(5)
+    inputs.figures(np.ones(CATEGORY), True, figures)
     score_once(recipe, learner.state.image.tobytes())
     seconds = time.monotonic() - began
     if seconds > 4.0:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model import prequential
+from service.model import drift_tensors, prequential
 from service.model.featurizer import Scales
 from service.model.kinds import kind_of
 from service.model.kinds.seam import Extra, Flat, Remembers, counters, escape
@@ -78,6 +78,11 @@ class Layout:
             self.scores[target.name] = self._add(
                 "metrics", f"prequential/{escape(target.name)}", "float64", (size,)
             )
+        self.drift: dict[str, list[Entry]] = {}
+        """By kind: what is known of drift, see drift_tensors.py."""
+        for kind, of, dtype, shape in drift_tensors.tensors(self.schema, recipe.drift):
+            name = f"drift/{kind}" + (f"/{escape(of)}" if of is not None else "")
+            self.drift.setdefault(kind, []).append(self._add("metrics", name, dtype, shape))
         holders: list[Remembers] = [self.kind]
         self.extras: dict[str, Extra] = {e.name: e for each in holders for e in each.extras}
         """What kind and strategies remember beside theta, by name."""
@@ -118,20 +123,15 @@ class Layout:
             self._add("weights", f"names/{escape(bag.name)}", "float64", (bag.names, 3))
         self.scales_bytes = self._end
         """Bytes at the start of the image that rows are scaled by."""
-        self._scales_shapes = (
-            (schema.values, 3), (len(kept), QUANTILES), (sum(bag.names for bag in named), 3),
-        )  # fmt: skip
+        rows = (schema.values, 3), (len(kept), QUANTILES), (sum(bag.names for bag in named), 3)
+        ends = np.cumsum([math.prod(shape) for shape in rows]).tolist()
+        starts = [0, *ends[:-1]]
+        self._scale_views = list(zip(starts, ends, rows, strict=True))
 
     def scales(self, image: NDArray[np.uint8]) -> Scales:
         """Return the views that rows are scaled by; `image` may be just its first scales_bytes."""
         flat = image[: self.scales_bytes].view(np.float64)
-        sizes = [math.prod(shape) for shape in self._scales_shapes]
-        ends = np.cumsum(sizes)
-        views = [
-            flat[end - size : end].reshape(shape)
-            for end, size, shape in zip(ends, sizes, self._scales_shapes, strict=True)
-        ]
-        return Scales(*views)
+        return Scales(*(flat[a:b].reshape(shape) for a, b, shape in self._scale_views))
 
     def _name_weights(self, flats: list[Flat]) -> None:
         rule = self.recipe.optimizer

@@ -47,10 +47,18 @@ class Model:
             state.frames, state.usual, extras,
         )  # fmt: skip
 
-    def learn(self, state: State, rows: Rows, weights: NDArray[np.float64]) -> Learned:
-        """Score and learn N rows in order. weights: [N] importance, 0 means score only."""
+    def learn(
+        self, state: State, rows: Rows, weights: NDArray[np.float64], rate: float = 1.0
+    ) -> Learned:
+        """Score and learn N rows in order. weights: [N] importance, 0 means score only; rate: what
+        the learning rate is multiplied by."""
         done = self._blank(len(rows))
-        self.kind.learn(self.moving(state), rows, weights, done)
+        moving = self.moving(state)
+        if rate != 1.0:
+            hyper = moving.hyper.copy()
+            hyper[0] *= rate
+            moving = moving._replace(hyper=hyper)
+        self.kind.learn(moving, rows, weights, done)
         return done
 
     def score(self, state: State, rows: Rows) -> NDArray[np.float64]:

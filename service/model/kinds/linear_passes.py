@@ -37,8 +37,9 @@ def outputs(theta, model, t, width, rows, r, out):  # type: ignore[no-untyped-de
             at = base + (1 + j) * width
             for o in range(width):
                 out[o] += value * theta[at + o]
-    for c in range(rows.ids.shape[1]):
-        at = model.tables[t, c] + rows.ids[r, c] * width
+    ids, tables = rows.ids[r], model.tables
+    for c in range(ids.shape[0]):
+        at = tables[t, c] + ids[c] * width
         for o in range(width):
             out[o] += theta[at + o]
     for b in range(model.bags.shape[1]):
