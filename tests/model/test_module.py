@@ -398,3 +398,16 @@ def test_the_api_follows_the_code_of_its_learner(tmp_path, monkeypatch):
 
     assert (1, True, 22) == (kept, followed, module_code.load(reference).size)
     assert not module_code.follow(reference, "0" * 64)
+
+
+def test_a_clipped_step_moves_the_weights_by_no_more_than_the_clip():
+    """`clip` bounds the mean gradient of a step."""
+    of = recipe({"optimizer": "sgd", "learning_rate": 1.0, "clip": 0.25, "step_rows": 5})
+    rows = streams.rows(of, 5)
+    state = State.fresh(Layout(of))
+    before = state.theta.copy()
+
+    done = Model(state.layout).learn(state, rows, np.full(5, 3.0))
+
+    assert done.norms.max() <= 0.25 + 1e-6
+    np.testing.assert_allclose(np.linalg.norm(state.theta - before), done.norms[0], rtol=1e-4)
