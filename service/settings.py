@@ -40,6 +40,7 @@ from service._settings.event import (
 from service._settings.folders import runtime_root
 from service._settings.guard import GuardSettings
 from service._settings.model import ModelSettings
+from service._settings.module import PretrainedSettings
 from service._settings.values import (
     Name,
     ScalarText,
@@ -71,6 +72,7 @@ __all__ = [
     "MulticlassTarget",
     "NumberFeature",
     "NumberTarget",
+    "PretrainedSettings",
     "RuntimeSettings",
     "Section",
     "Settings",

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
 from service._settings.event import Section
+from service._settings.module import Argument, ModelKind, PretrainedSettings
 
 
 class ModelSettings(Section):
     """What is learned."""
 
-    kind: Literal["auto", "linear", "svm", "mlp", "fm", "rls"] = Field(
+    kind: ModelKind = Field(
         "auto",
         description="auto (today: linear), linear, svm (hinge loss; classes only), mlp (one hidden "
-        "layer), fm (factorization machine), or rls (recursive least squares; numbers only).",
+        "layer), fm (factorization machine), rls (recursive least squares; numbers only), or "
+        "package.module:Class: a torch.nn.Module of your own.",
+    )
+    arguments: dict[str, Argument] = Field(
+        default_factory=dict,
+        description="A module of your own: what its constructor is given, by name.",
+    )
+    pretrained: PretrainedSettings | None = Field(
+        None, description="What a new model starts from; null: fresh weights."
     )
     hidden: int = Field(64, ge=1, le=4096, description="mlp: width of the hidden layer, in units.")
     embedding: int = Field(
@@ -48,3 +55,8 @@ class ModelSettings(Section):
         description="rls: what an event counts less with each later one; .999 remembers about "
         "1,000 events, 1 all of them.",
     )
+
+    @property
+    def is_module(self) -> bool:
+        """Whether it is a module of the user's own."""
+        return ":" in self.kind

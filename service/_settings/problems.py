@@ -30,7 +30,6 @@ _WANTED = {
 _LATER = {
     "feature": (),
     "target": (),
-    "model": (),
 }
 
 
@@ -148,15 +147,13 @@ def _types(model: type[BaseModel], where: Where) -> list[str]:
 def _wrong_word(_: type[BaseModel], where: Where, error: ErrorDetails) -> tuple[str, str]:
     words = [word.strip("'") for word in error["ctx"]["expected"].replace(" or ", ", ").split(", ")]
     given = error["input"]
-    if where == ("model", "kind") and isinstance(given, str):
-        return _no_such("kind of model", given, words, _LATER["model"])
     meant = nearest(given, words) if isinstance(given, str) else None
     hint = f"Did you mean {meant}?" if meant else f"Use {' | '.join(words)}."
     return f"must be one of {', '.join(words)}, not {_shown(where, given)}", hint
 
 
 def _no_such(noun: str, given: str, known: list[str], later: tuple[str, ...]) -> tuple[str, str]:
-    if given in later or ":" in given:
+    if given in later:
         return f"the {noun} {given} is not in this release", f"Use {' | '.join(known)}."
     meant = nearest(given, known)
     hint = f"Did you mean {meant}?" if meant else f"Use {' | '.join(known)}."

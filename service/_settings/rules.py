@@ -43,6 +43,7 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     yield from _idle_settings(model, tree)
     yield from _drift(tree)
     yield from kinds.broken(model, tree)
+    yield from _modules(tree)
     yield from _open_to_the_world(tree)
 
 
@@ -90,6 +91,17 @@ def _drift(tree: Tree) -> Iterator[Found]:
         where = ("drift", "losses")
         msg = "must be on: raise_rates and reset_head follow alarms on losses"
         yield Found(where, msg, "Set it to true, or take them out of drift.react.")
+
+
+def _modules(tree: Tree) -> Iterator[Found]:
+    model, react = _section(tree, "model"), _section(tree, "drift").get("react", [])
+    own = ":" in str(model.get("kind", ""))
+    if model.get("arguments") and not own:
+        msg = "has no effect: it belongs to a module of your own"
+        yield Found(("model", "arguments"), msg, "Set model.kind: package.module:Class.")
+    if own and "reset_head" in (react if isinstance(react, list) else [react]):
+        msg = "reset_head has no effect: which weights are a target's own is not known of a module"
+        yield Found(("drift", "react"), msg, "Take it out; raise_rates works.")
 
 
 def _open_to_the_world(tree: Tree) -> Iterator[Found]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from service.cli.options import ConfigOption, SetOption
+from service.cli.probe_module import probed, tell
 from service.cli.run import announce, chosen, open_api, supervised, workers
 
 
@@ -28,6 +29,7 @@ def api(
 
     logs.configure("supervisor")
     found = settings.load(path, chosen(set_, allow_unauthenticated))
+    tell(found, probed(found, path, set_))
     with open_api(found) as listener:
         children = workers(found, listener, path, set_, allow_unauthenticated)
         announce(found, listener, "answers from the live weights of its learner")

@@ -6,14 +6,18 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.cli.config_init import init
 from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
+from service.cli.probe_module import probed
 from service.cli.problems import told
 from service.errors import BadSettings, HeadwaterError
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 config = typer.Typer(help="Check and show the settings.", no_args_is_help=True)
 config.command()(init)
@@ -25,23 +29,43 @@ def register(app: typer.Typer) -> None:
 
 
 @config.command()
-def check(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False) -> None:
+def check(
+    path: ConfigOption = None,
+    set_: SetOption = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also run the module that model.kind names.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Find everything that is wrong with the settings. Exit 3 when something is."""
     from service import settings
 
+    said, matched = None, list[str]()
     try:
         found, errors = settings.load(path, overrides(set_)), []
         _say_armed()
+        said = probed(found, path, set_) if probe else None
+        matched = _pretrained(found, probe)
     except BadSettings as error:
         found, errors = None, error.problems
     if as_json:
-        typer.echo(json.dumps({"ok": not errors, "errors": [asdict(e) for e in errors]}))
+        checked = {"ok": not errors, "errors": [asdict(e) for e in errors]}
+        typer.echo(json.dumps(checked if said is None else {**checked, "module": said}))
     elif found is not None:
         features, targets = len(found.event.features), len(found.event.targets)
         typer.echo(
             f"The settings of {found.name} are good: {_count(features, 'feature')}, "
             f"{_count(targets, 'target')}, {_count(len(found.kafka.topics), 'topic')}."
         )
+        if said is not None:
+            typer.echo(
+                f"{found.model.kind} keeps the rules: {_count(said['parameters'], 'weight')} to "
+                f"learn, {said['row_us']:g} us to score an event."
+            )
+            for warning in said["warnings"]:
+                typer.echo(f"Warning: {warning}.")
+        for line in matched:
+            typer.echo(line)
     else:
         typer.echo(f"{_count(len(errors), 'problem')}:\n{told(errors)}")
     if errors:
@@ -93,6 +117,19 @@ def reference() -> None:
     from service.cli.reference import page
 
     typer.echo(page(), nl=False)
+
+
+def _pretrained(found: Settings, probe: bool) -> list[str]:
+    """Return what the file has of the model's weights, in lines."""
+    if found.model.pretrained is None:
+        return []
+    if found.model.is_module and not probe:
+        return ["With --probe, the names in the pretrained file are compared too."]
+    from service.learn import pretrained
+    from service.model.layout import Layout
+    from service.model.recipe import Recipe
+
+    return pretrained.match(Layout(Recipe.of(found)), found.model.pretrained).lines()
 
 
 def _say_armed() -> None:

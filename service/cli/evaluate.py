@@ -14,6 +14,7 @@ import typer
 
 from service.cli.compared import table
 from service.cli.options import ConfigOption, JsonOption, SetOption
+from service.cli.probe_module import probed, tell
 from service.cli.variants import Variant, variants_of
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def evaluate(
     if len(variants) > 1 and STDIN in files:
         raise typer.BadParameter("stdin cannot be read once for each variant", param_hint="FILES")
     found = [settings.load(path, dict(one.overrides)) for one in variants]
+    for at, (one, each) in enumerate(zip(variants, found, strict=True)):
+        if (each.model, each.event) not in [(f.model, f.event) for f in found[:at]]:
+            tell(each, probed(each, path, [f"{k}={v}" for k, v in one.overrides.items()]))
     runs = [
         _run(one, each, files, limit, f"{at} of {len(variants)}: " if len(variants) > 1 else "")
         for at, (one, each) in enumerate(zip(variants, found, strict=True), start=1)

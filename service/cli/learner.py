@@ -9,6 +9,7 @@ import typer
 from service.cli import arming
 from service.cli.leaving import leave
 from service.cli.options import AcceptRemoved, ConfigOption, SetOption, overrides
+from service.cli.probe_module import probed, source_of, tell
 
 
 def register(app: typer.Typer) -> None:
@@ -24,6 +25,7 @@ def learner(
     ] = False,
     accept_removed: AcceptRemoved = None,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    tried: Annotated[str | None, typer.Option("--probed", hidden=True)] = None,
 ) -> None:  # fmt: skip
     """Learn from Kafka until stopped (Ctrl-C, SIGTERM)."""
     import threading
@@ -33,15 +35,17 @@ def learner(
     logs.configure("learner")
     found = settings.load(path, overrides(set_))
     arming.arm()
-    from service.learn import lethal, process  # after the settings: it imports torch
+    if tried is None or tried != source_of(found):
+        tell(found, probed(found, path, set_))
+    from service.learn import process  # after the settings: it imports torch
     from service.learn.probe import Command
     from service.supervise import end_with_parent, environment, python
 
-    lethal.install(trial=False)
     stop = threading.Event()
     process.stop_on_signals(stop)
     if parent_fd is not None:
         end_with_parent(parent_fd)
-    probe = Command(python("probe"), environment())
+    module = ["--module", found.model.kind] if found.model.is_module else []
+    probe = Command(python("probe", *module), environment())
     process.main(found, process.Options(probe, exit_on_halt, accept_removed or ()), stop)
     leave()

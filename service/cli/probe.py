@@ -15,12 +15,18 @@ def register(app: typer.Typer) -> None:
     app.command(hidden=True)(probe)
 
 
-def probe(folder: Annotated[Path, typer.Argument(help="What the learner wrote for it.")]) -> None:
+def probe(
+    folder: Annotated[Path, typer.Argument(help="What the learner wrote for it.")],
+    module: Annotated[str | None, typer.Option(help="The class in model.kind.")] = None,
+) -> None:
     """Learn records in forks of this process, and say which of them it dies of."""
     from service import logs
 
     logs.configure("probe")
     from service.learn import trials
+    from service.model.kinds import module_code
 
+    if module is not None:
+        module_code.trust(module)
     trials.main(folder)
     leave()

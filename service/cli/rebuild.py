@@ -41,6 +41,10 @@ def rebuild(
     found = settings.load(path, overrides(set_))
     from service.learn.rebuild import rebuild as make
     from service.learn.sources import range_reader
+    from service.model.kinds import module_code
+
+    if found.model.is_module:
+        module_code.trust(found.model.kind)
 
     with bar("replaying", 1000) as progress, range_reader(found) as reader:
         result = make(

@@ -10,6 +10,7 @@ import typer
 
 from service.cli import arming
 from service.cli.options import AcceptRemoved, ConfigOption, SetOption, overrides
+from service.cli.probe_module import probed, tell
 
 if TYPE_CHECKING:
     import socket
@@ -49,12 +50,15 @@ def run(
     logs.configure("supervisor")
     found = settings.load(path, chosen(set_, allow_unauthenticated))
     arming.warn()
+    probe = probed(found, path, set_)
+    tell(found, probe)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(open_api(found))
         given = [*(set_ or []), *_broker(found, stack)]
         dropped = (part for name in accept_removed or [] for part in ("--accept-removed", name))
         learner = [*arguments("learner", path, given), *dropped]
         learner += ["--exit-on-halt"] * exit_on_halt
+        learner += ["--probed", probe["source"]] if probe is not None else []
         children = [
             Child("learner", python(*learner), grace_s=_SNAPSHOT_GRACE_S, pulse=_pulse(found)),
             *workers(found, listener, path, given, allow_unauthenticated),

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any, Literal
 
 from service.errors import LayoutChanged
-from service.model.kinds import KINDS
+from service.model.kinds import class_of
 from service.model.layout import Layout
 from service.model.recipe import Recipe
 
@@ -36,10 +36,11 @@ def compare(
     if old.kind != new.kind:
         problems.append(f"model.kind: the state is of a {old.kind} model, not {new.kind}")
     if old.kind == new.kind:
-        for name in KINDS[new.kind].shaped_by:
+        for name in class_of(new.kind).shaped_by:
             before, after = getattr(old.model, name), getattr(new.model, name)
             if before != after:
                 problems.append(f"model.{name}: the state has {before}, the settings say {after}")
+    problems += _modules(old, new)
     if old.learning.seed != new.learning.seed:
         problems.append("learning.seed: it decides where every category lies")
     if problems:
@@ -49,6 +50,18 @@ def compare(
             + f"\n{_HINT}"
         )
     return "settings" if _tensors(old) == _tensors(new) else "layout"
+
+
+def _modules(old: Recipe, new: Recipe) -> list[str]:
+    """A user's code may change as long as its weights have the same names and shapes."""
+    if old.kind != new.kind or old.module is None or new.module is None:
+        return []
+    now = new.module.shapes
+    return [
+        f"{new.kind}: {name} has the shape {shape} in the state, {now.get(name, 'none')} in its code"
+        for name, shape in old.module.shapes.items()
+        if now.get(name) != shape
+    ]
 
 
 def _tensors(recipe: Recipe) -> list[tuple[str, str, str, tuple[int, ...]]]:

@@ -18,7 +18,7 @@ import service
 
 _LIBRARIES = ("numpy", "numba", "llvmlite", "torch", "msgspec")
 _CODE = (
-    "model/*.py", "events/*.py", "learn/learner.py", "learn/quarantine.py", "stream/cutter.py",
+    "model/*.py", "model/kinds/*.py", "events/*.py", "learn/learner.py", "learn/quarantine.py", "stream/cutter.py",
     "stream/lanes.py",
 )  # fmt: skip
 """Our own code that decides bits: what a row is, how it is learned, in which order."""

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.events.schema import Target
-from service.learn import exact, warm
+from service.learn import exact, pretrained, warm
 from service.learn.drift.report import report as report_of_drift
 from service.learn.learner import Learner, Step
 from service.learn.standing import Standing
@@ -45,6 +45,10 @@ def evaluate(
     warm.compile_passes(recipe)
     lineage = hashlib.sha256(recipe.to_json()).hexdigest()[:16]
     learner = Learner.fresh(recipe, Standing(version=0, lineage=lineage, cursors={}))
+    if settings.model.pretrained is not None:
+        matched = pretrained.match(learner.layout, settings.model.pretrained)
+        pretrained.tell(matched)
+        pretrained.start_from(learner.state, matched.entry())
     kept: dict[str, list[NDArray[np.float64]]] = {t.name: [] for t in _binary(learner)}
     curve: list[dict[str, Any]] = []
     every = max(1, (expected or 50_000) // _POINTS)

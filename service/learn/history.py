@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from service.errors import Diverged
-from service.learn import quarantine
+from service.learn import pretrained, quarantine
 from service.learn.learner import Learner
 from service.learn.standing import Standing, flat, spots
 from service.model.layout import Layout
@@ -118,7 +118,10 @@ def rebuilt(learner: Learner, recipe: Recipe) -> Learner:
 
 
 def genesis(entry: Entry) -> Learner:
-    """Return the learner that a genesis entry describes, before its first event."""
+    """Return the learner that a genesis entry describes, before its first event.
+
+    Raises SnapshotInvalid where it was made of a file that is not as it was.
+    """
     recipe = Recipe.from_json(msgspec.json.encode(entry["recipe"]))
     standing = Standing(
         version=entry["version"],
@@ -126,7 +129,10 @@ def genesis(entry: Entry) -> Learner:
         cursors=flat(entry["start"]),
         topic_ids=dict(entry["topic_ids"]),
     )
-    return Learner.fresh(recipe, standing)
+    learner = Learner.fresh(recipe, standing)
+    if "pretrained" in entry:
+        pretrained.start_from(learner.state, entry["pretrained"])
+    return learner
 
 
 def _add_partition(learner: Learner, entry: Entry) -> None:

@@ -21,7 +21,7 @@ from service.errors import (
     SnapshotInvalid,
     TopicMissing,
 )
-from service.learn import history, restore
+from service.learn import history, pretrained, restore
 from service.learn.learner import Learner
 from service.learn.probe import Prober
 from service.learn.reach import reach
@@ -30,6 +30,7 @@ from service.learn.sources import Sources
 from service.learn.suspect import Suspects
 from service.learn.telemetry import Telemetry
 from service.learn.watched import Watched
+from service.model.layout import Layout
 from service.model.recipe import Recipe
 from service.settings import Settings
 from service.stream.broker import Broker
@@ -108,6 +109,10 @@ def _frozen(learner: Learner, sources: Sources, store: Store, beat: Beat) -> Lea
 
 def _begin(settings: Settings, broker: Broker, sources: Sources, store: Store) -> Learner:
     kafka = settings.kafka
+    recipe, matched = Recipe.of(settings), None
+    if settings.model.pretrained is not None:
+        matched = pretrained.match(Layout(recipe), settings.model.pretrained)
+        pretrained.tell(matched)
     while True:
         sources.wait()
         try:
@@ -119,7 +124,7 @@ def _begin(settings: Settings, broker: Broker, sources: Sources, store: Store) -
         break
     _log.info("new_model", name=settings.name, topics=list(kafka.topics), partitions=len(start))
     boot.mark_running(store.state_at)  # or a kill after the first entry would look like a loss
-    return restore.begin(Recipe.of(settings), start, ids, store.journal, store.environment)
+    return restore.begin(recipe, start, ids, store.journal, store.environment, matched)
 
 
 def _refuse_other_topics(topics: Sequence[str], store: Store) -> None:
@@ -142,6 +147,8 @@ def _restore(
         _log.warning(
             "start_ignored", start=settings.kafka.start, why="there is a state to go on from"
         )
+    if settings.model.pretrained is not None:
+        _log.info("pretrained_ignored", why="there is a state to go on from")
     watched = _watched(sources, store, beat)
     restored = restore.restore(
         Recipe.of(settings), store.journal, store.snapshots, store.environment,

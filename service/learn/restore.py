@@ -16,7 +16,7 @@ import structlog
 
 from service import crash
 from service.errors import LayoutChanged
-from service.learn import history
+from service.learn import history, pretrained
 from service.learn.changes import compare
 from service.learn.environment import differences, mint_lineage
 from service.learn.history import Entry, Replayed
@@ -74,10 +74,14 @@ def begin(
     topic_ids: dict[str, str | None],
     journal: Journal,
     environment: dict[str, str],
+    matched: pretrained.Matched | None = None,
 ) -> Learner:
-    """Begin a new history: the genesis entry, with the resolved start offsets, is version 0."""
+    """Begin a new history: the genesis entry, with the resolved start offsets, is version 0.
+
+    matched: the file whose weights it starts from.
+    """
     lineage = mint_lineage()
-    entry = {
+    entry: dict[str, Any] = {
         "version": 0,
         "kind": "genesis",
         "at": time.time_ns() // 1_000_000,
@@ -87,11 +91,14 @@ def begin(
         "topic_ids": topic_ids,
         "environment": environment,
     }
+    if matched is not None:
+        entry["pretrained"] = matched.entry()
+    learner = history.genesis(entry)  # first: what cannot be made is not journaled
     crash.point("genesis_before_journal")
     journal.append(entry)
     journal.sync()
     crash.point("genesis_before_snapshot")
-    return history.genesis(entry)
+    return learner
 
 
 def restore(  # noqa: PLR0913 - the state directory, the settings, and two ways to the outside
@@ -175,10 +182,17 @@ def _under(
             f"({learner.standing.frozen_why}) and cannot be served in another layout. Start with "
             "the fields of before, and `headwater unfreeze` or `headwater rollback` first"
         )
+    old, new = learner.recipe.module, recipe.module
+    code_changed = old is not None and new is not None and old.source != new.source
     learner = history.rebuilt(learner, recipe)
     journaling.append(learner, change, recipe=msgspec.json.decode(recipe.to_json()))
     crash.point("layout_journaled")
     notes.append(f"the settings changed: version {learner.standing.version} is a new {change}")
+    if code_changed:
+        notes.append(
+            f"the code of {recipe.kind} changed; its weights fit, whether they still mean the same "
+            "is not known here. Versions before cannot be replayed with it"
+        )
     s = learner.standing
     if change == "layout" and s.frozen is not None:
         why = f"the layout changed: version {s.frozen} cannot be served in it"

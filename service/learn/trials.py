@@ -23,7 +23,7 @@ from typing import NoReturn
 import msgspec
 import numpy as np
 
-from service.learn import culprits, lethal, warm
+from service.learn import culprits, warm
 from service.learn.learner import Learner
 from service.learn.quarantine import set_aside
 from service.learn.standing import standing_of
@@ -50,7 +50,6 @@ class Told(msgspec.Struct, omit_defaults=True):
 
 def main(folder: Path) -> int:
     """Find the records that kill; return the exit code."""
-    lethal.install(trial=True)
     learner, records = load(folder)
     warm.compile_passes(learner.recipe)
     trials = Trials(learner, records)

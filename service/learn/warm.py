@@ -41,10 +41,18 @@ _TARGETS: dict[str, dict[str, object]] = {
 
 
 def compile_passes(given: Recipe) -> None:
-    """Learn and score two events with a tiny model of the recipe's kind and types of fields."""
+    """Learn and score two events with a tiny model of the recipe's kind and types of fields.
+
+    For a module of the user's own: what lies around it.
+    """
     began = time.monotonic()
+    kind = given.kind if given.kind in KINDS else "linear"
+    if given.kind not in KINDS:
+        from service.model.kinds import module_warm  # torch
+
+        module_warm.compile_all()
     types = sorted({spec.type for spec in given.schema.specs.values()})
-    targets = {n: t for n, t in _TARGETS.items() if t["type"] in KINDS[given.kind].learns}
+    targets = {n: t for n, t in _TARGETS.items() if t["type"] in KINDS[kind].learns}
     event = {
         "features": {name: {"type": name, **_FIELDS[name][0]} for name in types},
         "targets": targets,
@@ -53,7 +61,7 @@ def compile_passes(given: Recipe) -> None:
     recipe = Recipe(
         "warm",
         EventSettings.model_validate(event),
-        ModelSettings.model_validate({"kind": given.kind, "hidden": 8, "embedding": 2}),
+        ModelSettings.model_validate({"kind": kind, "hidden": 8, "embedding": 2}),
         LearningSettings(),
     )
     learner = Learner.fresh(recipe, Standing(version=0, lineage="0" * 16, cursors={}))

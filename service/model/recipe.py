@@ -26,8 +26,17 @@ LAYOUT = 3
 """
 _READABLE = {1, 2, 3}
 """Layouts whose tensors are taken over name by name."""
-_NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "step_rows"}
+_NOT_IN_WEIGHTS = {"batch_rows", "linger_ms"}
 _IN_WEIGHTS = {"raise_rates", "reset_head"}
+
+
+class ModuleCode(msgspec.Struct, frozen=True):
+    """What a user's module was when the recipe was made: its code is not in the settings."""
+
+    source: str
+    """sha256 of the file that holds the class."""
+    shapes: dict[str, list[int]]
+    """Of every weight."""
 
 
 class Recipe:
@@ -40,8 +49,10 @@ class Recipe:
         model: ModelSettings,
         learning: LearningSettings,
         drift: DriftSettings | None = None,
+        module: ModuleCode | None = None,
     ) -> None:
         self.name = name
+        self.module = module
         self.event = event
         self.model = model
         self.learning = learning
@@ -50,8 +61,19 @@ class Recipe:
 
     @classmethod
     def of(cls, settings: Settings) -> Recipe:
-        """Return the recipe inside the settings."""
-        return cls(settings.name, settings.event, settings.model, settings.learning, settings.drift)
+        """Return the recipe inside the settings. For a module of the user's own, its code is run;
+        BadSettings where that fails."""
+        recipe = cls(
+            settings.name, settings.event, settings.model, settings.learning, settings.drift
+        )
+        if settings.model.is_module:
+            from service.model.kinds import module_code
+            from service.model.kinds.module import Module  # torch
+
+            module_code.trust(settings.model.kind)
+            source = module_code.source_of(settings.model.kind)
+            recipe.module = ModuleCode(source, Module(recipe).shapes())
+        return recipe
 
     @property
     def kind(self) -> str:
@@ -68,15 +90,18 @@ class Recipe:
 
     def to_json(self) -> bytes:
         """Return the canonical bytes: equal recipes give equal bytes."""
-        learning = self.learning.model_dump(mode="json", exclude=_NOT_IN_WEIGHTS)
-        value = {
+        unsaid = _NOT_IN_WEIGHTS if self.model.is_module else _NOT_IN_WEIGHTS | {"step_rows"}
+        learning = self.learning.model_dump(mode="json", exclude=unsaid)
+        value: dict[str, object] = {
             "layout": LAYOUT,
             "name": self.name,
             "event": self.event.model_dump(mode="json"),
-            "model": self.model.model_dump(mode="json"),
+            "model": self.model.model_dump(mode="json", exclude={"pretrained"}),
             "learning": learning,
             "drift": self._drift(),
         }
+        if self.module is not None:
+            value["module"] = msgspec.to_builtins(self.module)
         return msgspec.json.encode(value, order="sorted")
 
     def _drift(self) -> dict[str, object]:
@@ -105,6 +130,7 @@ class Recipe:
             ModelSettings.model_validate(value["model"]),
             LearningSettings.model_validate(value["learning"]),
             DriftSettings.model_validate(drift),
+            msgspec.convert(value["module"], ModuleCode) if "module" in value else None,
         )
 
     def __eq__(self, other: object) -> bool:

@@ -34,7 +34,7 @@ class State:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self.image = np.zeros(layout.nbytes, dtype=np.uint8)
+        self.image = _aligned(layout.nbytes)
         schema = layout.schema
         n_targets = len(schema.targets)
         self.theta = self._flat(layout.theta)
@@ -203,6 +203,8 @@ def _initial(
     one = layout.parameters.get(name)
     if one is None:
         return None
+    if one.initial is not None:
+        return one.initial
     deviation = one.added if added else one.deviation
     if deviation == 0.0:
         return one.constant or None
@@ -215,3 +217,11 @@ def _normal(
     seed = hashlib.sha256(f"{layout.recipe.learning.seed}/{name}".encode()).digest()
     bits = np.random.Philox(key=np.frombuffer(seed[:16], dtype=np.uint64))
     return (np.random.Generator(bits).standard_normal(shape) * deviation).astype(np.float32)
+
+
+def _aligned(nbytes: int) -> NDArray[np.uint8]:
+    """Return zeros that begin at a block's border: the last bits of a library's product may depend
+    on where its factors lie."""
+    room = np.zeros(nbytes + BLOCK_BYTES, dtype=np.uint8)
+    first = -room.__array_interface__["data"][0] % BLOCK_BYTES
+    return room[first : first + nbytes]

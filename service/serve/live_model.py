@@ -16,8 +16,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from service.errors import HeadwaterError
 from service.logs import logger
 from service.metrics import Counter
+from service.model.kinds import module_code
 from service.model.recipe import Recipe
 from service.model.scorer import Attached, Scorer
 from service.serve.problems import Refused
@@ -34,8 +36,12 @@ _log = logger(__name__)
 
 
 def scorer_from(layout: bytes) -> Scorer:
-    """Build the scorer of a live file's layout."""
-    return Scorer(Recipe.from_json(layout))
+    """Build the scorer of a live file's layout, with the code that its learner has."""
+    recipe = Recipe.from_json(layout)
+    if recipe.module is not None and not module_code.follow(recipe.kind, recipe.module.source):
+        _log.error("module_code_differs", module=recipe.kind, learner=recipe.module.source,
+                   what_to_do="restart the API where the learner's code is")  # fmt: skip
+    return Scorer(recipe)
 
 
 def warm(recipe: Recipe) -> None:
@@ -91,7 +97,7 @@ class LiveModel:
         self._attached.clear()
         try:
             self._scorer = self._make_scorer(layout)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, HeadwaterError) as error:
             _log.exception("layout_not_understood")
             self._unreadable = f"the live weights have a layout this version cannot read: {error}"
 

@@ -16,19 +16,19 @@ pytestmark = pytest.mark.e2e
 CHAOS = bool(os.environ.get("HEADWATER_TEST_CHAOS"))  # noqa: TID251 - the suite's own name
 
 
-@pytest.fixture
-def lethal(monkeypatch: pytest.MonkeyPatch):
-    """Return what makes events that hold a text lethal; see service/learn/lethal.py."""
+LETHAL = {
+    "model": {"kind": "tests.modules.bad:Killer"},
+    "event": {
+        "features": {"x": {"type": "number", "scale": "none"}},
+        "targets": {"y": {"type": "binary"}},
+    },
+}
+"""A module that dies of an x of 666, and of one of 667 where it is not on trial."""
 
-    def make(texts: str) -> None:
-        monkeypatch.setenv("HEADWATER_TEST_KILLER", texts)
 
-    return make
-
-
-def killer(name: str) -> dict:
-    """Return an event that is like the others but for its category."""
-    return {"x": 0.1, "c": name, "y": 1}
+def killer(x: float) -> dict:
+    """Return an event that is like the others but for its number."""
+    return {"x": x, "c": "a", "y": 1}
 
 
 def letters(topic: Topic) -> dict[tuple[str, int, int], tuple[str, bytes]]:
@@ -56,22 +56,18 @@ def rebuilt_from_nothing(service: Service, version: int) -> dict:
 
 
 def test_events_that_kill_the_process_are_set_aside_on_the_third_death(
-    make_service, embedded_bootstrap, lethal
+    make_service, embedded_bootstrap
 ):
-    """Two that kill while decoding and one that kills while learning, close together: all others
-    are learned once, the API answers all the time, and a replay from nothing gives the same."""
-    lethal("decode:first-killer,decode:second-killer,learn:third-killer")
+    """Two side by side and a third close to them: all others are learned once, the API answers all
+    the time, and a replay from nothing gives the same."""
     topic, dead = Topic(embedded_bootstrap, 2), Topic(embedded_bootstrap)
-    service = make_service(topic, kafka={"dead_letter_topic": dead.name})
+    service = make_service(topic, kafka={"dead_letter_topic": dead.name}, **LETHAL)
     process = service.start()
     topic.publish(events(100))
     before = service.learned(100)
     client = Client(service)
     client.start()
-    deadly = {
-        topic.sent + 20: killer("first-killer"), topic.sent + 21: killer("second-killer"),
-        topic.sent + 40: killer("third-killer"),
-    }  # fmt: skip
+    deadly = {topic.sent + at: killer(666.0) for at in (20, 21, 40)}
     stream = events(60, 1)
     for at in deadly:
         stream.insert(at - 100, deadly[at])
@@ -99,15 +95,14 @@ def test_events_that_kill_the_process_are_set_aside_on_the_third_death(
 
 @chaos
 def test_deaths_that_no_event_explains_halt_learning_and_name_the_range(
-    make_service, embedded_bootstrap, lethal
+    make_service, embedded_bootstrap
 ):
     """An event that kills the learner and no trial of it: after the sixth death learning halts.
 
     Five of the six deaths are counted beforehand, for time's sake (make chaos has all six)."""
-    lethal("live:only-there")
     topic = Topic(embedded_bootstrap)
-    service = make_service(topic)
-    topic.publish([*events(5), killer("only-there"), *events(5, 1)])
+    service = make_service(topic, **LETHAL)
+    topic.publish([*events(5), killer(667.0), *events(5, 1)])
     if not CHAOS:
         (state := service.folder / "state" / "tested").mkdir(parents=True)
         suspects = Suspects(state)

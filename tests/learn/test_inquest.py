@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,9 +23,10 @@ from service.learn.sources import RangeSource, Sources
 from service.learn.standing import flat
 from service.learn.suspect import LEARNING, Suspects, between
 from service.learn.watched import Watched
+from service.model.kinds import module_code
 from service.supervise import environment, python
 from tests.conftest import CHECKOUT
-from tests.learn.cuts import record
+from tests.learn.cuts import recipe, record, records
 from tests.learn.test_restoring import Home
 
 NONE = ["/no/such/command"]
@@ -38,10 +40,23 @@ event:
 """
 
 
+KILLER = "tests.modules.bad:Killer"
+
+
+def lethal(folder: Path) -> Home:
+    """Return a home of a model that dies of some values of x, in trials only."""
+    module_code.trust(KILLER)
+    event = {
+        "features": {"x": {"type": "number", "scale": "none"}}, "targets": {"y": {"type": "binary"}},
+    }  # fmt: skip
+    return Home(folder, partitions=1, of=recipe(KILLER, event))
+
+
 def prober_of(home: Home, killer: str, line: list[str] | None, beat: Any) -> Prober:
-    """Return what finds what kills, where these events kill."""
+    """Return what finds what kills, where events with these values of x kill."""
     known = environment() | {"HEADWATER_TEST_KILLER": killer}
-    return Prober(Command(line or python("probe"), known), home.directory, beat, lambda: False)
+    line = line or python("probe", "--module", KILLER)
+    return Prober(Command(line, known), home.directory, beat, lambda: False)
 
 
 @dataclass
@@ -82,19 +97,19 @@ class Inquiry:
 @pytest.fixture
 def inquiry(tmp_path, load_settings) -> Inquiry:
     """Ten records are learned, and ten more wait."""
-    home = Home(tmp_path, partitions=1)
+    home = lethal(tmp_path)
     home.learn(10)
     for at in range(10, 20):
-        value = record(at, {"x": 1.0, "c": f"c{at}", "y": 1}).value
+        value = record(at, {"x": float(at), "c": f"c{at}", "y": 1}).value
         home.broker.append(("t", 0), value, timestamp_ms=at)
     return Inquiry(home, load_settings(YAML))
 
 
 def test_those_that_kill_are_journaled_and_learned_no_more(inquiry):
-    """One kills while decoding, one while learning; the next death begins a new count."""
+    """Two of them; the next death begins a new count."""
     inquiry.die(3)
 
-    (entry,) = inquiry.examine("decode:c13,learn:c17")
+    (entry,) = inquiry.examine("13,17")
 
     assert ("quarantine", "kills_process") == (entry["kind"], entry["reason"])
     assert [["t", 0, 13], ["t", 0, 17]] == sorted(entry["places"])
@@ -147,14 +162,14 @@ def test_one_or_two_deaths_are_bad_luck(inquiry, deaths):
     """Whoever kills the process from outside is not looked for."""
     inquiry.die(deaths)
 
-    assert [] == inquiry.examine("c13", line=NONE)
+    assert [] == inquiry.examine("13", line=NONE)
 
 
 def test_a_range_that_is_behind_the_cursors_is_not_examined(inquiry):
     """It got through."""
     inquiry.die(5, end=10, start=0)
 
-    assert [] == inquiry.examine("c13", line=NONE)
+    assert [] == inquiry.examine("13", line=NONE)
 
 
 def test_records_that_are_gone_are_not_examined(inquiry):
@@ -162,7 +177,7 @@ def test_records_that_are_gone_are_not_examined(inquiry):
     inquiry.die(3)
     inquiry.home.broker.delete_records({("t", 0): 15})
 
-    assert [] == inquiry.examine("c17", line=NONE)
+    assert [] == inquiry.examine("17", line=NONE)
 
 
 def test_hanging_raising_and_eating_memory_is_dying(inquiry):
@@ -214,7 +229,7 @@ def again(
 
 def test_a_journaled_range_that_kills_its_replay_halts_with_the_ways_out(tmp_path):
     """Its events are history and cannot be set aside; with `skip` what came after is given up."""
-    home = Home(tmp_path, partitions=1)
+    home = lethal(tmp_path)
     home.learn(10)
     home.learn(10)
     lineage = home.learner.standing.lineage
@@ -226,7 +241,7 @@ def test_a_journaled_range_that_kills_its_replay_halts_with_the_ways_out(tmp_pat
     with pytest.raises(
         DataLost, match=r"t, partition 0, offsets 10 to 19.*after version 1.*SIGSEGV.*: skip"
     ):
-        again(home, "learn:c5", None)
+        again(home, str(json.loads(records(10, 10)[5].value or b"")["x"]), None)
     killed_in_replay(home, 3)
     with pytest.raises(DataLost, match="killed the learner 6 times"):
         again(home)

@@ -13,6 +13,7 @@ from service.learn.losses import new_epochs
 from service.learn.restore import Journaling, Policy, Restored
 from service.learn.sources import RangeSource
 from service.learn.standing import nested
+from service.model.recipe import Recipe
 from service.stream.records import Cut
 from service.stream.source import Source
 from service.weights.digest import digest
@@ -25,7 +26,7 @@ from tests.learn.cuts import recipe, records
 class Home:
     """A state directory and a broker in memory."""
 
-    def __init__(self, directory, partitions: int = 2) -> None:
+    def __init__(self, directory, partitions: int = 2, of: Recipe | None = None) -> None:
         self.directory = directory
         self.broker = FakeBroker()
         self.broker.create_topic("t", partitions)
@@ -33,7 +34,7 @@ class Home:
         self.open()
         ids = {"t": self.broker.topic_id("t")}
         start = {("t", p): 0 for p in range(partitions)}
-        self.learner = restore.begin(recipe(), start, ids, self.journal, {"cpu": "a"})
+        self.learner = restore.begin(of or recipe(), start, ids, self.journal, {"cpu": "a"})
         self.save()
 
     def open(self) -> None:
@@ -82,7 +83,7 @@ class Home:
         self.journal.close()
         self.open()
         restored = restore.restore(
-            recipe(), self.journal, self.snapshots, {"cpu": cpu},
+            self.learner.recipe, self.journal, self.snapshots, {"cpu": cpu},
             Policy(power_lost, skip_lost, ()),
             lambda of: RangeSource(
                 self.source(of), threading.Event(), lambda _: None, dict(of.standing.epochs)

@@ -37,6 +37,8 @@ class Parameter(msgspec.Struct, frozen=True):
     added: float = 0.0
     """The deviation where its field is added to a state that has learned already."""
     constant: float = 0.0
+    initial: NDArray[np.float32] | None = None
+    """Its first values, where they are no constant and not drawn."""
     sparse: bool = False
     """A table of which a row touches few rows: it lies behind all that are not."""
 

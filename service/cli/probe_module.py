@@ -1,0 +1,110 @@
+"""`headwater probe-module`: tries a user's module in a process of its own; and who starts it.
+
+Knows processes. What a module must keep is in learn/module_rules.py.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from service.cli.options import ConfigOption, SetOption, overrides
+from service.errors import BadSettings, Problem
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+_PATIENCE_S = 120.0
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(hidden=True)(probe_module)
+
+
+def probe_module(path: ConfigOption = None, set_: SetOption = None) -> None:
+    """Try the module that model.kind names; print what was found as JSON."""
+    from service import logs, settings
+
+    logs.configure("probe-module")
+    found = settings.load(path, overrides(set_))
+    from service.learn import module_rules
+    from service.model.recipe import Recipe
+
+    try:
+        recipe = Recipe.of(found)
+        said = module_rules.examine(recipe)
+    except BadSettings as error:
+        typer.echo(json.dumps({"problems": [asdict(one) for one in error.problems]}))
+        return
+    assert recipe.module is not None, "it was one of the user's own"
+    typer.echo(
+        json.dumps({
+            "parameters": said.parameters, "row_us": said.row_us, "warnings": said.warnings,
+            "source": recipe.module.source,
+        })
+    )  # fmt: skip
+
+
+def probed(found: Settings, path: Path | None, set_: list[str] | None) -> dict[str, Any] | None:
+    """Try the module of the settings in a process of its own; return what there is to say of it,
+    None for a model that is built in. BadSettings when it breaks a rule."""
+    if not found.model.is_module:
+        return None
+    from service.cli.run import arguments
+    from service.supervise import environment, python
+
+    try:
+        done = subprocess.run(
+            python(*arguments("probe-module", path, set_)), env=environment(), check=False,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=_PATIENCE_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        what = f"did not come to an end in {_PATIENCE_S:g} s"
+        raise _refused(found, what, "Let forward take milliseconds.") from None
+    last = (done.stdout.splitlines() or [b""])[-1]
+    if done.returncode or not last.startswith(b"{"):
+        code = done.returncode
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        why = (
+            "It may write into its weights: the API scores on memory that cannot be written."
+            if code in {-signal.SIGSEGV, -signal.SIGBUS}
+            else "What it wrote stands above."
+        )
+        raise _refused(found, f"ended the process that tried it: {how}", why)
+    said: dict[str, Any] = json.loads(last)
+    if "problems" in said:
+        raise BadSettings([Problem(**one) for one in said["problems"]])
+    return said
+
+
+def source_of(found: Settings) -> str | None:
+    """Return the sha256 of the code of the settings' module, None for a model that is built in."""
+    from service.model.kinds import module_code
+
+    return module_code.source_of(found.model.kind) if found.model.is_module else None
+
+
+def tell(found: Settings, said: dict[str, Any] | None) -> None:
+    """Log what a probe found, warnings one by one."""
+    if said is None:
+        return
+    from service.logs import logger
+
+    log = logger(__name__)
+    log.info("module_probed", module=found.model.kind, **{k: said[k] for k in _FIGURES})
+    for warning in said["warnings"]:
+        log.warning("module_warning", module=found.model.kind, warning=warning)
+
+
+_FIGURES = ("parameters", "row_us", "source")
+
+
+def _refused(found: Settings, what: str, hint: str) -> BadSettings:
+    return BadSettings([Problem("model.kind", None, f"{found.model.kind} {what}", hint)])
