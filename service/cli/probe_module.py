@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from service.cli.options import ConfigOption, SetOption, overrides
+from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
 from service.errors import BadSettings, Problem
 
 if TYPE_CHECKING:
@@ -28,8 +28,10 @@ def register(app: typer.Typer) -> None:
     app.command(hidden=True)(probe_module)
 
 
-def probe_module(path: ConfigOption = None, set_: SetOption = None) -> None:
-    """Try the module that model.kind names; print what was found as JSON."""
+def probe_module(
+    path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Try the module that model.kind names; print what was found."""
     from service import logs, settings
 
     logs.configure("probe-module")
@@ -41,15 +43,16 @@ def probe_module(path: ConfigOption = None, set_: SetOption = None) -> None:
         recipe = Recipe.of(found)
         said = module_rules.examine(recipe)
     except BadSettings as error:
+        if not as_json:
+            raise
         typer.echo(json.dumps({"problems": [asdict(one) for one in error.problems]}))
         return
     assert recipe.module is not None, "it was one of the user's own"
-    typer.echo(
-        json.dumps({
-            "parameters": said.parameters, "row_us": said.row_us, "warnings": said.warnings,
-            "source": recipe.module.source,
-        })
-    )  # fmt: skip
+    tree = {
+        "parameters": said.parameters, "row_us": said.row_us, "warnings": said.warnings,
+        "source": recipe.module.source,
+    }  # fmt: skip
+    typer.echo(json.dumps(tree) if as_json else "\n".join(f"{k}: {v}" for k, v in tree.items()))
 
 
 def probed(found: Settings, path: Path | None, set_: list[str] | None) -> dict[str, Any] | None:
@@ -62,7 +65,7 @@ def probed(found: Settings, path: Path | None, set_: list[str] | None) -> dict[s
 
     try:
         done = subprocess.run(
-            python(*arguments("probe-module", path, set_)), env=environment(), check=False,
+            python(*arguments("probe-module", path, set_), "--json"), env=environment(), check=False,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=_PATIENCE_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
