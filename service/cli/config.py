@@ -1,18 +1,22 @@
-"""`headwater config check | show | schema | reference`: what the settings say and may say."""
+"""`headwater config check | show | init | schema | reference`: what the settings say and may say."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from service.cli.config_init import init
 from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
 from service.cli.problems import told
-from service.errors import BadSettings
+from service.errors import BadSettings, HeadwaterError
 
 config = typer.Typer(help="Check and show the settings.", no_args_is_help=True)
+config.command()(init)
 
 
 def register(app: typer.Typer) -> None:
@@ -64,16 +68,23 @@ def show(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption 
 
 
 @config.command()
-def schema() -> None:
+def schema(
+    out: Annotated[
+        Path | None, typer.Option(help="Write it to this file.", show_default=False)
+    ] = None,
+) -> None:
     """Print the JSON Schema of the settings file, for editors."""
-    from service.settings import Settings
+    from service.cli.config_schema import schema as made
 
-    tree = Settings.model_json_schema()
-    kafka = tree["$defs"]["KafkaSettings"]  # `topic: x` is the short spelling of one topic
-    kafka["properties"]["topic"] = {"type": "string", "description": "One topic to learn from."}
-    kafka["required"].remove("topics")
-    kafka["oneOf"] = [{"required": ["topics"]}, {"required": ["topic"]}]
-    typer.echo(json.dumps(tree, indent=2))
+    text = json.dumps(made(), indent=2) + "\n"
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HeadwaterError(f"{out} cannot be written: {error.strerror}") from None
+    typer.echo(f"written: {out}", err=True)
 
 
 @config.command()

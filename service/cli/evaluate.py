@@ -1,14 +1,23 @@
-"""`headwater evaluate`: backtest the settings on files, one pass, scored before learned."""
+"""`headwater evaluate`: backtest the settings on files, one pass, scored before learned.
+
+Several variants of the settings are learned one after the other, each from a fresh start.
+"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
+from service.cli.compared import table
+from service.cli.options import ConfigOption, JsonOption, SetOption
+from service.cli.variants import Variant, variants_of
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -26,38 +35,97 @@ def evaluate(
         int | None, typer.Option(min=1, help="Most rows to take.", show_default=False)
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the curve into this PNG.", show_default=False)
+        Path | None, typer.Option(help="Draw the curves into this PNG.", show_default=False)
     ] = None,
     set_: SetOption = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME:KEY=VALUE,...",
+            help="Compare this variant of the settings; may be repeated. So does one key given "
+            "several times with --set. At most 64 variants.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Learn files as if they came from the topic, and say how good the predictions were."""
     from service import logs, settings
-    from service.cli.progress import bar
+    from service.stream.files import STDIN
 
     logs.configure("evaluate")
     if plot is not None and (plot.suffix.lower() != ".png" or not plot.parent.is_dir()):
         raise typer.BadParameter("name a .png in a folder that exists", param_hint="--plot")
-    found = settings.load(path, overrides(set_))
+    variants = variants_of(set_, variant)
+    if len(variants) > 1 and STDIN in files:
+        raise typer.BadParameter("stdin cannot be read once for each variant", param_hint="FILES")
+    found = [settings.load(path, dict(one.overrides)) for one in variants]
+    runs = [
+        _run(one, each, files, limit, f"{at} of {len(variants)}: " if len(variants) > 1 else "")
+        for at, (one, each) in enumerate(zip(variants, found, strict=True), start=1)
+    ]
+    results = [(run.variant.name, run.result) for run in runs]
+    if len(runs) == 1:
+        typer.echo(json.dumps(runs[0].result) if as_json else _table(runs[0].result))
+    elif as_json:
+        typer.echo(json.dumps(_compared(runs)))
+    else:
+        typer.echo(table(results))
+    for run in runs:
+        _warn(run)
+    if plot is not None:
+        from service.learn.plot import draw
+
+        draw([(run.variant.name or "model", run.points) for run in runs], plot)
+        typer.echo(f"drawn: {plot}", err=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One pass over the files under one variant."""
+
+    variant: Variant
+    result: dict[str, Any]
+    reasons: dict[str, int]
+    points: list[tuple[int, dict[str, Any]]]
+
+
+def _run(
+    variant: Variant, found: Settings, files: list[Path], limit: int | None, place: str
+) -> _Run:
+    from service.cli.progress import bar
     from service.learn.evaluate import evaluate as backtest
     from service.stream.files import count_rows, read_files, to_json
 
     expected = count_rows(files, limit)
-    with bar("learning", expected) as progress:
+    points: list[tuple[int, dict[str, Any]]] = []
+    with bar(f"learning {place}{variant.name}".rstrip(), expected) as progress:
         rows = map(to_json, read_files(files, limit))
-        result, reasons = backtest(found, rows, expected, progress)
-    typer.echo(json.dumps(result) if as_json else _table(result))
-    for name, report in result["targets"].items():
-        if result["rows"] and not report["scored"]:
-            typer.echo(f"headwater: no row had a label in {name!r}; is it named so?", err=True)
-    if reasons:
-        why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
-        typer.echo(f"headwater: not learned: {why}", err=True)
-    if plot is not None:
-        from service.learn.plot import draw
+        result, reasons = backtest(
+            found, rows, expected, progress, lambda done, report: points.append((done, report))
+        )
+    return _Run(variant, result, reasons, points)
 
-        draw(result, plot)
-        typer.echo(f"drawn: {plot}", err=True)
+
+def _compared(runs: list[_Run]) -> dict[str, Any]:
+    return {
+        "schema": "headwater.evaluate/1-variants",
+        "variants": [
+            {"name": run.variant.name, "set": run.variant.overrides, "result": run.result}
+            for run in runs
+        ],
+    }
+
+
+def _warn(run: _Run) -> None:
+    """Say what was not learned, and where no label was."""
+    who = f"headwater: {run.variant.name}:" if run.variant.name else "headwater:"
+    for name, report in run.result["targets"].items():
+        if run.result["rows"] and not report["scored"]:
+            typer.echo(f"{who} no row had a label in {name!r}; is it named so?", err=True)
+    if run.reasons:
+        why = ", ".join(f"{n:,} {reason}" for reason, n in run.reasons.items())
+        typer.echo(f"{who} not learned: {why}", err=True)
 
 
 def _table(result: dict[str, Any]) -> str:

@@ -41,10 +41,12 @@ AcceptRemoved = Annotated[
 
 def overrides(given: list[str] | None) -> dict[str, object]:
     """Turn KEY=VALUE texts into overrides for `settings.load`."""
-    found: dict[str, object] = {}
-    for text in given or []:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
-        found[key] = value
-    return found
+    return dict(map(pair, given or []))
+
+
+def pair(text: str, hint: str = "--set") -> tuple[str, str]:
+    """Take KEY=VALUE apart. `hint`: the option that it was given with."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint=hint)
+    return key, value

@@ -6,6 +6,7 @@ rows in file order, `batch_rows` of them in a cut.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -34,9 +35,11 @@ def evaluate(
     rows: Iterable[bytes],
     expected: int | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    watch: Callable[[int, dict[str, Any]], None] = lambda _rows, _reports: None,
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Return the result in the shape of headwater.evaluate/1, and counts of what was not learned
-    by its reason. rows: events as JSON bytes."""
+    by its reason. rows: events as JSON bytes. watch is told the rows and the report of each target
+    at some 50 places and at the end."""
     recipe = Recipe.of(settings)
     warm.compile_passes(recipe.kind)
     lineage = hashlib.sha256(recipe.to_json()).hexdigest()[:16]
@@ -52,12 +55,14 @@ def evaluate(
         done += len(records)
         progress(done)
         if done // every > (done - len(records)) // every:
-            figures = {name: report["metrics"] for name, report in learner.report().items()}
-            curve.append({"rows": done, **figures})
+            reports = learner.report()
+            watch(done, reports)
+            curve.append({"rows": done, **{name: r["metrics"] for name, r in reports.items()}})
     seconds = time.monotonic() - began
     targets = learner.report()
     for t in _binary(learner):
         _make_exact(targets[t.name], np.concatenate(kept[t.name] or [np.empty((0, 2))]))
+    watch(done, copy.deepcopy(targets))
     for report in targets.values():
         del report["fading_baselines"]
     if curve and curve[-1]["rows"] == done:

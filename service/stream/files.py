@@ -1,8 +1,9 @@
 """Read events from files, oldest first: csv, jsonl (either may be .gz), parquet, or stdin.
 
-A row of csv or parquet is an object without its empty cells; cells of csv are text. A line of
-jsonl is bytes, as it stands, well-formed or not. Knows no Kafka and no settings. What cannot be
-read raises HeadwaterError with the file and the line.
+Cells of csv stand between commas, or between semicolons or tabs where the first line has more
+of those. A row of csv or parquet is an object without its empty cells; cells of csv are text. A
+line of jsonl is bytes, as it stands, well-formed or not. Knows no Kafka and no settings. What
+cannot be read raises HeadwaterError with the file and the line.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import re
 import sys
 import zlib
 from collections.abc import Collection, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -106,6 +107,9 @@ def _csv(path: Path) -> Iterator[Row]:
     with io.TextIOWrapper(_open(path), encoding="utf-8-sig", newline="") as text:
         reader = csv.reader(text, strict=True)
         try:
+            head = text.readline()
+            delimiter = _delimiter(head)
+            reader = csv.reader(chain([head], text), strict=True, delimiter=delimiter)
             names = next(reader, [])
             if len(set(names)) < len(names):
                 raise HeadwaterError(f"{path}: a column name stands twice in the first line")
@@ -119,6 +123,16 @@ def _csv(path: Path) -> Iterator[Row]:
                     yield {n: cell for n, cell in zip(names, cells, strict=False) if cell != ""}
         except (csv.Error, UnicodeDecodeError, *_UNREADABLE) as error:
             raise HeadwaterError(f"{path}, line {reader.line_num + 1}: {error}") from None
+
+
+def _delimiter(head: str) -> str:
+    """Return what stands between names: a comma, or what there is more of in the first line.
+
+    >>> [_delimiter(head) for head in ("a,b", "a;b", "price (EUR, net);unit;id", "one")]
+    [',', ';', ';', ',']
+    """
+    bare = re.sub(r'"[^"]*"', "", head)
+    return max(",;\t", key=bare.count)
 
 
 def _parquet(path: Path) -> Iterator[Row]:
