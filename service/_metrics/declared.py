@@ -144,7 +144,8 @@ METRICS: tuple[Declared, ...] = (
     Declared(
         "headwater_score",
         "gauge",
-        "Prequential metrics: every event scored before it is learned.",
+        "Prequential metrics: every event scored before it is learned; model=held_out: of the events "
+        "that learning.holdout sets aside, which are never learned.",
         ("target", "metric", "window", "model"),
     ),
     Declared(

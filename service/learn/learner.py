@@ -55,6 +55,8 @@ class Step(msgspec.Struct):
     """Events that were learned with a gradient shortened to the cap."""
     scores: NDArray[np.float64]
     labels: NDArray[np.float64]
+    held: NDArray[np.bool_]
+    """[N] which events were set aside: scored, never learned."""
     newest_ms: int
     timestamps_ms: NDArray[np.int64]
 
@@ -119,6 +121,9 @@ class Learner:
             block = learned.scores[:, target.start : target.start + target.outputs]
             y = np.ascontiguousarray(labels[:, t])
             prequential.update(target, self.state.scores[target.name], block, y)
+            if self.state.held_out:
+                unseen = np.where(held, y, np.nan)
+                prequential.update(target, self.state.held_out[target.name], block, unseen)
         dead = self._dead(records, decoded, broken)
         counts = {
             ("learned", ""): int(learn.sum() - broken.sum()),
@@ -144,6 +149,7 @@ class Learner:
             capped=int((learned.applied == 3).sum()),
             scores=learned.scores,
             labels=labels,
+            held=held,
             newest_ms=max((r.timestamp_ms for r in records), default=-1),
             timestamps_ms=np.fromiter((r.timestamp_ms for r in records), np.int64, len(records)),
         )
@@ -172,9 +178,11 @@ class Learner:
         }
 
     def report(self) -> dict[str, Any]:
-        """Return {target: {"type", "scored", "metrics", "fading", "baselines", ...}}."""
+        """Return {target: {"type", "scored", "metrics", "fading", "baselines", "held_out", ...}}."""
         return {
-            t.name: prequential.report(t, self.state.scores[t.name])
+            t.name: prequential.report(
+                t, self.state.scores[t.name], self.state.held_out.get(t.name)
+            )
             for t in self.recipe.schema.targets
         }
 

@@ -164,10 +164,12 @@ class Telemetry:
 
     def _scores(self, target: str, report: dict[str, Any]) -> None:
         score = self.metrics.gauge("headwater_score")
-        for window, key in (("cumulative", "metrics"), ("fading", "fading")):
-            for metric, value in report[key].items():
-                if value is not None:
-                    score.set(value, target, metric, window, "live")
+        models = {"live": report, "held_out": report["held_out"]}
+        for model, of in models.items():
+            for window, key in (("cumulative", "metrics"), ("fading", "fading")):
+                for metric, value in (of[key] if of else {}).items():
+                    if value is not None:
+                        score.set(value, target, metric, window, model)
         baseline = self.metrics.gauge("headwater_baseline_score")
         for name, figures in report["baselines"].items():
             for metric, value in figures.items():

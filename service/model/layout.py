@@ -70,12 +70,8 @@ class Layout:
         self.counts = self._group("optimizer", "steps", self.counters, (), "int64")
         self.usual = self._add("optimizer", "usual_lengths", "float64", (4,))
         self.outcomes = self._add("metrics", "outcomes", "int64", (len(prequential.OUTCOMES),))
-        self.scores: dict[str, Entry] = {}
-        for target in self.schema.targets:
-            size = prequential.size_of(target)
-            self.scores[target.name] = self._add(
-                "metrics", f"prequential/{escape(target.name)}", "float64", (size,)
-            )
+        self.scores = self._scores("prequential")
+        self.held_out = self._scores("held_out") if recipe.learning.holdout > 0 else {}
         self.extras: dict[str, Extra] = {one.name: one for one in self.kind.extras}
         """What kind and strategies remember beside theta, by name."""
         for quiet in (False, True):
@@ -107,6 +103,18 @@ class Layout:
             shape = (3,) if block.kind == "number" else (block.width, 3)
             self._add("weights", f"normaliser/{escape(block.name)}", "float64", shape)
         return start
+
+    def _scores(self, kind: str) -> dict[str, Entry]:
+        """Place one vector of scores per target."""
+        return {
+            target.name: self._add(
+                "metrics",
+                f"{kind}/{escape(target.name)}",
+                "float64",
+                (prequential.size_of(target),),
+            )
+            for target in self.schema.targets
+        }
 
     def _name_weights(self, flats: tuple[Flat, ...]) -> None:
         rule = self.recipe.optimizer

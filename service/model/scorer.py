@@ -77,12 +77,16 @@ class Attached:
         return {part: self._digest(entries) for part, entries in parts.items()}
 
     def targets(self) -> dict[str, object]:
-        """Return {target: {"type", "scored", "metrics", "fading", "baselines", ...}}."""
+        """Return {target: {"type", "scored", "metrics", "fading", "baselines", "held_out", ...}}."""
         layout = self._scorer.layout
         result: dict[str, object] = {}
         for target in self._scorer.schema.targets:
-            state = layout.scores[target.name].view(self._image)
-            result[target.name] = prequential.report(target, np.array(state))
+            state, held = (
+                np.array(each[target.name].view(self._image)) if each else None
+                for each in (layout.scores, layout.held_out)
+            )
+            assert state is not None, "there is a target, so it has a vector"
+            result[target.name] = prequential.report(target, state, held)
         return result
 
     def _digest(self, entries: list[Entry]) -> str:

@@ -78,8 +78,13 @@ def components(recipe: Recipe) -> Json:
                     "type": "object",
                     "additionalProperties": {
                         "type": "object",
-                        "properties": {"type": _text(), "metrics": figures, "fading": figures},
-                        "required": ["type", "metrics", "fading", "baselines"],
+                        "properties": {
+                            "type": _text(),
+                            "metrics": figures,
+                            "fading": figures,
+                            "held_out": {"type": ["object", "null"]},
+                        },
+                        "required": ["type", "metrics", "fading", "baselines", "held_out"],
                     },
                 },
                 "learner": {"$ref": "#/components/schemas/Learner"},
