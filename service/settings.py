@@ -38,6 +38,7 @@ from service._settings.event import (
 )
 from service._settings.folders import runtime_root
 from service._settings.guard import GuardSettings
+from service._settings.model import ModelSettings
 from service._settings.values import (
     Name,
     ScalarText,
@@ -155,18 +156,6 @@ class KafkaSettings(Section):
         """Show everything but secrets."""
         for name, value in super().__repr_args__():
             yield name, redacted(value)
-
-
-class ModelSettings(Section):
-    """What is learned."""
-
-    kind: Literal["auto", "linear", "mlp"] = Field(
-        "auto", description="auto (today: linear), linear, or mlp (one hidden layer)."
-    )
-    hidden: int = Field(64, ge=1, le=4096, description="mlp: width of the hidden layer, in units.")
-    embedding: int = Field(
-        8, ge=1, le=512, description="mlp: numbers that stand for one category, in numbers."
-    )
 
 
 class LearningSettings(Section):

@@ -29,7 +29,7 @@ event:
   features: {price: {type: number}}
   targets: {clicked: {type: binary}}
 """
-BAD = GOOD.replace("number", "text").replace("name: clicks", "nam: clicks")
+BAD = GOOD.replace("number", "texts").replace("name: clicks", "nam: clicks")
 HEAVY = ("torch", "numba", "numpy", "confluent_kafka", "fastapi", "uvicorn", "pyarrow")
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -192,7 +192,8 @@ class TestSecrets:
         """
         shown = settings.shown(load_settings(GOOD.replace("price:", "token:")))
 
-        assert {"type": "number", "scale": "auto"} == shown["event"]["features"]["token"]  # type: ignore[index]  # a section
+        token = shown["event"]["features"]["token"]  # type: ignore[index]  # a section
+        assert {"type": "number", "scale": "auto", "path": None} == token
 
 
 class TestFolders:

@@ -42,8 +42,76 @@ REFUSED = [
     ("[clicks]", "[a]\n  bootstrap_servers: a, b", "kafka.bootstrap_servers", 4, "no list of"),
     ("[clicks]", "[a]\n  client: {acks: 0}", "kafka.client.acks", 4, "could be lost"),
     ("[clicks]", "[a]\n  client: {ssl: {ca: x}}", "kafka.client.ssl", 4, "holds a section"),
-    ("{type: number}", "{type: text}", "event.features.price", 6, "text is not in this release"),
-    ("{type: number}", "{type: vector}", "event.features.price", 6, "not in this release"),
+    ("{type: number}", "{type: vector}", "event.features.price.size", 6, "is required"),
+    ("{type: number}", "{type: vector, size: 0}", "event.features.price.size", 6, "at least 1"),
+    ("{type: number}", "{type: text, words: 9}", "event.features.price.words", 6, "at most 4"),
+    (
+        "{type: number}",
+        "{type: text, characters: [5, 3]}",
+        "event.features.price.characters",
+        6,
+        "no runs of 5 to 3 characters",
+    ),
+    ("{type: number}", "{type: number, path: a..b}", "event.features.price.path", 6, "empty key"),
+    ("{type: number}", "{type: number, path: [clicked]}", "event.features.price", 6, "see the"),
+    ("{type: number}", "{type: number, path: clicked.x}", "event.features.price", 6, "see the"),
+    (
+        "{type: number}",
+        "{type: number, path: shop.x}",
+        "event.features.price.path",
+        6,
+        "goes through shop, which is a category",
+    ),
+    (
+        "event:\n  features:\n    price: {type: number}",
+        "event:\n  time: at\n  features:\n    price: {type: number, path: at.x}",
+        "event.features.price.path",
+        7,
+        "goes through at, which is the time",
+    ),
+    (
+        "{type: number}",
+        "{type: map, rest: true, path: a.b}",
+        "event.features.price.path",
+        6,
+        "the rest lies at the top",
+    ),
+    (
+        "{type: number}",
+        "{type: map, rest: true}\n    more: {type: map, rest: true}",
+        "event.features.more.rest",
+        7,
+        "a second map of the rest; price is one",
+    ),
+    (
+        "  targets",
+        "  interactions: [[price, shop], [price, shpo]]\n  targets",
+        "event.interactions.1",
+        8,
+        "there is no feature 'shpo'",
+    ),
+    (
+        "  targets",
+        "  interactions: [[price, shop], [shop, price]]\n  targets",
+        "event.interactions.1",
+        8,
+        "is listed twice",
+    ),
+    ("  targets", "  interactions: [[price]]\n  targets", "event.interactions.0", 8, "two to four"),
+    (
+        "  targets",
+        "    memo: {type: text}\n  interactions: [[memo, shop]]\n  targets",
+        "event.interactions.0",
+        9,
+        "memo is a text, which cannot be combined",
+    ),
+    (
+        "    shop: {type: category}\n",
+        "    shop*: {type: category}\n  interactions: [[price, shop*]]\n",
+        "event.interactions.0",
+        8,
+        "holds a *",
+    ),
     ("{type: number}", "{type: nubmer}", "event.features.price", 6, "no feature type 'nubmer'"),
     ("{type: number}", "{}", "event.features.price", 6, "has no type"),
     ("{type: number}", "number", "event.features.price", 6, "must say its type"),
@@ -107,7 +175,7 @@ class TestRefused:
         text = (
             GOOD.replace("name", "nam")
             .replace("clicked:", "price:")
-            .replace("{type: category}", "{type: text}")
+            .replace("{type: category}", "{type: texts}")
         )
         text += "learning: {learning_rate: -1, beta1: 0.5}\napi: {host: example.org, prot: 1}\n"
         wanted = {

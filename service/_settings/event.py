@@ -12,6 +12,7 @@ from service._settings.values import (
     FieldName,
     FieldPath,
     Interaction,
+    Pieces,
     ScalarText,
     Zone,
 )
@@ -111,7 +112,7 @@ class TextFeature(_Feature):
 
     type: Literal["text"] = Field("text", description="A text; words and pieces of words count.")
     words: int = Field(2, ge=0, le=4, description="Longest run of words taken as one, in words.")
-    characters: tuple[int, int] | None = Field(
+    characters: Pieces | None = Field(
         (3, 5),
         description="Shortest and longest run of characters inside a word, in characters; null: "
         "none.",
@@ -147,7 +148,9 @@ class MapFeature(_Feature):
         65_536, description="Rows of weights that names and their values are hashed into."
     )
     names: Buckets = Field(
-        1024, description="Room for the scale of numbers, by their hashed names, in names."
+        1024,
+        le=65_536,
+        description="Room for the scale of numbers, by their hashed names, in names.",
     )
 
 

@@ -28,7 +28,7 @@ _WANTED = {
     "tuple": ("a list", "Write [first, second]."),
 }
 _LATER = {
-    "feature": ("boolean", "categories", "map", "text", "vector"),
+    "feature": (),
     "target": (),
     "model": ("svm",),
 }

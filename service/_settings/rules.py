@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
+from service._settings import fields
 from service._settings.kafka import refusal
 from service._settings.problems import Found
 from service._settings.tree import Where, default_at
@@ -36,19 +37,11 @@ def spell_out(tree: Tree, lines: dict[Where, int]) -> Iterator[Found]:
 
 def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     """Tell which rules the tree breaks."""
-    yield from _two_roles(tree)
+    yield from fields.broken(_section(tree, "event"))
     yield from _dead_letters_learned(tree)
     yield from _client(tree)
     yield from _idle_settings(model, tree)
     yield from _open_to_the_world(tree)
-
-
-def _two_roles(tree: Tree) -> Iterator[Found]:
-    targets = _section(tree, "event", "targets")
-    for name in _section(tree, "event", "features"):
-        if name in targets:
-            where = ("event", "features", name)
-            yield Found(where, "is a target too; the model would see the answer", "Keep one.")
 
 
 def _dead_letters_learned(tree: Tree) -> Iterator[Found]:

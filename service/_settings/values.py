@@ -139,11 +139,30 @@ def _check_path(path: tuple[str, ...]) -> tuple[str, ...]:
     return path
 
 
+_LONGEST_PIECE = 16
+
+
+def _check_characters(pieces: tuple[int, int]) -> tuple[int, int]:
+    shortest, longest = pieces
+    if not 1 <= shortest <= longest <= _LONGEST_PIECE:
+        refuse(
+            f"no runs of {shortest} to {longest} characters",
+            f"Write the shorter first, from 1 to {_LONGEST_PIECE}: [3, 5].",
+        )
+    return pieces
+
+
 def _check_interaction(fields: tuple[str, ...]) -> tuple[str, ...]:
     if not 2 <= len(fields) <= 4:
         refuse("an interaction has two to four fields", "Write [user, item].")
     if len(set(fields)) < len(fields):
         refuse("a field with itself", "Name each field once.")
+    starred = [field for field in fields if "*" in field]
+    if starred:
+        refuse(
+            f"{starred[0]!r} holds a *, which stands between the names of an interaction",
+            "Give the field another name, and say where it lies: path: [NAME].",
+        )
     return fields
 
 
@@ -187,4 +206,5 @@ FieldPath = Annotated[
     BeforeValidator(_path_keys, json_schema_input_type=str | tuple[str, ...]),
 ]
 Interaction = Annotated[tuple[FieldName, ...], AfterValidator(_check_interaction)]
+Pieces = Annotated[tuple[int, int], AfterValidator(_check_characters)]
 ClassNames = Annotated[tuple[ScalarText, ...], AfterValidator(_check_classes)]

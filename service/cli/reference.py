@@ -122,7 +122,8 @@ def _kind(field: dict[str, Any]) -> str:
         return ", ".join(f"`{word}`" for word in field["enum"])
     match field["type"]:
         case "array":
-            return f"list of: {_kind(field['items'])}"
+            places = field.get("prefixItems")
+            return f"list of: {_kind(places[0] if places else field['items'])}"
         case "object":
             return "names, each with its type" if "minProperties" in field else "names and values"
         case "integer" | "number" as kind:

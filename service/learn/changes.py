@@ -1,7 +1,8 @@
 """May this state go on under these settings? Compares two recipes, name by name.
 
-Learning settings may change at any restart. A field may be added; one may be removed only when
-the operator says so; what a name means may not change under the weights that learned it.
+Learning settings may change at any restart. A field or an interaction may be added; one may be
+removed only when the operator says so; what a name means may not change under the weights that
+learned it. Where a field lies in an event may change.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from typing import Any, Literal
 
 from service.errors import LayoutChanged
 from service.model.kinds import KINDS
+from service.model.layout import Layout
 from service.model.recipe import Recipe
 
 Meanings = dict[str, dict[str, Any]]
 """By the name of a field: what its values mean to the weights."""
+_HOW_IT_COMES = {"path", "separator"}
+"""What says how a field is written in an event, and nothing of what its values mean."""
 _HINT = "Undo the change, or give the model another name or state directory to start anew."
 
 
@@ -27,6 +31,7 @@ def compare(
     problems = [
         *_fields("feature", _features(old), _features(new), accept_removed),
         *_fields("target", _targets(old), _targets(new), accept_removed),
+        *_fields("interaction", _crosses(old), _crosses(new), accept_removed),
     ]
     if old.kind != new.kind:
         problems.append(f"model.kind: the state is of a {old.kind} model, not {new.kind}")
@@ -43,13 +48,23 @@ def compare(
             + "\n  ".join(problems)
             + f"\n{_HINT}"
         )
-    fields = (old.schema.features, [t.name for t in old.schema.targets])
-    others = (new.schema.features, [t.name for t in new.schema.targets])
-    return "settings" if fields == others and old.optimizer == new.optimizer else "layout"
+    return "settings" if _tensors(old) == _tensors(new) else "layout"
+
+
+def _tensors(recipe: Recipe) -> list[tuple[str, str, str, tuple[int, ...]]]:
+    return [(e.part, e.name, e.dtype, e.shape) for e in Layout(recipe).entries]
 
 
 def _features(recipe: Recipe) -> Meanings:
-    return {n: spec.model_dump(mode="json") for n, spec in recipe.event.features.items()}
+    return {
+        n: spec.model_dump(mode="json", exclude=_HOW_IT_COMES)
+        for n, spec in recipe.event.features.items()
+    }
+
+
+def _crosses(recipe: Recipe) -> Meanings:
+    tables = recipe.schema.tables
+    return {t.name: {"fields": t.members} for t in tables if t.kind == "cross"}
 
 
 def _targets(recipe: Recipe) -> Meanings:

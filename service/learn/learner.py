@@ -100,7 +100,7 @@ class Learner:
 
     def score(self, columns: Columns) -> NDArray[np.float64]:
         """Return the scores [N, O] of events by the weights as they are; changes nothing."""
-        return self._model.score(self.state, self._featurizer.rows(columns, self.state.normaliser))
+        return self._model.score(self.state, self._featurizer.rows(columns, self.state.scales))
 
     def take(self, records: Sequence[Record], decoded: Decoded, next_offsets: Offsets) -> Step:
         """Score and learn one cut; the version grows by one.
@@ -112,7 +112,7 @@ class Learner:
         labelled = ~np.isnan(columns.targets).all(axis=1)
         held = self._held_out(records, decoded) & labelled
         learn = labelled & ~held
-        rows = self._featurizer.rows(columns, self.state.normaliser, learn.astype(np.uint8))
+        rows = self._featurizer.rows(columns, self.state.scales, learn.astype(np.uint8))
         learned = self._model.learn(self.state, rows, learn.astype(np.float64))
         crash.point("mid_forward")
         broken = learned.applied == 2

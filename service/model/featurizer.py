@@ -1,25 +1,22 @@
 """From columns to rows: the one featurizer, used by learner and API. Knows no model.
 
-Numbers become (z, unknown flag): z = (x - mean) / deviation with the running mean and variance
-*before* this event, clipped to +-8; `scale: none` takes the value as it is. Categories become
-a row of their field's table: 0 is "missing", other codes are spread over 1 .. buckets-1.
-An unseen category therefore needs nothing.
+Dense values become deviations from what is usual (scales.py) and an unknown flag per block.
+Categories become a row of their field's table: 0 is "missing", other codes are spread over
+1 .. buckets-1; crosses of fields and entries of bags too (codes.py). An unseen name therefore
+needs nothing.
 """
 
 from __future__ import annotations
 
-import math
-
 import msgspec
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from service.events.decode import Columns
-from service.events.schema import Schema
-from service.model.losses import FORGET
-
-CLIP = 8.0
+from service.events.columns import Bags, Columns
+from service.events.schema import Schema, Table
+from service.model import codes as compiled
+from service.model import scales as scaling
+from service.model.scales import FIT, MODES, QUANTILE
 
 
 class Rows(msgspec.Struct):
@@ -57,68 +54,119 @@ class Rows(msgspec.Struct):
         )
 
 
-@njit(nogil=True, cache=True)
-def _standardise(numbers, normaliser, scaled, learn, x):  # type: ignore[no-untyped-def]
-    """Write x [N, 2 Dn]; rows with `learn` set then move the normaliser [Dn, 3] (count, mean,
-    variance). A value moves it by at most 32 deviations once 100 were seen."""
-    for r in range(numbers.shape[0]):
-        for j in range(numbers.shape[1]):
-            value = numbers[r, j]
-            if math.isnan(value):
-                x[r, 2 * j] = 0.0
-                x[r, 2 * j + 1] = 1.0
-                continue
-            x[r, 2 * j + 1] = 0.0
-            if not scaled[j]:
-                x[r, 2 * j] = value
-                continue
-            count = normaliser[j, 0]
-            mean = normaliser[j, 1]
-            variance = normaliser[j, 2]
-            z = 0.0
-            if variance > 0.0:
-                z = min(max((value - mean) / math.sqrt(variance), -CLIP), CLIP)
-            x[r, 2 * j] = z
-            if learn[r]:
-                if count >= 100.0 and variance > 0.0:
-                    reach = 32.0 * math.sqrt(variance)
-                    value = min(max(value, mean - reach), mean + reach)
-                rate = max(1.0 / (count + 1.0), FORGET)
-                delta = value - mean
-                normaliser[j, 0] = count + 1.0
-                normaliser[j, 1] = mean + rate * delta
-                normaliser[j, 2] = (1.0 - rate) * (variance + rate * delta * delta)
+class Scales(msgspec.Struct):
+    """The part of a state that rows are scaled by, as views. Legend as in Columns."""
+
+    normaliser: NDArray[np.float64]
+    """[W, 3]: count, running mean, running variance of each dense value."""
+    quantiles: NDArray[np.float64]
+    """[Q, scales.QUANTILES]: of each number of scale quantile or fit, in the schema's order."""
+    names: NDArray[np.float64]
+    """[M, 3]: as normaliser, of the hashed names of each map, one map after another."""
 
 
 class Featurizer:
-    """Columns -> Rows for one schema. Holds no state: the normaliser is passed in."""
+    """Columns -> Rows for one schema. Holds no state: what scales the rows is passed in."""
 
     def __init__(self, schema: Schema) -> None:
-        self._width = schema.inputs
-        self._scaled = np.array([d.scale != "none" for d in schema.dense], dtype=np.uint8)
-        self._spread = np.array([t.buckets - 1 for t in schema.tables], dtype=np.uint64)
+        self._schema = schema
+        coded = schema.tables[: schema.coded]
+        self._spread = np.array([t.buckets - 1 for t in coded], dtype=np.uint64)
+        numbers = [d for d in schema.dense if d.kind == "number"]
+        others = [d for d in schema.dense if d.kind != "number"]
+        self._modes = np.array([MODES[d.scale] for d in numbers], dtype=np.int64)
+        keeps = np.isin(self._modes, (QUANTILE, FIT))
+        self._kept = np.where(keeps, np.cumsum(keeps) - 1, -1)
+        self._places = np.array([(d.at, d.start, d.width) for d in others], dtype=np.int64).reshape(
+            -1, 3
+        )
+        self._other_modes = np.array([MODES[d.scale] for d in others], dtype=np.int64)
+        self._crosses(schema.tables[schema.coded :], [d.name for d in numbers])
+        self._buckets = np.array([b.buckets for b in schema.bags], dtype=np.int64)
+        rooms = [b.names for b in schema.bags]
+        firsts = np.cumsum([0, *rooms])[:-1]
+        self._rooms = np.column_stack((firsts, rooms)).astype(np.int64).reshape(-1, 2)
+
+    def _crosses(self, tables: tuple[Table, ...], numbers: list[str]) -> None:
+        watched = sorted({m for t in tables for m in t.members if m in numbers})
+        self._watched = np.array(
+            [watched.index(n) if n in watched else -1 for n in numbers], dtype=np.int64
+        )
+        self._n_watched = len(watched)
+        members = [_member(self._schema, watched, m) for t in tables for m in t.members]
+        self._members = np.array(members, dtype=np.int64).reshape(-1, 2)
+        self._spans = np.cumsum([0, *(len(t.members) for t in tables)]).astype(np.int64)
+        self._cross_rows = np.array([t.buckets for t in tables], dtype=np.int64)
 
     def rows(
-        self,
-        columns: Columns,
-        normaliser: NDArray[np.float64],
-        learn: NDArray[np.uint8] | None = None,
+        self, columns: Columns, scales: Scales, learn: NDArray[np.uint8] | None = None
     ) -> Rows:
         """Return the rows of the columns.
 
-        normaliser: [Dn, 3], moved by the rows where `learn` [N] is set, in row order. Without
-        `learn` it only serves.
+        scales: moved by the rows where `learn` [N] is set, in row order. Without `learn` they only
+        serve.
         """
         n = len(columns)
-        x = np.empty((n, self._width), dtype=np.float32)
+        x = np.empty((n, self._schema.inputs), dtype=np.float32)
+        z = np.empty((n, self._n_watched))
         flags = np.zeros(n, dtype=np.uint8) if learn is None else learn
-        _standardise(columns.numbers, normaliser, self._scaled, flags, x)
+        scaling.numbers(
+            columns.numbers, scales.normaliser, scales.quantiles, self._modes, self._kept,
+            self._watched, flags, x, z,
+        )  # fmt: skip
+        if len(self._places):
+            scaling.blocks(
+                columns.numbers, scales.normaliser, self._places, self._other_modes, flags, x
+            )
+        ids = self._ids(columns, z)
+        spans, entries, values = self._bags(columns.bags, scales.names, flags)
+        return Rows(x, ids, spans, entries, values, columns.targets)
+
+    def _ids(self, columns: Columns, z: NDArray[np.float64]) -> NDArray[np.int64]:
         codes = columns.codes
-        if codes.shape[1]:
+        n, coded = codes.shape
+        if coded:
             spread = np.uint64(1) + codes % self._spread
             ids = np.where(codes == 0, np.uint64(0), spread).astype(np.int64)
         else:
             ids = np.empty((n, 0), dtype=np.int64)
-        nothing = np.empty(0, dtype=np.int64)
-        spans = np.zeros((n, 1), dtype=np.int64)
-        return Rows(x, ids, spans, nothing, nothing.astype(np.float32), columns.targets)
+        if not len(self._cross_rows):
+            return ids
+        crossed = np.empty((n, len(self._cross_rows)), dtype=np.int64)
+        compiled.cross(
+            columns.numbers, codes, z, self._spans, self._members, self._cross_rows, crossed
+        )
+        return np.hstack((ids, crossed))
+
+    def _bags(
+        self, bags: tuple[Bags, ...], names: NDArray[np.float64], learn: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """Return spans [N, B + 1], entries [E] and values [E]."""
+        spans = np.zeros((len(learn), len(bags) + 1), dtype=np.int64)
+        if not bags:
+            return spans, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+        held = [len(bag.codes) for bag in bags]
+        entries = np.empty(sum(held), dtype=np.int64)
+        values = np.empty(sum(held), dtype=np.float32)
+        end = compiled.bags(
+            np.stack([bag.spans for bag in bags]), np.cumsum([0, *held])[:-1],
+            np.concatenate([bag.codes for bag in bags]),
+            np.concatenate([bag.values for bag in bags]),
+            np.concatenate([bag.names for bag in bags]),
+            self._buckets, self._rooms, names, learn, spans, entries, values,
+        )  # fmt: skip
+        return spans, entries[:end], values[:end]
+
+
+def _member(schema: Schema, watched: list[str], name: str) -> tuple[int, int]:
+    """Return what a member of a cross is, and its column; see codes.cross."""
+    if name in watched:
+        return compiled.DEVIATIONS, watched.index(name)
+    for block in schema.dense:
+        if block.name == name and block.kind == "boolean":
+            return compiled.COLUMN, block.at
+    for at, table in enumerate(schema.tables[: schema.coded]):
+        if table.name == name and table.kind in {"category", "hour"}:
+            return compiled.CODE, at
+    raise ValueError(f"{name} cannot be part of an interaction: it is no number, boolean, "
+                     "category or time")  # fmt: skip

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.model import prequential
+from service.model.featurizer import Scales
 from service.model.kinds import kind_of
 from service.model.kinds.seam import Extra, Flat, counters, escape
 from service.model.recipe import Recipe
+from service.model.scales import QUANTILES
 from service.model.steps import SLOTS
 
 BLOCK_BYTES = 256
@@ -63,7 +65,7 @@ class Layout:
         self.parameters = {one.name: one for one in self.kind.parameters}
         self.entries: list[Entry] = []
         self._end = 0
-        self.normaliser = self._normaliser()
+        self._scales()
         names = tuple(t.name for t in self.schema.targets)
         self.frames = self._group("weights", "frame", names, (5,))
         self.counters = counters(self.kind, names)
@@ -96,13 +98,33 @@ class Layout:
         """Where each array of theta's shape begins, theta first."""
         return [self.theta, *self.slots, *self.flats.values()]
 
-    def _normaliser(self) -> int:
-        """Place the running figures of every dense value, next to each other."""
-        start = self._end
-        for block in self.schema.dense:
+    def _scales(self) -> None:
+        """Place all that rows are scaled by at the start of the image, without gaps."""
+        schema = self.schema
+        for block in schema.dense:
             shape = (3,) if block.kind == "number" else (block.width, 3)
             self._add("weights", f"normaliser/{escape(block.name)}", "float64", shape)
-        return start
+        kept = [block.name for block in schema.dense if block.scale in {"quantile", "fit"}]
+        self._group("weights", "quantiles", tuple(kept), (QUANTILES,))
+        named = [bag for bag in schema.bags if bag.names]
+        for bag in named:
+            self._add("weights", f"names/{escape(bag.name)}", "float64", (bag.names, 3))
+        self.scales_bytes = self._end
+        """Bytes at the start of the image that rows are scaled by."""
+        self._scales_shapes = (
+            (schema.values, 3), (len(kept), QUANTILES), (sum(bag.names for bag in named), 3),
+        )  # fmt: skip
+
+    def scales(self, image: NDArray[np.uint8]) -> Scales:
+        """Return the views that rows are scaled by; `image` may be just its first scales_bytes."""
+        flat = image[: self.scales_bytes].view(np.float64)
+        sizes = [math.prod(shape) for shape in self._scales_shapes]
+        ends = np.cumsum(sizes)
+        views = [
+            flat[end - size : end].reshape(shape)
+            for end, size, shape in zip(ends, sizes, self._scales_shapes, strict=True)
+        ]
+        return Scales(*views)
 
     def _scores(self, kind: str) -> dict[str, Entry]:
         """Place one vector of scores per target."""

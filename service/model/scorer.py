@@ -32,7 +32,7 @@ class Scorer:
         self.nbytes = self.layout.nbytes
 
     def attach(self, image: NDArray[np.uint8]) -> Attached:
-        """Return a view of one image; cheap, nothing is copied but the small normaliser."""
+        """Return a view of one image; cheap, nothing is copied but what is small."""
         return Attached(self, image)
 
     def predictions(self, scores: NDArray[np.float64]) -> list[dict[str, object]]:
@@ -57,7 +57,7 @@ class Attached:
         layout, schema = scorer.layout, scorer.schema
         self._theta = _view(image, layout.theta, np.float32, (layout.theta_size,))
         self._frames = _view(image, layout.frames, np.float64, (len(schema.targets), 5))
-        self._normaliser = _view(image, layout.normaliser, np.float64, (schema.values, 3))
+        self._scales = image[: layout.scales_bytes]
         self._extras = tuple(
             layout.by_name[one.part, one.name].view(image) for one in layout.kind.extras
         )
@@ -65,7 +65,8 @@ class Attached:
     def score(self, columns: Columns) -> NDArray[np.float64]:
         """Return the scores [N, O] of the events."""
         # A kernel compiled for memory it may write takes a copy of these few numbers.
-        rows = self._scorer.featurizer.rows(columns, self._normaliser.copy())
+        scales = self._scorer.layout.scales(self._scales.copy())
+        rows = self._scorer.featurizer.rows(columns, scales)
         served = Served(self._theta, self._frames.copy(), self._extras)
         return self._scorer.layout.kind.score(served, rows)
 

@@ -27,8 +27,9 @@ class State:
 
     theta, slot0, slot1: float32 [P] (slots may be empty); counts: int64 [T or T+1];
     usual: float64 [4], usual lengths of inputs and slopes (steps.py);
-    normaliser: float64 [Dn, 3]; frames: float64 [T, 5]; outcomes: int64; scores: one float64
-    vector per target, held_out: likewise, or none at all; touched: uint8, one flag per 64 weights. Whoever keeps a copy of the image
+    scales: what rows are scaled by, normaliser among it: float64 [W, 3]; frames: float64 [T, 5];
+    outcomes: int64; scores: one float64 vector per target, held_out: likewise, or none at all;
+    touched: uint8, one flag per 64 weights. Whoever keeps a copy of the image
     learns from a follower of its own what changed.
     """
 
@@ -41,7 +42,8 @@ class State:
         self.slots = [self._flat(start) for start in layout.slots]
         self.counts = self._at(layout.counts, np.int64, (len(layout.counters),))
         self.usual = self._at(layout.usual.offset, np.float64, (4,))
-        self.normaliser = self._at(layout.normaliser, np.float64, (schema.values, 3))
+        self.scales = layout.scales(self.image)
+        self.normaliser = self.scales.normaliser
         self.frames = self._at(layout.frames, np.float64, (n_targets, 5))
         outcomes = layout.outcomes
         self.outcomes: NDArray[np.int64] = self._at(outcomes.offset, np.int64, outcomes.shape)
@@ -122,7 +124,7 @@ class State:
         flags = self._published[first : first + len(self.touched)]
         return bool(
             steps.touched_are_finite(self.theta, flags)
-            and np.isfinite(self.normaliser).all()
+            and np.isfinite(self.image[: self.layout.scales_bytes].view(np.float64)).all()
             and np.isfinite(self.frames).all()
         )
 

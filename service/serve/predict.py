@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter as Tally
+from collections.abc import Mapping
 from functools import partial
 from urllib.parse import parse_qs
 
@@ -40,6 +41,8 @@ _LONGEST_NAME = 64
 
 _log = logger(__name__)
 _encode = msgspec.json.Encoder().encode
+Paths = Mapping[str, tuple[str, ...]]
+"""Where each field lies in an event, by its name."""
 Reply = tuple[list[tuple[bytes, bytes]], bytes]
 
 
@@ -105,7 +108,8 @@ class Predict:
         scorer = live.scorer()
         columns, faults = scorer.decoder.features(events)
         if faults:
-            raise bad_events([_error(fault) for fault in faults])
+            paths = scorer.decoder.schema.paths
+            raise bad_events([_error(fault, paths) for fault in faults])
         self._count_fields(scorer.decoder, events, strict)
 
         def score(attached: Attached) -> NDArray[np.float64]:
@@ -133,7 +137,7 @@ class Predict:
             if less:
                 missing.update(less)
             if strict:
-                errors += _strict_errors(at, more, less)
+                errors += _strict_errors(at, more, less, decoder.schema.paths)
         self._fields.add(unknown, missing)
         if errors:
             raise bad_events(errors)
@@ -149,7 +153,7 @@ def _not_finite(live: LiveModel, scores: NDArray[np.float64]) -> Refused:
         return Refused("NOT_READY", detail, retry_after_s=1)
     msg = "the values are too large: their score is not finite"
     rows = np.flatnonzero(~np.isfinite(scores).all(axis=1)).tolist()
-    return bad_events([_error(Fault(row, None, "score_not_finite", msg)) for row in rows])
+    return bad_events([_error(Fault(row, None, "score_not_finite", msg), {}) for row in rows])
 
 
 def _flags(query: bytes) -> tuple[bool, bool]:
@@ -158,19 +162,21 @@ def _flags(query: bytes) -> tuple[bool, bool]:
     return given.get("model", [""])[-1] == "brief", flag(given.get("strict", []), "strict")
 
 
-def _error(fault: Fault) -> dict[str, object]:
+def _error(fault: Fault, paths: Paths) -> dict[str, object]:
     loc: list[object] = ["events", fault.index]
     if fault.field is not None:
-        loc.append(fault.field)
+        loc += paths.get(fault.field, (fault.field,))
     return {"loc": loc, "code": fault.code, "msg": fault.msg}
 
 
-def _strict_errors(at: int, unknown: list[str], missing: list[str]) -> list[dict[str, object]]:
+def _strict_errors(
+    at: int, unknown: list[str], missing: list[str], paths: Paths
+) -> list[dict[str, object]]:
     extra = "the model knows no such field"
     lacks = "the field is missing"
     return [
-        *(_error(Fault(at, _cut(name), "unknown_field", extra)) for name in unknown),
-        *(_error(Fault(at, name, "missing_field", lacks)) for name in missing),
+        *(_error(Fault(at, _cut(name), "unknown_field", extra), {}) for name in unknown),
+        *(_error(Fault(at, name, "missing_field", lacks), paths) for name in missing),
     ]
 
 

@@ -6,40 +6,45 @@ of each. Does not know HTTP.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from copy import deepcopy
 
 from service.events.schema import Schema, Target
 from service.model.recipe import Recipe
+from service.serve.fields import ANY_NAME, Json, described
+from service.settings import (
+    BooleanFeature,
+    CategoriesFeature,
+    CategoryFeature,
+    Feature,
+    MapFeature,
+    NumberFeature,
+    TextFeature,
+    TimeFeature,
+    VectorFeature,
+)
+
+__all__ = ["Json", "event_schema", "example_event", "example_prediction", "prediction_schema"]
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
-Json = dict[str, Any]
+Path = tuple[str, ...]
 
-_NUMERIC_TEXT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
-_NUMBER: Json = {
-    "anyOf": [
-        {"type": "number", "minimum": -1e30, "maximum": 1e30},
-        {"type": "string", "pattern": _NUMERIC_TEXT},
-        {"type": "null"},
-    ],
-    "description": "A number, also as a text. Missing or null: unknown.",
-}
-_CATEGORY: Json = {
-    "type": ["string", "number", "boolean", "null"],
-    "description": 'A category, compared as text: 17, "17" and 17.0 are one. Missing: unknown.',
-}
+_STRICTEST_FIRST = (
+    MapFeature, VectorFeature, CategoriesFeature, TimeFeature, BooleanFeature, NumberFeature,
+    CategoryFeature, TextFeature,
+)  # fmt: skip
+"""So that the example of a place that several fields share suits all of them."""
 
 
 def event_schema(recipe: Recipe) -> Json:
     """Return the schema of one event as POST /v1/predict takes it."""
     schema = recipe.schema
-    properties: Json = {
-        name: {**_NUMBER, "examples": [12.5]} for name in (d.name for d in schema.dense)
-    }
-    properties |= {
-        name: {**_CATEGORY, "examples": ["a"]} for name in (t.name for t in schema.tables)
-    }
+    properties = _properties([(path, described(spec)) for path, spec in _features(schema)])
     for name in _ignored(schema):
         properties.setdefault(name, {"description": "May be there; a prediction does not use it."})
+    others: object = True
+    if schema.rest is not None:
+        others = {**ANY_NAME, "description": f"Any other field is learned from, in {schema.rest}."}
     return {
         "$schema": DRAFT,
         "title": f"Event of {recipe.name}",
@@ -49,7 +54,7 @@ def event_schema(recipe: Recipe) -> Json:
         ),
         "type": "object",
         "properties": dict(sorted(properties.items())),
-        "additionalProperties": True,
+        "additionalProperties": others,
         "examples": [example_event(schema)],
     }
 
@@ -70,9 +75,14 @@ def prediction_schema(recipe: Recipe) -> Json:
 
 def example_event(schema: Schema) -> Json:
     """Return an event with every feature."""
-    example: Json = dict.fromkeys((d.name for d in schema.dense), 12.5) | dict.fromkeys(
-        (t.name for t in schema.tables), "a"
-    )
+    example: Json = {}
+    for path, spec in _features(schema):
+        place = example
+        for key in path[:-1]:
+            place = place.setdefault(key, {})
+        place.setdefault(path[-1], deepcopy(described(spec)["examples"][0]))
+    if schema.rest is not None:
+        example.setdefault("another_field", 1.5)
     return dict(sorted(example.items()))
 
 
@@ -83,6 +93,35 @@ def example_prediction(schema: Schema) -> Json:
 
 def _ignored(schema: Schema) -> list[str]:
     return sorted(schema.known - schema.features)
+
+
+def _features(schema: Schema) -> list[tuple[Path, Feature]]:
+    """Return path and settings of each field, but for the map of the rest: short paths first,
+    and of one place the field that takes least."""
+    fields = [
+        (schema.paths[name], spec) for name, spec in schema.specs.items() if name != schema.rest
+    ]
+    return sorted(fields, key=lambda f: (len(f[0]), f[0], _STRICTEST_FIRST.index(type(f[1]))))
+
+
+def _properties(fields: Sequence[tuple[Path, Json]]) -> Json:
+    """Return the properties of one level of an event, objects below them included."""
+    found: dict[str, list[Json]] = {}
+    below: dict[str, list[tuple[Path, Json]]] = {}
+    for path, said in fields:
+        if len(path) == 1:
+            found.setdefault(path[0], []).append(said)
+        else:
+            below.setdefault(path[0], []).append((path[1:], said))
+    for key, inner in below.items():
+        found.setdefault(key, []).append(
+            {
+                "type": ["object", "null"],
+                "properties": _properties(inner),
+                "description": "Fields inside. Missing or null: all of them unknown.",
+            }
+        )
+    return {key: parts[0] if len(parts) == 1 else {"allOf": parts} for key, parts in found.items()}
 
 
 def _prediction(target: Target) -> Json:

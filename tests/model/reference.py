@@ -7,7 +7,10 @@ written here a second time.
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +25,32 @@ from service.model.recipe import Recipe
 from service.model.state import State
 
 Weights = dict[str, Tensor]
+Outputs = dict[str, Tensor]
+
+
+class Row(NamedTuple):
+    """One row of Rows."""
+
+    x: Tensor
+    ids: Tensor
+    bags: list[tuple[Tensor, Tensor]]
+    """Entries and values of each bag."""
+
+
+def row_of(rows: Rows, r: int) -> Row:
+    """Return row r, in float64."""
+    bags = []
+    for first, last in itertools.pairwise(rows.spans[r].tolist()):
+        values = torch.from_numpy(rows.values[first:last]).double()
+        bags.append((torch.from_numpy(rows.entries[first:last]), values))
+    return Row(torch.from_numpy(rows.x[r]).double(), torch.from_numpy(rows.ids[r]), bags)
+
+
+def _mixed(code: int) -> int:
+    """SplitMix64's last steps."""
+    code = (code ^ code >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    code = (code ^ code >> 27) * 0x94D049BB133111EB % 2**64
+    return code ^ code >> 31
 
 
 class Reference:
@@ -40,31 +69,60 @@ class Reference:
             t.name: [0.0, 0.0, 0.0, 0.0, 0.0 if t.scaled else 1.0] for t in recipe.schema.targets
         }
 
-    def outputs(self, weights: Weights, x: Tensor, ids: Tensor) -> dict[str, Tensor]:
-        """Return the outputs of each target for one row."""
-        schema = self.recipe.schema
-        hidden = None
-        if self.recipe.kind == "mlp":
-            total = weights["hidden/bias"]
-            for j, name in enumerate(d.name for d in schema.dense):
-                total = total + x[2 * j : 2 * j + 2] @ weights[f"hidden/number/{escape(name)}"]
-            for c, name in enumerate(t.name for t in schema.tables):
-                embedded = weights[f"embedding/{escape(name)}"][ids[c]]
-                total = total + embedded @ weights[f"hidden/category/{escape(name)}"]
-            hidden = total.relu()
+    def outputs(self, weights: Weights, row: Row, mask: Tensor | None = None) -> Outputs:
+        """Return the outputs of each target for one row; mask [H]: of the hidden units."""
+        hidden = self._hidden(weights, row) if self.recipe.kind == "mlp" else None
+        if hidden is not None and mask is not None:
+            hidden = hidden * mask
         result = {}
-        for target in schema.targets:
+        for target in self.recipe.schema.targets:
             head = f"head/{escape(target.name)}"
+            out = weights[f"{head}/bias"]
             if hidden is not None:
-                out = weights[f"{head}/bias"] + weights[f"{head}/weight"] @ hidden
-            else:
-                out = weights[f"{head}/bias"]
-                for j, name in enumerate(d.name for d in schema.dense):
-                    out = out + x[2 * j : 2 * j + 2] @ weights[f"{head}/number/{escape(name)}"]
-                for c, name in enumerate(t.name for t in schema.tables):
-                    out = out + weights[f"{head}/category/{escape(name)}"][ids[c]]
+                result[target.name] = out + weights[f"{head}/weight"] @ hidden
+                continue
+            for block, x in self._dense(row):
+                out = out + x @ weights[f"{head}/{block}"]
+            for name, entries, values in self._sparse(row):
+                out = out + values @ weights[f"{head}/{name}"][entries]
             result[target.name] = out
         return result
+
+    def _hidden(self, weights: Weights, row: Row) -> Tensor:
+        total = weights["hidden/bias"]
+        for block, x in self._dense(row):
+            total = total + x @ weights[f"hidden/{block}"]
+        for name, entries, values in self._sparse(row):
+            embedded = values @ weights[f"embedding/{name.removeprefix('category/')}"][entries]
+            total = total + embedded @ weights[f"hidden/{name}"]
+        if self.recipe.model.layer_norm:
+            gain, bias = weights["hidden/norm/gain"], weights["hidden/norm/bias"]
+            total = functional.layer_norm(total, total.shape, gain, bias)
+        return total.relu()
+
+    def _dense(self, row: Row) -> Iterator[tuple[str, Tensor]]:
+        for block in self.recipe.schema.dense:
+            kind = "figures" if block.kind == "text" else block.kind
+            found = row.x[block.start : block.start + block.width + 1]
+            yield f"{kind}/{escape(block.name)}", found
+
+    def _sparse(self, row: Row) -> Iterator[tuple[str, Tensor, Tensor]]:
+        schema = self.recipe.schema
+        for at, table in enumerate(schema.tables):
+            one = torch.ones(1, dtype=torch.float64)
+            yield f"{table.kind}/{escape(table.name)}", row.ids[at : at + 1], one
+        for bag, (entries, values) in zip(schema.bags, row.bags, strict=True):
+            yield f"{bag.kind}/{escape(bag.name)}", entries, values
+
+    def _mask(self) -> Tensor | None:
+        """Return what the hidden units are multiplied with while a row is learned."""
+        model, seed = self.recipe.model, self.recipe.learning.seed
+        if self.recipe.kind != "mlp" or model.dropout == 0.0:
+            return None
+        start = _mixed(seed ^ _mixed(self.counts[""]))
+        draws = [(_mixed((start + h) % 2**64) >> 11) / 2.0**53 for h in range(model.hidden)]
+        kept = torch.tensor([d >= model.dropout for d in draws], dtype=torch.float64)
+        return kept / (1.0 - model.dropout)
 
     def loss(self, target: Target, out: Tensor, y: float) -> Tensor | None:
         """Return the loss that is differentiated; None where the frame is not set yet."""
@@ -84,15 +142,16 @@ class Reference:
         _, _, _, m, s = self.frames[target.name]
         return [m + s * float(out[0])]
 
-    def gradients(self, x: Tensor, ids: Tensor, y: np.ndarray, weight: float) -> Weights:
+    def gradients(self, row: Row, y: np.ndarray, weight: float) -> Weights:
         """Return the gradient of one row by autograd, for the weights of labelled targets."""
         held = {n: w.clone().requires_grad_() for n, w in self.weights.items()}
-        outs = self.outputs(held, x, ids)
+        outs = self.outputs(held, row, self._mask())
         total = torch.zeros((), dtype=torch.float64)
         for t, target in enumerate(self.recipe.schema.targets):
             if not math.isnan(y[t]):
                 loss = self.loss(target, outs[target.name], float(y[t]))
-                total = total + (outs[target.name].sum() * 0.0 if loss is None else loss)
+                found = outs[target.name].sum() * 0.0 if loss is None else loss
+                total = total + target.weight * found
         found = torch.autograd.grad(total * weight, list(held.values()), allow_unused=True)
         return {n: g for n, g in zip(held, found, strict=True) if g is not None}
 
@@ -100,31 +159,32 @@ class Reference:
         """Score and learn row after row; return the scores [N, O]."""
         scores = []
         for r in range(len(rows)):
-            x, ids = torch.from_numpy(rows.x[r]).double(), torch.from_numpy(rows.ids[r])
-            outs = self.outputs(self.weights, x, ids)
-            row = [v for t in self.recipe.schema.targets for v in self.score(t, outs[t.name])]
-            scores.append(row)
+            row = row_of(rows, r)
+            outs = self.outputs(self.weights, row)
+            scores.append(
+                [v for t in self.recipe.schema.targets for v in self.score(t, outs[t.name])]
+            )
             labelled = ~np.isnan(rows.y[r])
             if weight[r] > 0 and labelled.any():
-                gradients = self.gradients(x, ids, rows.y[r], float(weight[r]))
-                self.step(gradients, ids, rows.y[r])
+                self.step(self.gradients(row, rows.y[r], float(weight[r])), row, rows.y[r])
         return np.array(scores)
 
-    def step(self, gradients: Weights, ids: Tensor, y: np.ndarray) -> None:
+    def step(self, gradients: Weights, row: Row, y: np.ndarray) -> None:
         """Take one optimizer step, then move the frames."""
         schema = self.recipe.schema
         self.counts[""] += 1
         for t, target in enumerate(schema.targets):
             self.counts[target.name] += not math.isnan(y[t])
-        tables = {escape(n): c for c, n in enumerate(t.name for t in schema.tables)}
+        touched = {name: entries for name, entries, _ in self._sparse(row)}
         for name, gradient in gradients.items():
-            kind, _, rest = name.partition("/")
             owner = next(
                 (t.name for t in schema.targets if name.startswith(f"head/{escape(t.name)}/")), ""
             )
-            column = rest.rpartition("/")[2]
-            is_table = kind == "embedding" or (kind == "head" and "/category/" in name)
-            where = (ids[tables[column]],) if is_table else (...,)
+            head = f"head/{escape(owner)}/" if owner else "embedding/"
+            field = name.removeprefix(head)
+            if name.startswith("embedding/") and "/" not in field:
+                field = f"category/{field}"
+            where: tuple = (...,) if name.startswith("hidden/") else (touched.get(field, ...),)
             self._move(name, where, gradient[where], self.counts[owner])
         for t, target in enumerate(schema.targets):
             if target.scaled and not math.isnan(y[t]):

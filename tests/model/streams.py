@@ -63,7 +63,7 @@ def rows(of: Recipe, n: int, seed: int = 0) -> Rows:
     """Return n events as rows, featurized once."""
     state = State.fresh(Layout(of))
     learn = np.ones(n, dtype=np.uint8)
-    return Featurizer(of.schema).rows(columns(n, seed), state.normaliser, learn)
+    return Featurizer(of.schema).rows(columns(n, seed), state.scales, learn)
 
 
 def one_number(values: np.ndarray, targets: np.ndarray) -> Columns:

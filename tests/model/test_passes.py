@@ -12,7 +12,7 @@ from service.model.layout import Layout
 from service.model.learning import Model
 from service.model.state import State
 from tests.learn import cuts
-from tests.model.reference import Reference
+from tests.model.reference import Reference, row_of
 from tests.model.streams import RULES, plain, recipe, rows
 
 KINDS = ["linear", "mlp"]
@@ -61,8 +61,7 @@ def test_the_gradient_of_each_row_is_that_of_autograd(kind):
     for r in range(12):
         one = given.take(np.array([r]))
         found = model.gradient(state, one, np.array([1.5]))
-        x, ids = torch.from_numpy(one.x[0]).double(), torch.from_numpy(one.ids[0])
-        expected = reference.gradients(x, ids, one.y[0], 1.5)
+        expected = reference.gradients(row_of(one, 0), one.y[0], 1.5)
         for name, parameter in state.layout.parameters.items():
             first, shape = state.layout.kind.places[name], parameter.shape
             values = torch.from_numpy(found.values[first : first + parameter.size])
@@ -219,7 +218,7 @@ def test_a_rare_class_is_not_capped(kind, optimizer):
     weights = []
     for cap in (32.0, None):
         of = cuts.learner(cuts.recipe(kind, optimizer=optimizer, cap=cap))
-        rows = Featurizer(of.recipe.schema).rows(columns, of.state.normaliser, np.ones(n, np.uint8))
+        rows = Featurizer(of.recipe.schema).rows(columns, of.state.scales, np.ones(n, np.uint8))
         Model(of.layout).learn(of.state, rows, np.ones(n))
         weights.append(of.state.theta.tobytes())
 

@@ -127,7 +127,7 @@ def test_a_number_target_of_any_scale_is_learned(scale):
     a = np.random.default_rng(0).normal(size=n)
     some = one_number(a, (3.0 + 2.0 * a) * scale)
     scorer = Scorer(of)
-    given = scorer.featurizer.rows(some, state.normaliser, np.ones(n, np.uint8))
+    given = scorer.featurizer.rows(some, state.scales, np.ones(n, np.uint8))
 
     scores = Model(state.layout).learn(state, given, np.ones(n)).scores
 

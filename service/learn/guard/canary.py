@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from service.events.decode import Columns
+from service.events.columns import Columns, blank, join, take
 from service.learn.guard.watch import Losses
 from service.learn.learner import Learner
 
@@ -26,19 +26,10 @@ _ERRORS = 4.0
 
 
 class Canary:
-    """A ring of events, and the loss that is usual on it."""
+    """The last events that were taken in, and the loss that is usual on them."""
 
     def __init__(self, learner: Learner) -> None:
-        schema = learner.recipe.schema
-        self._ring = Columns(
-            np.empty((MOST, schema.values)),
-            np.empty((MOST, schema.coded), dtype=np.uint64),
-            (),
-            np.full((MOST, len(schema.targets)), np.nan),
-            np.full(MOST, -1, dtype=np.int64),
-            np.zeros(MOST, dtype=np.uint64),
-        )
-        self._taken = 0
+        self._held = blank(learner.recipe.schema)
         self._seen = 0
         self._checks = 0
         self._usual = 0.0
@@ -46,26 +37,19 @@ class Canary:
     def take(self, columns: Columns) -> None:
         """Take some of a cut's events in; the oldest go."""
         labelled = np.flatnonzero(~np.isnan(columns.targets).all(axis=1))
-        chosen = labelled[(-self._seen) % _EVERY :: _EVERY]
+        chosen = labelled[(-self._seen) % _EVERY :: _EVERY][-MOST:]
         self._seen += len(labelled)
-        chosen = chosen[-MOST:]
-        at = (self._taken + np.arange(len(chosen))) % MOST
-        self._taken += len(chosen)
-        self._ring.numbers[at] = columns.numbers[chosen]
-        self._ring.codes[at] = columns.codes[chosen]
-        self._ring.targets[at] = columns.targets[chosen]
+        if not len(chosen):
+            return
+        gone = max(0, len(self._held) + len(chosen) - MOST)
+        kept = np.arange(gone, len(self._held))
+        self._held = join([take(self._held, kept), take(columns, chosen)])
 
     def scores(self, learner: Learner) -> tuple[Losses, Losses] | None:
         """Return scores [K, O] by the learner's weights and labels [K, T]; None with too few."""
-        held = min(self._taken, MOST)
-        if held < LEAST:
+        if len(self._held) < LEAST:
             return None
-        ring = self._ring
-        columns = Columns(
-            ring.numbers[:held], ring.codes[:held], (), ring.targets[:held],
-            ring.times_ms[:held], ring.keys[:held],
-        )  # fmt: skip
-        return learner.score(columns), columns.targets
+        return learner.score(self._held), self._held.targets
 
     def judge(self, losses: Losses) -> str | None:
         """Return why the version that gives these losses [K] must not be served; None: it may."""
@@ -87,6 +71,6 @@ class Canary:
 
     def clear(self) -> None:
         """Begin anew: the events that are kept aside tell of a world that is gone."""
-        self._taken = self._seen = self._checks = 0
+        self._seen = self._checks = 0
         self._usual = 0.0
-        self._ring.targets[:] = np.nan
+        self._held = take(self._held, np.empty(0, dtype=np.int64))

@@ -3,7 +3,9 @@
 Learned row by row. Names of weights: hidden/bias [H]; hidden/<kind>/<field> [width + 1, H] for a
 dense field and [E, H] for a table or a bag; embedding/<field> for a category and
 embedding/<kind>/<field> for other tables and bags [buckets, E]; head/<target>/bias [o] and /weight
-[o, H]. The embedding of a bag is the sum of its entries' rows times their values.
+[o, H]. The embedding of a bag is the sum of its entries' rows times their values. With
+`layer_norm` the hidden sums are normed before the relu: hidden/norm/gain and /bias [H]. With
+`dropout` some units are left out while a row is learned; it is scored with all.
 """
 
 from __future__ import annotations
@@ -38,15 +40,19 @@ class Tables(NamedTuple):
     """[C]"""
     bags: NDArray[np.int64]
     """[B]"""
+    norm: NDArray[np.int64]
+    """[2]: gain [H] and bias [H] of the layer norm; [0] without one."""
     sizes: NDArray[np.int64]
-    """[2]: E numbers in an embedding, H units."""
+    """[3]: E numbers in an embedding, H units; the seed of what is left out."""
+    dropout: NDArray[np.float64]
+    """[1]: share of units that is left out while learning."""
 
 
 class Mlp(Compiled):
     """The multi-layer perceptron."""
 
     name: ClassVar[str] = "mlp"
-    shaped_by: ClassVar[tuple[str, ...]] = ("hidden", "embedding")
+    shaped_by: ClassVar[tuple[str, ...]] = ("hidden", "embedding", "layer_norm")
     passes: ClassVar[Passes] = Passes(
         Tables, mlp_score.score, mlp_passes.learn, mlp_passes.gradient
     )
@@ -68,6 +74,9 @@ class Mlp(Compiled):
         for field in fields:
             shape = (embedding, hidden)
             found.append(Parameter(f"hidden/{label_of(field)}", shape, deviation=deviation))
+        if self.recipe.model.layer_norm:
+            found.append(Parameter("hidden/norm/gain", (hidden,), constant=1.0))
+            found.append(Parameter("hidden/norm/bias", (hidden,)))
         for target in schema.targets:
             head, outputs = head_of(target.name), target.outputs
             found.append(Parameter(f"{head}bias", (outputs,), target.name))
@@ -86,6 +95,7 @@ class Mlp(Compiled):
         schema, model, places = self.recipe.schema, self.recipe.model, self.places
         first = places["hidden/bias"]
         heads = [places[f"{head_of(t.name)}bias"] for t in schema.targets]
+        norm = ["hidden/norm/gain", "hidden/norm/bias"] if model.layer_norm else []
         return Tables(
             target_table(schema),
             emphasis(schema),
@@ -93,7 +103,9 @@ class Mlp(Compiled):
             np.array(heads, dtype=np.int64),
             np.array([places[_embedding(t)] for t in schema.tables], dtype=np.int64),
             np.array([places[_embedding(b)] for b in schema.bags], dtype=np.int64),
-            np.array([model.embedding, model.hidden], dtype=np.int64),
+            np.array([places[name] for name in norm], dtype=np.int64),
+            np.array([model.embedding, model.hidden, self.recipe.learning.seed], dtype=np.int64),
+            np.array([model.dropout]),
         )
 
 

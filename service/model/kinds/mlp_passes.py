@@ -11,71 +11,19 @@ import math
 import numpy as np
 from numba import njit
 
-from service.model.kinds.mlp_score import dot, head_of, hidden_of, inputs_of
-from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
+from service.model.kinds.mlp_score import hidden_of, inputs_of
+from service.model.kinds.mlp_slopes import along, backward, drop, forward, moved_length
+from service.model.losses import NUMBER, grow_frame, renew_frame
 from service.model.steps import (
     LARGEST_NORM,
     clipped,
     grow_usual,
     is_small_step,
-    length_of,
     rescale,
     share_of,
     step_one,
     step_run,
 )
-
-
-@njit(nogil=True, cache=True)
-def _forward(theta, frames, model, hidden, y, out, scores, losses, slope):  # type: ignore[no-untyped-def]
-    """Score every target of one row; return the sum of squared slopes (inf: not finite)."""
-    total = 0.0
-    targets, heads = model.targets, model.heads
-    for t in range(targets.shape[0]):
-        kind, start, width = targets[t, 0], targets[t, 1], targets[t, 2]
-        o = out[start : start + width]
-        head_of(theta, heads[t], width, hidden, o)
-        s = scores[start : start + width]
-        link(kind, width, frames[t], o, s)
-        losses[t] = math.nan
-        if not math.isnan(y[t]):
-            d = slope[start : start + width]
-            losses[t] = loss_and_slope(kind, width, frames[t], o, s, y[t], d)
-            for k in range(width):
-                d[k] *= model.emphasis[t]
-                total += d[k] * d[k]
-        if not math.isfinite(s[0]):
-            total = math.inf
-    return total
-
-
-@njit(nogil=True, cache=True)
-def _backward(theta, targets, dense, heads, hidden, inputs, y, slope, d_hidden, d_inputs, first):  # type: ignore[no-untyped-def]
-    """Write d loss / d hidden sum [H] and d loss / d inputs [I] (from `first` on); return both
-    squared lengths."""
-    size = hidden.shape[0]
-    d_hidden[:] = np.float32(0.0)
-    for t in range(targets.shape[0]):
-        if math.isnan(y[t]):
-            continue
-        start, width = targets[t, 1], targets[t, 2]
-        for o in range(width):
-            d = np.float32(slope[start + o])
-            at = heads[t] + width + o * size
-            row = theta[at : at + size]
-            for h in range(size):
-                d_hidden[h] += d * row[h]
-    along_hidden = 0.0
-    for h in range(size):
-        if hidden[h] <= np.float32(0.0):
-            d_hidden[h] = np.float32(0.0)
-        along_hidden += float(d_hidden[h]) * float(d_hidden[h])
-    along_inputs = 0.0
-    for j in range(first, inputs.shape[0]):
-        at = dense[1] + j * size
-        d_inputs[j] = dot(theta[at : at + size], d_hidden)
-        along_inputs += float(d_inputs[j]) * float(d_inputs[j])
-    return along_hidden, along_inputs
 
 
 @njit(nogil=True, cache=True)
@@ -92,22 +40,31 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     n_inputs = first + (n_tables + n_bags) * embedding
     inputs = np.empty(n_inputs, dtype=np.float32)
     hidden = np.empty(size, dtype=np.float32)
+    plain = np.empty(size, dtype=np.float32)
     d_hidden = np.empty(size, dtype=np.float32)
+    d_norm = np.empty((2, size), dtype=np.float32)
     d_inputs = np.zeros(n_inputs, dtype=np.float32)
     out = np.empty(scores.shape[1], dtype=np.float64)
     slope = np.empty(scores.shape[1], dtype=np.float64)
+    masked = np.empty(scores.shape[1], dtype=np.float64)
+    unsaid = np.empty(targets.shape[0], dtype=np.float64)
     trunk = steps.shape[0] - 1
     for r in range(x.shape[0]):
         inputs_of(theta, model, rows, r, inputs)
-        hidden_of(theta, dense, inputs, hidden)
-        total = _forward(theta, frames, model, hidden, y[r], out, scores[r], losses[r], slope)
+        inverse = hidden_of(theta, model, inputs, hidden, plain)
+        total = forward(theta, frames, model, hidden, y[r], out, scores[r], losses[r], slope)
         norms[r] = 0.0
         applied[r] = 0
         if weights[r] <= 0.0:
             continue
-        along_hidden, along_inputs = _backward(
-            theta, targets, dense, heads, hidden, inputs, y[r], slope, d_hidden, d_inputs, first
-        )
+        if model.dropout[0] > 0.0:
+            drop(model, steps[trunk], hidden)
+            again = forward(theta, frames, model, hidden, y[r], out, masked, unsaid, slope)
+            total = again if math.isfinite(total) else total
+        along_hidden, along_norm, along_inputs = backward(
+            theta, model, hidden, plain, inverse, inputs, y[r], slope, d_hidden, d_norm, d_inputs,
+            first,
+        )  # fmt: skip
         lit, fed = 1.0, 1.0
         for h in range(size):
             lit += float(hidden[h]) * float(hidden[h])
@@ -115,9 +72,9 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             fed += float(inputs[j]) * float(inputs[j])
         length = fed
         if n_bags:
-            along_inputs, heavy = _along(rows, r, d_inputs, first, n_tables, embedding)
+            along_inputs, heavy = along(rows, r, d_inputs, first, n_tables, embedding)
             length += heavy
-        norm = math.sqrt(total * lit + along_hidden * fed + along_inputs)
+        norm = math.sqrt(total * lit + along_hidden * fed + along_norm + along_inputs)
         if not norm < LARGEST_NORM:
             applied[r] = 2
             continue
@@ -133,7 +90,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             grow_usual(math.sqrt(steep), usual[2:])
         grow_usual(math.sqrt(length), usual[:2])
         if share < 1.0:
-            moved = _moved_length(theta, model, rows, r, n_inputs)
+            moved = moved_length(theta, model, rows, r, n_inputs)
             if not is_small_step(rule, norm * factor, moved, hyper):
                 applied[r] = 3
                 factor *= share
@@ -148,6 +105,9 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                 at = dense[1] + j * size
                 by = float(inputs[j]) * factor
                 step_run(rule, theta, slot0, slot1, touched, at, d_hidden, by, hyper, c1, c2)
+        for k in range(model.norm.shape[0]):
+            at = model.norm[k]
+            step_run(rule, theta, slot0, slot1, touched, at, d_norm[k], factor, hyper, c1, c2)
         for c in range(n_tables):
             at = model.tables[c] + ids[r, c] * embedding
             e = first + c * embedding
@@ -180,45 +140,6 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
 
 
 @njit(nogil=True, cache=True)
-def _along(rows, r, d_inputs, first, n_tables, embedding):  # type: ignore[no-untyped-def]
-    """Return the squared length of the gradient along embeddings, where an entry of a bag has its
-    share by its value; and the sum of squares of those values."""
-    total, heavy = 0.0, 0.0
-    for f in range((d_inputs.shape[0] - first) // embedding):
-        e = first + f * embedding
-        squares = length_of(d_inputs[e : e + embedding])
-        if f >= n_tables:
-            held = 0.0
-            for i in range(rows.spans[r, f - n_tables], rows.spans[r, f - n_tables + 1]):
-                held += float(rows.values[i]) * float(rows.values[i])
-            squares *= held
-            heavy += held
-        total += squares
-    return total, heavy
-
-
-@njit(nogil=True, cache=True)
-def _moved_length(theta, model, rows, r, n_inputs):  # type: ignore[no-untyped-def]
-    """Return the length of the weights that a row moves: the hidden layer, the heads of its
-    labelled targets, its embeddings."""
-    embedding, size, dense = model.sizes[0], model.sizes[1], model.dense
-    total = length_of(theta[dense[0] : dense[0] + size])
-    total += length_of(theta[dense[1] : dense[1] + n_inputs * size])
-    for t in range(model.targets.shape[0]):
-        if not math.isnan(rows.y[r, t]):
-            at = model.heads[t]
-            total += length_of(theta[at : at + model.targets[t, 2] * (1 + size)])
-    for c in range(rows.ids.shape[1]):
-        at = model.tables[c] + rows.ids[r, c] * embedding
-        total += length_of(theta[at : at + embedding])
-    for b in range(model.bags.shape[0]):
-        for i in range(rows.spans[r, b], rows.spans[r, b + 1]):
-            at = model.bags[b] + rows.entries[i] * embedding
-            total += length_of(theta[at : at + embedding])
-    return math.sqrt(total)
-
-
-@njit(nogil=True, cache=True)
 def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-untyped-def]
     """Add up the gradient of N rows at the weights as they are, as in linear_passes.gradient."""
     theta, frames, targets, heads = moving.theta, moving.frames, model.targets, model.heads
@@ -229,21 +150,28 @@ def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-unt
     n_inputs = first + (n_tables + n_bags) * embedding
     inputs = np.empty(n_inputs, dtype=np.float32)
     hidden = np.empty(size, dtype=np.float32)
+    plain = np.empty(size, dtype=np.float32)
     d_hidden = np.empty(size, dtype=np.float32)
+    d_norm = np.empty((2, size), dtype=np.float32)
     d_inputs = np.zeros(n_inputs, dtype=np.float32)
     out = np.empty(targets[:, 2].sum(), dtype=np.float64)
     scores = np.empty(targets[:, 2].sum(), dtype=np.float64)
     slope = np.empty(targets[:, 2].sum(), dtype=np.float64)
     losses = np.empty(targets.shape[0], dtype=np.float64)
+    counter = moving.steps[-1]
     for r in range(x.shape[0]):
         if weights[r] <= 0.0 or np.isnan(y[r]).all():
             continue
         inputs_of(theta, model, rows, r, inputs)
-        hidden_of(theta, dense, inputs, hidden)
-        _forward(theta, frames, model, hidden, y[r], out, scores, losses, slope)
-        _backward(
-            theta, targets, dense, heads, hidden, inputs, y[r], slope, d_hidden, d_inputs, first
-        )
+        inverse = hidden_of(theta, model, inputs, hidden, plain)
+        if model.dropout[0] > 0.0:
+            drop(model, counter, hidden)
+            counter += 1
+        forward(theta, frames, model, hidden, y[r], out, scores, losses, slope)
+        backward(
+            theta, model, hidden, plain, inverse, inputs, y[r], slope, d_hidden, d_norm, d_inputs,
+            first,
+        )  # fmt: skip
         w = weights[r]
         for h in range(size):
             grads[dense[0] + h] += d_hidden[h] * w
@@ -251,6 +179,9 @@ def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-unt
             for j in range(n_inputs):
                 grads[dense[1] + j * size + h] += inputs[j] * d_hidden[h] * w
                 moved[dense[1] + j * size + h] = 1
+            for k in range(model.norm.shape[0]):
+                grads[model.norm[k] + h] += d_norm[k, h] * w
+                moved[model.norm[k] + h] = 1
         for c in range(n_tables):
             at = model.tables[c] + ids[r, c] * embedding
             for e in range(embedding):

@@ -5,10 +5,15 @@ Arguments are those of compiled.Passes; `model` is mlp.Tables.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
 from service.model.losses import link
+
+NORM_EPS = 1e-5
+"""Added to a layer's variance, as torch.nn.LayerNorm does."""
 
 
 @njit(nogil=True, cache=True)
@@ -34,19 +39,35 @@ def inputs_of(theta, model, rows, r, inputs):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def hidden_of(theta, dense, inputs, hidden):  # type: ignore[no-untyped-def]
-    """Write relu(W'x + b) into hidden [H]."""
-    size = hidden.shape[0]
-    hidden[:] = theta[dense[0] : dense[0] + size]
+def hidden_of(theta, model, inputs, hidden, plain):  # type: ignore[no-untyped-def]
+    """Write the hidden layer into hidden [H]: relu(W'x + b), or with a layer norm
+    relu(gain * plain + bias), plain [H] being W'x + b brought to mean 0 and variance 1. Return one
+    over the deviation that was taken out (1 without a norm)."""
+    size, first, weights = hidden.shape[0], model.dense[0], model.dense[1]
+    hidden[:] = theta[first : first + size]
     for j in range(inputs.shape[0]):
         value = inputs[j]
         if value != np.float32(0.0):
-            at = dense[1] + j * size
+            at = weights + j * size
             row = theta[at : at + size]
             for h in range(size):
                 hidden[h] += value * row[h]
+    inverse = 1.0
+    if model.norm.shape[0]:
+        total, squares = 0.0, 0.0
+        for h in range(size):
+            total += float(hidden[h])
+        mean = total / size
+        for h in range(size):
+            squares += (float(hidden[h]) - mean) ** 2
+        inverse = 1.0 / math.sqrt(squares / size + NORM_EPS)
+        gain, bias = model.norm[0], model.norm[1]
+        for h in range(size):
+            plain[h] = (float(hidden[h]) - mean) * inverse
+            hidden[h] = theta[gain + h] * plain[h] + theta[bias + h]
     for h in range(size):
         hidden[h] = max(hidden[h], np.float32(0.0))
+    return inverse
 
 
 @njit(nogil=True, cache=True)
@@ -85,10 +106,11 @@ def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
     fields = model.tables.shape[0] + model.bags.shape[0]
     inputs = np.empty(rows.x.shape[1] + fields * model.sizes[0], dtype=np.float32)
     hidden = np.empty(model.sizes[1], dtype=np.float32)
+    plain = np.empty(model.sizes[1], dtype=np.float32)
     out = np.empty(scores.shape[1])
     for r in range(rows.x.shape[0]):
         inputs_of(theta, model, rows, r, inputs)
-        hidden_of(theta, model.dense, inputs, hidden)
+        hidden_of(theta, model, inputs, hidden, plain)
         for t in range(targets.shape[0]):
             start, width = targets[t, 1], targets[t, 2]
             head_of(theta, model.heads[t], width, hidden, out)
