@@ -142,6 +142,11 @@ METRICS: tuple[Declared, ...] = (
         by="reader",
     ),
     Declared(
+        "headwater_learning_rate",
+        "gauge",
+        "The learning rate in force; it moves with learning.adapt.",
+    ),
+    Declared(
         "headwater_score",
         "gauge",
         "Prequential metrics: every event scored before it is learned; model=held_out: of the events "

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from service._settings import fields
+from service._settings.adapt import AdaptSettings
 from service._settings.kafka import refusal
 from service._settings.problems import Found
 from service._settings.tree import Where, default_at
@@ -41,6 +42,7 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     yield from _dead_letters_learned(tree)
     yield from _client(tree)
     yield from _idle_settings(model, tree)
+    yield from _adapt(model, tree)
     yield from _open_to_the_world(tree)
 
 
@@ -72,6 +74,23 @@ def _idle_settings(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
         if name in learning and optimizer != needs and learning[name] != default_at(model, where):
             msg = f"has no effect: it belongs to {needs}, the optimizer is {optimizer}"
             yield Found(where, msg, f"Set learning.optimizer: {needs}, or leave it out.")
+
+
+def _adapt(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
+    learning, adapt = _section(tree, "learning"), _section(tree, "learning", "adapt")
+    if not adapt:
+        return
+    where = ("learning", "adapt")
+    if adapt.get("by") == "held_out" and not learning.get("holdout"):
+        msg = "goes by events that are set aside, and none are"
+        yield Found((*where, "by"), msg, "Set learning.holdout, to 0.1 or so.")
+    rate = learning.get("learning_rate", default_at(model, ("learning", "learning_rate")))
+    fields = AdaptSettings.model_fields
+    lowest, highest = (adapt.get(n, fields[n].default) for n in ("lowest", "highest"))
+    numbers = [n for n in (lowest, rate, highest) if isinstance(n, int | float)]
+    if len(numbers) == 3 and numbers != sorted(numbers):
+        msg = f"learning.learning_rate is {rate}, which is not between lowest and highest"
+        yield Found(where, msg, "Begin between the bounds, or move them.")
 
 
 def _open_to_the_world(tree: Tree) -> Iterator[Found]:

@@ -127,6 +127,7 @@ class Acts:
                 "trigger": cut.trigger,
                 "bad": bad_counts(self.learner.standing),
             }
+            | ({"rate": step.rate} if self.learner.recipe.learning.adapt else {})
             | ({"epochs": nested(changed)} if changed else {})
         )
         self._t.telemetry.metrics.counter("headwater_cuts_total").inc(1.0, cut.trigger)

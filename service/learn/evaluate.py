@@ -80,6 +80,7 @@ def evaluate(
         "version": learner.standing.version,
         "lineage": lineage,
         "digest": digest(learner.state.parts()),
+        "learning_rate": learner.rate,
         "targets": targets,
         "curve": curve,
         "experts": [],

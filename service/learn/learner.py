@@ -57,6 +57,8 @@ class Step(msgspec.Struct):
     labels: NDArray[np.float64]
     held: NDArray[np.bool_]
     """[N] which events were set aside: scored, never learned."""
+    rate: float
+    """The learning rate after the cut."""
     newest_ms: int
     timestamps_ms: NDArray[np.int64]
 
@@ -93,6 +95,11 @@ class Learner:
     def events_learned(self) -> int:
         """Events that are in the weights."""
         return int(self.state.outcomes[_AT["learned", ""]])
+
+    @property
+    def rate(self) -> float:
+        """The learning rate in force."""
+        return self._model.rate(self.state)
 
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Decode a cut's records; touches no state, so another thread may do it ahead."""
@@ -150,6 +157,7 @@ class Learner:
             scores=learned.scores,
             labels=labels,
             held=held,
+            rate=self.rate,
             newest_ms=max((r.timestamp_ms for r in records), default=-1),
             timestamps_ms=np.fromiter((r.timestamp_ms for r in records), np.int64, len(records)),
         )
@@ -174,6 +182,7 @@ class Learner:
             "watch": s.watch,
             "quarantined": [list(spot) for spot in sorted(s.quarantined)],
             "events_learned": self.events_learned,
+            "learning_rate": self.rate,
             "targets": self.report(),
         }
 

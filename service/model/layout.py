@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model import prequential
+from service.model import prequential, rate
 from service.model.featurizer import Scales
 from service.model.kinds import kind_of
 from service.model.kinds.seam import Extra, Flat, counters, escape
@@ -74,7 +74,8 @@ class Layout:
         self.outcomes = self._add("metrics", "outcomes", "int64", (len(prequential.OUTCOMES),))
         self.scores = self._scores("prequential")
         self.held_out = self._scores("held_out") if recipe.learning.holdout > 0 else {}
-        self.extras: dict[str, Extra] = {one.name: one for one in self.kind.extras}
+        remembered = (*self.kind.extras, *rate.extras_of(recipe, self.kind.size))
+        self.extras: dict[str, Extra] = {one.name: one for one in remembered}
         """What kind and strategies remember beside theta, by name."""
         for quiet in (False, True):
             if quiet:
@@ -86,7 +87,7 @@ class Layout:
         self.theta_size = self.kind.size
         self.theta = self._flat("theta")
         self.slots = [self._flat(slot) for slot in SLOTS[recipe.optimizer]]
-        flats: tuple[Flat, ...] = ()
+        flats: tuple[Flat, ...] = rate.flats_of(recipe)
         self.flats: dict[str, int] = {one.name: self._flat(one.name) for one in flats}
         """Where the arrays beside theta that have its shape begin, by name."""
         self._name_weights(flats)

@@ -15,6 +15,7 @@ from service.model import ops
 from service.model.featurizer import Rows
 from service.model.kinds.seam import Gradient, Learned, Moving
 from service.model.layout import Layout
+from service.model.rate import Rate
 from service.model.state import State
 from service.model.steps import RULES, hyper_of
 
@@ -26,6 +27,7 @@ class Model:
         self.layout = layout
         recipe, learning = layout.recipe, layout.recipe.learning
         self.kind = layout.kind
+        self._rate = Rate(recipe, self.kind)
         self._rule = RULES[recipe.optimizer]
         betas = (learning.beta1, learning.beta2)
         self._hyper = hyper_of(
@@ -50,8 +52,16 @@ class Model:
     def learn(self, state: State, rows: Rows, weights: NDArray[np.float64]) -> Learned:
         """Score and learn N rows in order. weights: [N] importance, 0 means score only."""
         done = self._blank(len(rows))
-        self.kind.learn(self.moving(state), rows, weights, done)
+        views = self.moving(state)
+        for first, last in self._rate.pieces(state, views.served, rows, weights):
+            moving = self._rate.moving(views, state)
+            into = done.between(first, last)
+            self.kind.learn(moving, rows.between(first, last), weights[first:last], into)
         return done
+
+    def rate(self, state: State) -> float:
+        """Return the learning rate in force."""
+        return self._rate.of(state)
 
     def score(self, state: State, rows: Rows) -> NDArray[np.float64]:
         """Return the scores [N, O] of the weights as they are; changes nothing."""

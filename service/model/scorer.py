@@ -17,6 +17,7 @@ from service.model import prequential
 from service.model.featurizer import Featurizer
 from service.model.kinds.seam import Served
 from service.model.layout import Entry, Layout
+from service.model.rate import rate_of
 from service.model.recipe import Recipe
 
 
@@ -76,6 +77,13 @@ class Attached:
         for entry in self._scorer.layout.entries:
             parts.setdefault(entry.part, []).append(entry)
         return {part: self._digest(entries) for part, entries in parts.items()}
+
+    def learning_rate(self) -> float:
+        """Return the rate that the next event will be learned with."""
+        layout = self._scorer.layout
+        entry = layout.by_name.get(("optimizer", "rate"))
+        vector = None if entry is None else entry.view(self._image)
+        return rate_of(layout.recipe.learning.learning_rate, vector)
 
     def targets(self) -> dict[str, object]:
         """Return {target: {"type", "scored", "metrics", "fading", "baselines", "held_out", ...}}."""

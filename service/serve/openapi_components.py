@@ -87,6 +87,7 @@ def components(recipe: Recipe) -> Json:
                         "required": ["type", "metrics", "fading", "baselines", "held_out"],
                     },
                 },
+                "learning_rate": {"type": "number", "exclusiveMinimum": 0},
                 "learner": {"$ref": "#/components/schemas/Learner"},
             }
         ),

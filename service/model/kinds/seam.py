@@ -120,6 +120,11 @@ class Learned(msgspec.Struct):
     """[N] 1 learned, 0 only scored, 2 not finite: that row changed nothing; 3 learned with a
     gradient that was shortened to the cap."""
 
+    def between(self, first: int, last: int) -> Learned:
+        """Return the part of the rows from `first` up to `last`, as views."""
+        part = slice(first, last)
+        return Learned(self.scores[part], self.losses[part], self.norms[part], self.applied[part])
+
 
 class Gradient(msgspec.Struct):
     """A gradient in hand."""
