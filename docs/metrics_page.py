@@ -58,7 +58,8 @@ memory, CPU seconds, open files, start time.
 | `result` | `success`, `failure` |
 | `state` | {states} |
 | `window` | `cumulative`: since version 0; `fading`: factor 0.999 per scored event |
-| `model` of `headwater_score` | `live`: the one that answers |
+| `model` of `headwater_score` | `live`: the one that answers; `held_out`: the same on the \
+events that `learning.holdout` sets aside |
 | `baseline` | `no_change`: the last label again; `prior`: the mean, or the share of each class |
 | `phase` of `headwater_learner_time_seconds_total` | of the loop: `idle`, `learn`, `journal`, \
 `publish`, `snapshot` (the pause for its copy); of the thread that reads ahead: `poll`, `decode` |

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from service import crash
 from service._settings import environment, reading
+from service._settings.adapt import AdaptSettings
 from service._settings.api import ApiSettings
 from service._settings.drift import DriftSettings
 from service._settings.event import (
@@ -53,6 +54,7 @@ from service._settings.values import (
 from service.redact import redacted
 
 __all__ = [
+    "AdaptSettings",
     "ApiSettings",
     "BinaryTarget",
     "BooleanFeature",
@@ -196,6 +198,9 @@ class LearningSettings(Section):
     )
     holdout: float = Field(
         0.0, ge=0, lt=1, description="Share of events that are scored and never learned."
+    )
+    adapt: AdaptSettings | None = Field(
+        None, description="How the learning rate moves by itself; null: it stands still."
     )
     seed: int = Field(
         0, ge=0, lt=2**63, description="Seed of first weights and of category hashes."

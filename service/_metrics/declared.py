@@ -183,9 +183,15 @@ METRICS: tuple[Declared, ...] = (
         by="reader",
     ),
     Declared(
+        "headwater_learning_rate",
+        "gauge",
+        "The learning rate in force; it moves with learning.adapt.",
+    ),
+    Declared(
         "headwater_score",
         "gauge",
-        "Prequential metrics: every event scored before it is learned.",
+        "Prequential metrics: every event scored before it is learned; model=held_out: of the events "
+        "that learning.holdout sets aside, which are never learned.",
         ("target", "metric", "window", "model"),
     ),
     Declared(

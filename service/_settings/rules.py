@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from service._settings import fields, kinds
+from service._settings.adapt import AdaptSettings
 from service._settings.kafka import refusal
 from service._settings.problems import Found
 from service._settings.tree import Where, default_at
@@ -44,6 +45,7 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     yield from _drift(tree)
     yield from kinds.broken(model, tree)
     yield from _modules(tree)
+    yield from _adapt(model, tree)
     yield from _open_to_the_world(tree)
 
 
@@ -102,6 +104,23 @@ def _modules(tree: Tree) -> Iterator[Found]:
     if own and "reset_head" in (react if isinstance(react, list) else [react]):
         msg = "reset_head has no effect: which weights are a target's own is not known of a module"
         yield Found(("drift", "react"), msg, "Take it out; raise_rates works.")
+
+
+def _adapt(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
+    learning, adapt = _section(tree, "learning"), _section(tree, "learning", "adapt")
+    if not adapt:
+        return
+    where = ("learning", "adapt")
+    if adapt.get("by") == "held_out" and not learning.get("holdout"):
+        msg = "goes by events that are set aside, and none are"
+        yield Found((*where, "by"), msg, "Set learning.holdout, to 0.1 or so.")
+    rate = learning.get("learning_rate", default_at(model, ("learning", "learning_rate")))
+    fields = AdaptSettings.model_fields
+    lowest, highest = (adapt.get(n, fields[n].default) for n in ("lowest", "highest"))
+    numbers = [n for n in (lowest, rate, highest) if isinstance(n, int | float)]
+    if len(numbers) == 3 and numbers != sorted(numbers):
+        msg = f"learning.learning_rate is {rate}, which is not between lowest and highest"
+        yield Found(where, msg, "Begin between the bounds, or move them.")
 
 
 def _open_to_the_world(tree: Tree) -> Iterator[Found]:

@@ -140,12 +140,15 @@ def _table(result: dict[str, Any]) -> str:
     ]
     for name, report in result["targets"].items():
         lines.append(f"\n{name} ({report['type']}, {report['scored']:,} scored)")
-        lines.append(f"  {'':20}{'model':>12}{'recent':>12}{'no change':>12}{'prior':>12}")
-        base = report["baselines"]
+        base, held = report["baselines"], report["held_out"]
+        lines.append(
+            f"  {'':20}{'model':>12}{'recent':>12}{'no change':>12}{'prior':>12}"
+            + (f"{'held out':>12}  ({held['scored']:,} scored)" if held else "")
+        )
         for metric, value in report["metrics"].items():
             row = (
                 value, report["fading"].get(metric), base["no_change"].get(metric),
-                base["prior"].get(metric),
+                base["prior"].get(metric), *([held["metrics"].get(metric)] if held else ()),
             )  # fmt: skip
             lines.append(f"  {metric:20}" + "".join(f"{_figure(v):>12}" for v in row))
     return "\n".join(lines)

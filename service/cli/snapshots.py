@@ -10,6 +10,7 @@ import typer
 
 from service.cli import snapshots_create, snapshots_pin
 from service.cli.options import ConfigOption, JsonOption, SetOption
+from service.cli.quality import quality
 from service.cli.side_door import settings_of
 
 snapshots = typer.Typer(help="List, check, take and keep snapshots.", no_args_is_help=True)
@@ -45,6 +46,8 @@ def list_(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption
             f"{one['id']:26}{'-' if events is None else events:>12}{one['bytes']:>12}  "
             f"{(one['created_at'] or '-')[:19]:22}{flags[0]:7}{flags[1]:11}{flags[2]}"
         )
+        for line in quality(one):
+            typer.echo(f"    {line}")
 
 
 @snapshots.command()

@@ -127,6 +127,7 @@ class Acts:
                 "trigger": cut.trigger,
                 "bad": bad_counts(self.learner.standing),
             }
+            | ({"rate": step.rate} if self.learner.recipe.learning.adapt else {})
             | ({"epochs": nested(changed)} if changed else {})
             | step.drift()
         )

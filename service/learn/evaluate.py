@@ -66,7 +66,10 @@ def evaluate(
     seconds = time.monotonic() - began
     targets = learner.report()
     for t in _binary(learner):
-        _make_exact(targets[t.name], np.concatenate(kept[t.name] or [np.empty((0, 2))]))
+        scored = np.concatenate(kept[t.name] or [np.empty((0, 3))])
+        _make_exact(targets[t.name], scored)
+        if held_out := targets[t.name]["held_out"]:
+            _make_exact(held_out, scored[scored[:, 2] > 0])
     watch(done, copy.deepcopy(targets))
     for report in targets.values():
         del report["fading_baselines"]
@@ -82,6 +85,7 @@ def evaluate(
         "version": learner.standing.version,
         "lineage": lineage,
         "digest": digest(learner.state.parts()),
+        "learning_rate": learner.rate,
         "targets": targets,
         "curve": curve,
         "drift": report_of_drift(learner.watch, learner.state),
@@ -102,12 +106,14 @@ def _binary(learner: Learner) -> list[Target]:
 
 def _scored(step: Step, target: Target, learner: Learner) -> NDArray[np.float64]:
     at = learner.recipe.schema.targets.index(target)
-    pairs = np.column_stack((step.scores[:, target.start], step.labels[:, at]))
+    found = (step.scores[:, target.start], step.labels[:, at], step.held.astype(np.float64))
+    pairs: NDArray[np.float64] = np.column_stack(found)
     return pairs[~np.isnan(pairs).any(axis=1)]
 
 
 def _make_exact(report: dict[str, Any], pairs: NDArray[np.float64]) -> None:
-    """Put exact figures in the place of binned ones, for the model and for both baselines."""
+    """Put exact figures in the place of binned ones, for the model and for both baselines. pairs
+    [N, 3]: score, label, whether it was held out."""
     y = pairs[:, 1]
     before = np.arange(len(y))
     prior = (np.cumsum(y) - y + 1.0) / (before + 2.0)

@@ -241,3 +241,5 @@ def _redo_cut(learner: Learner, entry: Entry, read: ReadRange, replayed: Replaye
         replayed.note(version, f"{step.records} records were read, {entry['records']} journaled")
     elif step.loss != entry["loss"]:
         replayed.note(version, "the loss has other bits than were journaled")
+    elif step.rate != entry.get("rate", step.rate):
+        replayed.note(version, f"the rate is {step.rate}, {entry['rate']} was journaled")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from service.errors import BrokerAway, TopicMissing
@@ -27,8 +28,9 @@ def inventory(settings: Settings) -> list[dict[str, Any]]:
     first = Journal.reader(state_at / "journal").first_version
     return [
         _shown(entry, first, lows)
+        | {"changed": _changed(entry, listed[at + 1 :])}
         | ({"valid": False, "reason": damaged[entry.id]} if entry.id in damaged else {})
-        for entry in listed
+        for at, entry in enumerate(listed)
     ]
 
 
@@ -38,7 +40,8 @@ def _shown(entry: Listed, first: int | None, lows: dict[TP, int] | None) -> dict
         return {
             "id": entry.id, "version": None, "lineage": None, "created_at": None, "bytes": 0,
             "valid": False, "reason": entry.reason, "pinned": entry.pinned, "replayable": False,
-            "offsets": {}, "digest": {}, "metrics": {}, "events_learned": None,
+            "offsets": {}, "digest": {}, "metrics": {}, "fading": {},
+            "held_out": {}, "learning_rate": None, "events_learned": None,
         }  # fmt: skip
     meta = manifest.meta
     in_journal = first is not None and first <= manifest.version + 1
@@ -59,8 +62,35 @@ def _shown(entry: Listed, first: int | None, lows: dict[TP, int] | None) -> dict
         "offsets": meta["cursors"],
         "digest": manifest.digest,
         "metrics": {t: r["metrics"] for t, r in meta["targets"].items()},
+        "fading": {t: r["fading"] for t, r in meta["targets"].items()},
+        "held_out": {t: r.get("held_out") for t, r in meta["targets"].items()},
+        "learning_rate": meta.get("learning_rate"),
         "events_learned": meta["events_learned"],
     }
+
+
+def _changed(entry: Listed, older: list[Listed]) -> dict[str, list[Any]]:
+    """Return {setting: [before, after]}: what the settings say since the snapshot before this one.
+    Of a snapshot that an older release took, what decides the weights."""
+    before = next((e.manifest.meta for e in older if e.manifest is not None), None)
+    if entry.manifest is None or before is None:
+        return {}
+    after = entry.manifest.meta
+    key = "settings" if before.get("settings") and after.get("settings") else "recipe"
+    old, new = dict(_flat(before[key])), dict(_flat(after[key]))
+    return {
+        name: [old.get(name), new.get(name)]
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    }
+
+
+def _flat(tree: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def _low_watermarks(settings: Settings, listed: list[Listed]) -> dict[TP, int] | None:

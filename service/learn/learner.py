@@ -56,6 +56,10 @@ class Step(msgspec.Struct):
     """Events that were learned with a gradient shortened to the cap."""
     scores: NDArray[np.float64]
     labels: NDArray[np.float64]
+    held: NDArray[np.bool_]
+    """[N] which events were set aside: scored, never learned."""
+    rate: float
+    """The learning rate after the cut."""
     newest_ms: int
     timestamps_ms: NDArray[np.int64]
     alarms: list[Alarm]
@@ -104,6 +108,11 @@ class Learner:
         """Events that are in the weights."""
         return int(self.state.outcomes[_AT["learned", ""]])
 
+    @property
+    def rate(self) -> float:
+        """The learning rate in force."""
+        return self._model.rate(self.state)
+
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Decode a cut's records; touches no state, so another thread may do it ahead."""
         return quarantine.decode(self.decoder, records, self.standing)
@@ -138,6 +147,9 @@ class Learner:
             block = learned.scores[:, target.start : target.start + target.outputs]
             y = np.ascontiguousarray(labels[:, t])
             prequential.update(target, self.state.scores[target.name], block, y)
+            if self.state.held_out:
+                unseen = np.where(held, y, np.nan)
+                prequential.update(target, self.state.held_out[target.name], block, unseen)
         dead = self._dead(records, decoded, broken)
         counts = {
             ("learned", ""): int(learn.sum() - broken.sum()),
@@ -163,6 +175,8 @@ class Learner:
             capped=int((learned.applied == 3).sum()),
             scores=learned.scores,
             labels=labels,
+            held=held,
+            rate=self.rate,
             newest_ms=max((r.timestamp_ms for r in records), default=-1),
             timestamps_ms=np.fromiter((r.timestamp_ms for r in records), np.int64, len(records)),
             alarms=watched.alarms,
@@ -189,13 +203,16 @@ class Learner:
             "watch": s.watch,
             "quarantined": [list(spot) for spot in sorted(s.quarantined)],
             "events_learned": self.events_learned,
+            "learning_rate": self.rate,
             "targets": self.report(),
         }
 
     def report(self) -> dict[str, Any]:
-        """Return {target: {"type", "scored", "metrics", "fading", "baselines", ...}}."""
+        """Return {target: {"type", "scored", "metrics", "fading", "baselines", "held_out", ...}}."""
         return {
-            t.name: prequential.report(t, self.state.scores[t.name])
+            t.name: prequential.report(
+                t, self.state.scores[t.name], self.state.held_out.get(t.name)
+            )
             for t in self.recipe.schema.targets
         }
 

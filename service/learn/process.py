@@ -47,7 +47,7 @@ from service.learn.telemetry import Telemetry
 from service.learn.tools import Tools
 from service.metrics import Metrics
 from service.model.recipe import Recipe
-from service.settings import Settings, runtime_directory, state_directory
+from service.settings import Settings, runtime_directory, shown, state_directory
 from service.stream.deadletters import DeadLetters
 from service.weights import boot
 from service.weights.journal import Journal
@@ -248,7 +248,7 @@ def _open_store(
     snapshots = Snapshots(state_at / "snapshots", Keep(keep.last, keep.hourly, keep.daily))
     shelf.keep_here(snapshots)
     environment = fingerprint()
-    saver = Saver(snapshots, journal, environment)
+    saver = Saver(snapshots, journal, environment, shown(settings))
     stack.callback(saver.close)
     suspects = Suspects(state_at, power_lost=lost_power)
     stack.callback(suspects.close)

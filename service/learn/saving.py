@@ -40,14 +40,21 @@ class Saved(msgspec.Struct):
 class Saver:
     """Writes snapshots in a thread of its own. Owned by the loop; `close` joins it."""
 
-    def __init__(self, snapshots: Snapshots, journal: Journal, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        journal: Journal,
+        environment: dict[str, str],
+        settings: dict[str, object] | None = None,
+    ) -> None:
         self.reach: tuple[int, ...] = ()
         """Versions to which a way must be kept, whatever the keep policy says."""
         self.hold = False
         """Nothing at all may be removed for now."""
         self._snapshots = snapshots
         self._journal = journal
-        self._environment = environment
+        self._beside = {"environment": environment, "settings": settings or {}}
+        """What a manifest keeps that is no part of the learner."""
         self._staging = Staging()
         self._done: queue.SimpleQueue[Saved] = queue.SimpleQueue()
         self._work: queue.Queue[tuple[Parts, dict[str, Any], Offsets] | None] = queue.Queue(1)
@@ -70,7 +77,7 @@ class Saver:
         image = self._staging.advance(learner.state)
         if image is None:
             return False
-        meta = learner.meta() | {"environment": self._environment}
+        meta = learner.meta() | self._beside
         cursors = dict(learner.standing.cursors)
         self._busy.set()
         self._work.put((parts_of(learner.layout, image), meta, cursors))
@@ -78,7 +85,7 @@ class Saver:
 
     def now(self, learner: Learner) -> Saved:
         """Write a snapshot and wait for it; for start, stop and the command."""
-        meta = learner.meta() | {"environment": self._environment}
+        meta = learner.meta() | self._beside
         return self._write(learner.state.parts(), meta, dict(learner.standing.cursors))
 
     def take_done(self) -> list[Saved]:

@@ -101,6 +101,7 @@ class Telemetry:
             for phase, seconds in inbox.seconds.items():
                 labels = {"phase": phase}
                 m.set_counter("headwater_learner_time_seconds_total", labels, seconds)
+        m.gauge("headwater_learning_rate").set(learner.rate)
         for target, report in learner.report().items():
             self._scores(target, report)
         show_drift(self.metrics, report_of_drift(learner.watch, learner.state))
@@ -167,10 +168,12 @@ class Telemetry:
 
     def _scores(self, target: str, report: dict[str, Any]) -> None:
         score = self.metrics.gauge("headwater_score")
-        for window, key in (("cumulative", "metrics"), ("fading", "fading")):
-            for metric, value in report[key].items():
-                if value is not None:
-                    score.set(value, target, metric, window, "live")
+        models = {"live": report, "held_out": report["held_out"]}
+        for model, of in models.items():
+            for window, key in (("cumulative", "metrics"), ("fading", "fading")):
+                for metric, value in (of[key] if of else {}).items():
+                    if value is not None:
+                        score.set(value, target, metric, window, model)
         baseline = self.metrics.gauge("headwater_baseline_score")
         for name, figures in report["baselines"].items():
             for metric, value in figures.items():

@@ -38,6 +38,21 @@ class Rows(msgspec.Struct):
     def __len__(self) -> int:
         return len(self.x)
 
+    def between(self, first: int, last: int) -> Rows:
+        """Return the rows from `first` up to `last`, without a copy of what is large."""
+        if first == 0 and last == len(self):
+            return self
+        spans = self.spans[first:last]
+        begins, ends = (int(spans[0, 0]), int(spans[-1, -1])) if len(spans) else (0, 0)
+        return Rows(
+            self.x[first:last],
+            self.ids[first:last],
+            spans - begins,
+            self.entries[begins:ends],
+            self.values[begins:ends],
+            self.y[first:last],
+        )
+
     def take(self, index: NDArray[np.int64]) -> Rows:
         """Return the chosen rows, in the order of `index` [K]."""
         first, last = self.spans[index, 0], self.spans[index, -1]

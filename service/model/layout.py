@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model import drift_tensors, prequential
+from service.model import drift_tensors, prequential, rate
 from service.model.featurizer import Scales
 from service.model.kinds import kind_of
 from service.model.kinds.seam import Extra, Flat, Remembers, counters, escape
@@ -72,18 +72,14 @@ class Layout:
         self.counts = self._group("optimizer", "steps", self.counters, (), "int64")
         self.usual = self._add("optimizer", "usual_lengths", "float64", (4,))
         self.outcomes = self._add("metrics", "outcomes", "int64", (len(prequential.OUTCOMES),))
-        self.scores: dict[str, Entry] = {}
-        for target in self.schema.targets:
-            size = prequential.size_of(target)
-            self.scores[target.name] = self._add(
-                "metrics", f"prequential/{escape(target.name)}", "float64", (size,)
-            )
+        self.scores = self._scores("prequential")
+        self.held_out = self._scores("held_out") if recipe.learning.holdout > 0 else {}
         self.drift: dict[str, list[Entry]] = {}
         """By kind: what is known of drift, see drift_tensors.py."""
         for kind, of, dtype, shape in drift_tensors.tensors(self.schema, recipe.drift):
             name = f"drift/{kind}" + (f"/{escape(of)}" if of is not None else "")
             self.drift.setdefault(kind, []).append(self._add("metrics", name, dtype, shape))
-        holders: list[Remembers] = [self.kind]
+        holders: list[Remembers] = [self.kind, rate.memory_of(recipe, self.kind.size)]
         self.extras: dict[str, Extra] = {e.name: e for each in holders for e in each.extras}
         """What kind and strategies remember beside theta, by name."""
         for quiet in (False, True):
@@ -132,6 +128,18 @@ class Layout:
         """Return the views that rows are scaled by; `image` may be just its first scales_bytes."""
         flat = image[: self.scales_bytes].view(np.float64)
         return Scales(*(flat[a:b].reshape(shape) for a, b, shape in self._scale_views))
+
+    def _scores(self, kind: str) -> dict[str, Entry]:
+        """Place one vector of scores per target."""
+        return {
+            target.name: self._add(
+                "metrics",
+                f"{kind}/{escape(target.name)}",
+                "float64",
+                (prequential.size_of(target),),
+            )
+            for target in self.schema.targets
+        }
 
     def _name_weights(self, flats: list[Flat]) -> None:
         rule = self.recipe.optimizer

@@ -15,6 +15,7 @@ from service.model import ops
 from service.model.featurizer import Rows
 from service.model.kinds.seam import Gradient, Learned, Moving
 from service.model.layout import Layout
+from service.model.rate import Rate
 from service.model.state import State
 from service.model.steps import RULES, hyper_of
 
@@ -26,6 +27,7 @@ class Model:
         self.layout = layout
         recipe, learning = layout.recipe, layout.recipe.learning
         self.kind = layout.kind
+        self._rate = Rate(recipe, self.kind)
         self._rule = RULES[recipe.optimizer]
         betas = (learning.beta1, learning.beta2)
         self._hyper = hyper_of(
@@ -53,13 +55,16 @@ class Model:
         """Score and learn N rows in order. weights: [N] importance, 0 means score only; rate: what
         the learning rate is multiplied by."""
         done = self._blank(len(rows))
-        moving = self.moving(state)
-        if rate != 1.0:
-            hyper = moving.hyper.copy()
-            hyper[0] *= rate
-            moving = moving._replace(hyper=hyper)
-        self.kind.learn(moving, rows, weights, done)
+        views = self.moving(state)
+        for first, last in self._rate.pieces(state, views.served, rows, weights):
+            moving = self._rate.moving(views, state, rate)
+            into = done.between(first, last)
+            self.kind.learn(moving, rows.part(first, last), weights[first:last], into)
         return done
+
+    def rate(self, state: State) -> float:
+        """Return the learning rate in force."""
+        return self._rate.of(state)
 
     def score(self, state: State, rows: Rows) -> NDArray[np.float64]:
         """Return the scores [N, O] of the weights as they are; changes nothing."""

@@ -5,6 +5,9 @@ no_change repeats the last label; prior says the mean (or the class shares) so f
 cumulative, and fading with factor 0.999 per scored event. All of it is one flat float64 vector
 per target inside the state, so it survives crashes with the weights, and the API reads it.
 
+Events that are held out (learning.holdout) count in it as all others do, and have a second vector
+of their own: that one is of events that the weights never learn.
+
 AUC and average precision come from 512 bins of the logit in [-10, 10]: the error is at most
 half the share of pairs that fall into one bin. `evaluate` computes them exactly (exact.py).
 """
@@ -75,9 +78,19 @@ def update(
         _update_number(state, blocks, scores[:, 0], y)
 
 
-def report(target: Target, state: NDArray[np.float64]) -> dict[str, Any]:
-    """Return {"type", "scored", "metrics", "fading", "baselines"}; a figure that is not defined
-    yet is None."""
+def report(
+    target: Target, state: NDArray[np.float64], held: NDArray[np.float64] | None = None
+) -> dict[str, Any]:
+    """Return {"type", "scored", "metrics", "fading", "baselines", "held_out", ...}; a figure that
+    is not defined yet is None. held: the vector of the events that were never learned."""
+    result = _report(target, state)
+    keys = ("scored", "metrics", "fading", "baselines")
+    held_out = None if held is None else _report(target, held)
+    result["held_out"] = held_out and {key: held_out[key] for key in keys}
+    return result
+
+
+def _report(target: Target, state: NDArray[np.float64]) -> dict[str, Any]:
     blocks = state[_head(target) :].reshape(len(WINDOWS), len(PREDICTORS), _block(target))
     figures = [[_figures(target, blocks[w, p]) for p in range(3)] for w in range(2)]
     for window in figures:

@@ -17,6 +17,7 @@ from service.model import prequential
 from service.model.featurizer import Featurizer
 from service.model.kinds.seam import Served
 from service.model.layout import Entry, Layout
+from service.model.rate import rate_of
 from service.model.recipe import Recipe
 
 
@@ -77,13 +78,24 @@ class Attached:
             parts.setdefault(entry.part, []).append(entry)
         return {part: self._digest(entries) for part, entries in parts.items()}
 
+    def learning_rate(self) -> float:
+        """Return the rate that the next event will be learned with."""
+        layout = self._scorer.layout
+        entry = layout.by_name.get(("optimizer", "rate"))
+        vector = None if entry is None else entry.view(self._image)
+        return rate_of(layout.recipe.learning.learning_rate, vector)
+
     def targets(self) -> dict[str, object]:
-        """Return {target: {"type", "scored", "metrics", "fading", "baselines", ...}}."""
+        """Return {target: {"type", "scored", "metrics", "fading", "baselines", "held_out", ...}}."""
         layout = self._scorer.layout
         result: dict[str, object] = {}
         for target in self._scorer.schema.targets:
-            state = layout.scores[target.name].view(self._image)
-            result[target.name] = prequential.report(target, np.array(state))
+            state, held = (
+                np.array(each[target.name].view(self._image)) if each else None
+                for each in (layout.scores, layout.held_out)
+            )
+            assert state is not None, "there is a target, so it has a vector"
+            result[target.name] = prequential.report(target, state, held)
         return result
 
     def _digest(self, entries: list[Entry]) -> str:

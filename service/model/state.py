@@ -27,8 +27,9 @@ class State:
 
     theta, slot0, slot1: float32 [P] (slots may be empty); counts: int64 [T or T+1];
     usual: float64 [4], usual lengths of inputs and slopes (steps.py);
-    scales: what rows are scaled by, normaliser among it: float64 [W, 3]; frames: float64 [T, 5]; outcomes: int64; scores: one float64
-    vector per target; touched: uint8, one flag per 64 weights. Whoever keeps a copy of the image
+    scales: what rows are scaled by, normaliser among it: float64 [W, 3]; frames: float64 [T, 5];
+    outcomes: int64; scores: one float64 vector per target, held_out: likewise, or none at all;
+    touched: uint8, one flag per 64 weights. Whoever keeps a copy of the image
     learns from a follower of its own what changed.
     """
 
@@ -46,10 +47,10 @@ class State:
         self.frames = self._at(layout.frames, np.float64, (n_targets, 5))
         outcomes = layout.outcomes
         self.outcomes: NDArray[np.int64] = self._at(outcomes.offset, np.int64, outcomes.shape)
-        self.scores: dict[str, NDArray[np.float64]] = {
-            name: self._at(entry.offset, np.float64, entry.shape)
-            for name, entry in layout.scores.items()
-        }
+        self.scores, self.held_out = (
+            {name: self._at(entry.offset, np.float64, entry.shape) for name, entry in each.items()}
+            for each in (layout.scores, layout.held_out)
+        )
         self.flats = {name: self._flat(start) for name, start in layout.flats.items()}
         self.extras = {
             name: layout.by_name[one.part, name].view(self.image)
@@ -190,7 +191,7 @@ def _initial(
 ) -> NDArray[np.generic] | float | None:
     """Return what a tensor starts from; None is zeros. added: other tensors are there already."""
     kind, _, rest = name.partition("/")
-    if part == "metrics" and kind == "prequential":
+    if part == "metrics" and kind in {"prequential", "held_out"}:
         return next(prequential.fresh(t) for t in layout.schema.targets if escape(t.name) == rest)
     extra = layout.extras.get(name)
     if extra is not None and extra.part == part:

@@ -38,6 +38,40 @@ def _text(*, null: bool = False) -> Json:
     return {"type": ["string", "null"] if null else "string"}
 
 
+def _reply(properties: Json) -> Json:
+    """Return the shape of a reply; `ranking` is there where `top` was asked for."""
+    ranking = {
+        "type": "array",
+        "items": _COUNT,
+        "description": "With top: the place in the request of each prediction.",
+    }
+    shape = _object(properties)
+    return {**shape, "properties": {**properties, "ranking": ranking}}
+
+
+def _request() -> Json:
+    """Return the shape of a request: events, or candidates in one context."""
+    top = _object(
+        {
+            "n": {"type": "integer", "minimum": 1, "description": "How many, best first."},
+            "target": {**_text(), "description": "Needed where there are several."},
+            "class": {**_text(), "description": "multiclass: whose probability counts."},
+        },
+        additionalProperties=False,
+    )
+    context = {"type": "object", "description": "Fields that every candidate has unless it says."}
+    return {
+        "type": "object",
+        "properties": {
+            "events": _list("Event"),
+            "candidates": _list("Event"),
+            "context": context,
+            "top": {**top, "required": ["n"]},
+        },
+        "oneOf": [{"required": ["events"]}, {"required": ["candidates"]}],
+    }
+
+
 def components(recipe: Recipe) -> Json:
     """Return every named schema."""
     model: Json = {
@@ -55,8 +89,8 @@ def components(recipe: Recipe) -> Json:
     return {
         "Event": event_schema(recipe),
         "Prediction": prediction_schema(recipe),
-        "PredictRequest": _object({"events": _list("Event")}),
-        "PredictReply": _object(
+        "PredictRequest": _request(),
+        "PredictReply": _reply(
             {
                 "predictions": {
                     **_list("Prediction"),
@@ -78,10 +112,16 @@ def components(recipe: Recipe) -> Json:
                     "type": "object",
                     "additionalProperties": {
                         "type": "object",
-                        "properties": {"type": _text(), "metrics": figures, "fading": figures},
-                        "required": ["type", "metrics", "fading", "baselines"],
+                        "properties": {
+                            "type": _text(),
+                            "metrics": figures,
+                            "fading": figures,
+                            "held_out": {"type": ["object", "null"]},
+                        },
+                        "required": ["type", "metrics", "fading", "baselines", "held_out"],
                     },
                 },
+                "learning_rate": {"type": "number", "exclusiveMinimum": 0},
                 "learner": {"$ref": "#/components/schemas/Learner"},
             }
         ),

@@ -28,14 +28,17 @@ from service.serve.body import Room, read_body
 from service.serve.live_model import LiveModel
 from service.serve.problems import Refused, bad_events
 from service.serve.queries import flag
+from service.serve.ranking import ranked
 from service.serve.replies import JSON, send_reply
-from service.serve.request import read_events
+from service.serve.request import Asked, read_request
 from service.settings import ApiSettings
 
 LARGE_BYTES = 32_768
 LARGE_EVENTS = 256
 BODIES_BYTES = 16_777_216
 """Bytes of bodies that a worker holds at once; one more is OVERLOADED."""
+CONTEXTS = 4
+"""Times max_body_bytes that the context of a request may be, once for each candidate."""
 MOST_UNKNOWN_NAMES = 50
 _LONGEST_NAME = 64
 
@@ -97,39 +100,46 @@ class Predict:
 
     async def _answered(self, body: bytes, brief: bool, strict: bool) -> Reply:
         """Answer here what is small, and aside what is large."""
-        if len(body) > LARGE_BYTES or body.count(b"{") > LARGE_EVENTS + 1:
+        events = body.count(b"{")
+        copied = len(body) * events if b'"context"' in body else 0
+        large = len(body) > LARGE_BYTES or events > LARGE_EVENTS + 1
+        if large or copied > 8 * LARGE_BYTES:
             answer = partial(self._answer, body=body, brief=brief, strict=strict)
             return await self._aside.run(answer)
         return self._answer(self._live, body=body, brief=brief, strict=strict)
 
     def _answer(self, live: LiveModel, *, body: bytes, brief: bool, strict: bool) -> Reply:
-        events = read_events(body, self._settings.max_events)
+        most_bytes = CONTEXTS * self._settings.max_body_bytes
+        asked = read_request(body, self._settings.max_events, most_bytes)
         started_s = time.perf_counter()
         scorer = live.scorer()
-        columns, faults = scorer.decoder.features(events)
+        columns, faults = scorer.decoder.features(asked.events)
         if faults:
-            paths = scorer.decoder.schema.paths
-            raise bad_events([_error(fault, paths) for fault in faults])
-        self._count_fields(scorer.decoder, events, strict)
+            raise bad_events(_errors(asked, faults, scorer.schema.paths))
+        self._count_fields(scorer.decoder, asked, strict)
 
         def score(attached: Attached) -> NDArray[np.float64]:
             return attached.score(columns)
 
         scores, served = live.read(score)
         if not np.isfinite(scores).all():
-            raise _not_finite(live, scores)
+            raise _not_finite(live, scores, asked)
+        ranking = b""
+        if asked.top is not None:
+            best = ranked(asked.top, scorer.schema, scores)
+            scores, ranking = scores[best], b',"ranking":%b' % _encode(best.tolist())
         predictions = scorer.predictions(scores)
         self._forward.observe(time.perf_counter() - started_s)
         age_s = served.age_s(time.time_ns())
         model = served.model_json(age_s, live.learner.stale, brief=brief)
-        reply = b'{"predictions":%b,"model":%b}' % (_encode(predictions), model)
+        reply = b'{"predictions":%b%b,"model":%b}' % (_encode(predictions), ranking, model)
         return [JSON, *served.headers(age_s)], reply
 
-    def _count_fields(self, decoder: Decoder, events: list[object], strict: bool) -> None:
+    def _count_fields(self, decoder: Decoder, asked: Asked, strict: bool) -> None:
         unknown: Tally[str] = Tally()
         missing: Tally[str] = Tally()
         errors: list[dict[str, object]] = []
-        for at, event in enumerate(events):
+        for at, event in enumerate(asked.events):
             assert isinstance(event, dict), "the decoder lets only objects through"
             more, less = decoder.presence(event)
             if more:
@@ -137,13 +147,13 @@ class Predict:
             if less:
                 missing.update(less)
             if strict:
-                errors += _strict_errors(at, more, less, decoder.schema.paths)
+                errors += _strict_errors(asked.name, at, more, less, decoder.schema.paths)
         self._fields.add(unknown, missing)
         if errors:
             raise bad_events(errors)
 
 
-def _not_finite(live: LiveModel, scores: NDArray[np.float64]) -> Refused:
+def _not_finite(live: LiveModel, scores: NDArray[np.float64], asked: Asked) -> Refused:
     """Tell an event that is too much for sound weights from weights that are not sound."""
     blank, _ = live.scorer().decoder.features([{}])
     plain, served = live.read(lambda attached: attached.score(blank))
@@ -153,7 +163,8 @@ def _not_finite(live: LiveModel, scores: NDArray[np.float64]) -> Refused:
         return Refused("NOT_READY", detail, retry_after_s=1)
     msg = "the values are too large: their score is not finite"
     rows = np.flatnonzero(~np.isfinite(scores).all(axis=1)).tolist()
-    return bad_events([_error(Fault(row, None, "score_not_finite", msg), {}) for row in rows])
+    faults = [Fault(row, None, "score_not_finite", msg) for row in rows]
+    return bad_events([_error(asked.name, fault, {}) for fault in faults])
 
 
 def _flags(query: bytes) -> tuple[bool, bool]:
@@ -162,21 +173,38 @@ def _flags(query: bytes) -> tuple[bool, bool]:
     return given.get("model", [""])[-1] == "brief", flag(given.get("strict", []), "strict")
 
 
-def _error(fault: Fault, paths: Paths) -> dict[str, object]:
-    loc: list[object] = ["events", fault.index]
+def _errors(asked: Asked, faults: list[Fault], paths: Paths) -> list[dict[str, object]]:
+    """Say where each fault lies; one of the context is said once."""
+    errors: list[dict[str, object]] = []
+    of_context: set[str] = set()
+    for fault in faults:
+        given, error = asked.given[fault.index], _error(asked.name, fault, paths)
+        if asked.given is not asked.events and fault.field is not None and isinstance(given, dict):
+            where = paths.get(fault.field, (fault.field,))
+            if where[0] not in given:
+                if fault.field in of_context:
+                    continue
+                of_context.add(fault.field)
+                error["loc"] = ["context", *where]
+        errors.append(error)
+    return errors
+
+
+def _error(name: str, fault: Fault, paths: Paths) -> dict[str, object]:
+    loc: list[object] = [name, fault.index]
     if fault.field is not None:
         loc += paths.get(fault.field, (fault.field,))
     return {"loc": loc, "code": fault.code, "msg": fault.msg}
 
 
 def _strict_errors(
-    at: int, unknown: list[str], missing: list[str], paths: Paths
+    name: str, at: int, unknown: list[str], missing: list[str], paths: Paths
 ) -> list[dict[str, object]]:
     extra = "the model knows no such field"
     lacks = "the field is missing"
     return [
-        *(_error(Fault(at, _cut(name), "unknown_field", extra), {}) for name in unknown),
-        *(_error(Fault(at, name, "missing_field", lacks), paths) for name in missing),
+        *(_error(name, Fault(at, _cut(one), "unknown_field", extra), {}) for one in unknown),
+        *(_error(name, Fault(at, one, "missing_field", lacks), paths) for one in missing),
     ]
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from service.serve import signs
 from service.serve.problems import Refused, bad_events
+from service.serve.ranking import Top, read_top
 
 _decoder = msgspec.json.Decoder()
 _lenient = msgspec.json.Decoder(float_hook=float)  # 1e400 becomes infinite: a fault of its field
@@ -21,23 +22,53 @@ MOST_BOXES_PER_EVENT = 8
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def read_events(body: bytes, most_events: int) -> list[object]:
-    """Return the events of a request as JSON gave them."""
+class Asked(msgspec.Struct):
+    """A request: its events, each with the context in it, and which of them are wanted."""
+
+    events: list[object]
+    given: list[object]
+    """The events as they were given, without the context."""
+    top: Top | None = None
+    name: str = "events"
+    """What the request calls them: events, or candidates."""
+
+
+def read_request(body: bytes, most_events: int, most_bytes: int) -> Asked:
+    """Return what a request asks for. most_bytes: of the context, once for each candidate."""
     if body.count(b",") >= most_events:
         _refuse_too_many(body, most_events)  # before Python makes an object of each
     request = _read_json(body)
     if not isinstance(request, dict):
         raise _wrong([], f'expected an object {{"events": [...]}}, got {_kind(request)}')
-    if "events" not in request:
+    name = "candidates" if "candidates" in request else "events"
+    if name == "candidates" and "events" in request:
+        raise _wrong(["events"], 'the request has "events" and "candidates"', "unknown_field")
+    if name not in request:
         raise _wrong(["events"], 'the request has no "events"', "missing_field")
-    events = request["events"]
+    events = request[name]
     if not isinstance(events, list):
-        raise _wrong(["events"], f"expected a list of events, got {_kind(events)}")
-    if body.count(b'"events"') > 1 and _names_events_twice(body):
-        raise _wrong(["events"], 'the request has "events" twice', "duplicate_field")
+        raise _wrong([name], f"expected a list of events, got {_kind(events)}")
+    if body.count(f'"{name}"'.encode()) > 1 and _names_twice(body, name):
+        raise _wrong([name], f'the request has "{name}" twice', "duplicate_field")
     if len(events) > most_events:
-        raise _too_many(f"{len(events)} events", most_events)
-    return events
+        raise _too_many(f"{len(events)} {name}", most_events)
+    top = read_top(request["top"]) if "top" in request else None
+    if "context" not in request:
+        return Asked(events, events, top, name)
+    if name == "events":
+        raise _wrong(["context"], 'goes with "candidates", not with "events"', "unknown_field")
+    return Asked(_with(request["context"], events, most_bytes), events, top, name)
+
+
+def _with(context: object, candidates: list[object], most_bytes: int) -> list[object]:
+    """Return each candidate with the fields of the context that it does not have itself."""
+    if not isinstance(context, dict):
+        raise _wrong(["context"], f"expected an object, got {_kind(context)}")
+    size = len(msgspec.json.encode(context)) * len(candidates)
+    if size > most_bytes:
+        detail = f"the context of each candidate makes {size} bytes; {most_bytes} are the most"
+        raise Refused("TOO_LARGE", f"{detail}: a shorter context, or fewer candidates")
+    return [{**context, **one} if isinstance(one, dict) else one for one in candidates]
 
 
 def _refuse_too_many(body: bytes, most_events: int) -> None:
@@ -48,7 +79,7 @@ def _refuse_too_many(body: bytes, most_events: int) -> None:
     found = signs.count(body)
     if found.boxes > MOST_BOXES_PER_EVENT * most_events:
         raise _too_many(f"{found.boxes} objects and lists", most_events)
-    if found.items > most_events and body.lstrip()[:1] == b"{":
+    if found.items > most_events and b'"context"' not in body and body.lstrip()[:1] == b"{":
         raise _too_many(f"{found.items} events", most_events)
 
 
@@ -72,7 +103,7 @@ def _read_json_with_large_numbers(body: bytes) -> object:
         raise Refused("BAD_JSON", str(error)) from None
 
 
-def _names_events_twice(body: bytes) -> bool:
+def _names_twice(body: bytes, name: str) -> bool:
     names: list[str] = []
 
     def last_object(pairs: list[tuple[str, Any]]) -> None:
@@ -82,7 +113,7 @@ def _names_events_twice(body: bytes) -> bool:
         json.loads(body, object_pairs_hook=last_object)
     except (ValueError, RecursionError) as error:  # it goes a little less deep than msgspec
         raise Refused("BAD_JSON", str(error)) from None
-    return names.count("events") > 1
+    return names.count(name) > 1
 
 
 def _kind(value: object) -> str:

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from service import metrics
 from service.metrics import Metrics
 from service.model.recipe import Recipe
+from service.model.scorer import Attached
 from service.serve.aside import Aside
 from service.serve.live_model import LiveModel
 from service.serve.openapi import document
@@ -69,8 +70,8 @@ class Routes:
         self._live.follow()
         if flag(request.query_params.getlist("digest"), "digest"):
             return _json(await self._aside.run(_report_with_digest))
-        targets, served = self._live.read(lambda attached: attached.targets())
-        return _json(_report(self._live, served, targets, None))
+        found, served = self._live.read(_found)
+        return _json(_report(self._live, served, found, None))
 
     async def schema(self, _: Request) -> Response:
         recipe = self._recipe()
@@ -106,11 +107,15 @@ class Routes:
 
 
 def _report_with_digest(live: LiveModel) -> Json:
-    (targets, digest), served = live.read_copy(lambda one: (one.targets(), one.digest()))
-    return _report(live, served, targets, digest)
+    (found, digest), served = live.read_copy(lambda one: (_found(one), one.digest()))
+    return _report(live, served, found, digest)
 
 
-def _report(live: LiveModel, served: Served, targets: object, digest: object) -> Json:
+def _found(one: Attached) -> Json:
+    return {"targets": one.targets(), "learning_rate": one.learning_rate()}
+
+
+def _report(live: LiveModel, served: Served, found: Json, digest: object) -> Json:
     learner = live.learner
     model = served.model(served.age_s(time.time_ns()), learner.stale)
     return {
@@ -120,7 +125,7 @@ def _report(live: LiveModel, served: Served, targets: object, digest: object) ->
         "published_at": served.published_at,
         "layout": f"sha256:{hashlib.sha256(live.layout).hexdigest()}",
         "digest": digest,
-        "targets": targets,
+        **found,
         "learner": learner,
     }
 

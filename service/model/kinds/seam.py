@@ -77,8 +77,13 @@ class Flat(msgspec.Struct, frozen=True):
 class Remembers(Protocol):
     """Whoever has something in the image beside theta: a kind of model, a strategy of learning."""
 
-    extras: tuple[Extra, ...]
-    flats: tuple[Flat, ...]
+    @property
+    def extras(self) -> tuple[Extra, ...]:
+        """Small tensors."""
+
+    @property
+    def flats(self) -> tuple[Flat, ...]:
+        """Arrays of theta's shape."""
 
 
 class Served(NamedTuple):
@@ -130,6 +135,11 @@ class Learned(msgspec.Struct):
     applied: NDArray[np.uint8]
     """[N] 1 learned, 0 only scored, 2 not finite: that row changed nothing; 3 learned with a
     gradient that was shortened to the cap."""
+
+    def between(self, first: int, last: int) -> Learned:
+        """Return the part of the rows from `first` up to `last`, as views."""
+        part = slice(first, last)
+        return Learned(self.scores[part], self.losses[part], self.norms[part], self.applied[part])
 
 
 class Gradient(msgspec.Struct):
