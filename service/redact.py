@@ -11,7 +11,7 @@ import re
 HIDDEN = "***"
 
 _SECRET = re.compile(
-    r"password|passwd|passphrase|secret|token|credential|authorization"
+    r"webhook|password|passwd|passphrase|secret|token|credential|authorization"
     r"|(^|[._-])(api)?key($|[._-])|sasl[._]jaas|sasl[._]oauthbearer[._]config",
     re.IGNORECASE,
 )

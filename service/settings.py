@@ -20,6 +20,7 @@ from service import crash
 from service._settings import environment, reading
 from service._settings.adapt import AdaptSettings
 from service._settings.api import ApiSettings
+from service._settings.drift import DriftSettings
 from service._settings.event import (
     BinaryTarget,
     BooleanFeature,
@@ -59,6 +60,7 @@ __all__ = [
     "CategoriesFeature",
     "CategoryFeature",
     "DeadLetterLimit",
+    "DriftSettings",
     "EventSettings",
     "EventTime",
     "Feature",
@@ -195,9 +197,7 @@ class LearningSettings(Section):
     holdout: float = Field(
         0.0, ge=0, lt=1, description="Share of events that are scored and never learned."
     )
-    adapt: AdaptSettings | None = Field(
-        None, description="How the learning rate moves by itself; null: it stands still."
-    )
+    adapt: AdaptSettings | None = Field(None, description="How the rate moves; null: not at all.")
     seed: int = Field(
         0, ge=0, lt=2**63, description="Seed of first weights and of category hashes."
     )
@@ -259,6 +259,10 @@ class Settings(Section):
     )
     guard: GuardSettings = Field(
         default_factory=GuardSettings, description="What keeps a bad stream from being served."
+    )
+    drift: DriftSettings = Field(
+        default_factory=DriftSettings,
+        description="What is done to see, and to answer, that the stream has changed.",
     )
     state: StateSettings = Field(default_factory=StateSettings, description="Where state is kept.")
     snapshots: SnapshotSettings = Field(

@@ -203,6 +203,44 @@ class TestSchema:
 
         assert not jsonschema.Draft202012Validator(schema).is_valid(tree)
 
+    def test_check_jsonschema_takes_every_file_we_ship(
+        self, headwater: Run, tmp_path: Path
+    ) -> None:
+        """
+        The validator that others run in CI finds nothing wrong with config/.
+        """
+        written = headwater("config", "schema", "--out", "s.json")
+        files = sorted(map(str, (CHECKOUT / "config").glob("*.yaml")))
+        ended = subprocess.run(
+            [sys.executable, "-m", "check_jsonschema", "--schemafile", "s.json", *files],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert (0, "") == (written.returncode, written.stdout)
+        assert 0 == ended.returncode, ended.stdout + ended.stderr
+
+    def test_every_setting_is_described(self, headwater: Run) -> None:
+        """
+        An editor shows a sentence beside each key; the schema says what it is the schema of.
+        """
+        schema = json.loads(headwater("config", "schema").stdout)
+        silent = [
+            f"{section}.{name}"
+            for section, one in {"": schema, **schema["$defs"]}.items()
+            for name, field in one.get("properties", {}).items()
+            if "description" not in field and "$ref" not in field
+        ]
+
+        assert [] == silent
+        assert ("urn:headwater:settings", "https://json-schema.org/draft/2020-12/schema") == (
+            schema["$id"],
+            schema["$schema"],
+        )
+
 
 class TestReference:
     def test_the_page_is_up_to_date(self) -> None:

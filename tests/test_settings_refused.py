@@ -131,7 +131,7 @@ REFUSED = [
     ("event:", "event:\n  time: {field: at, zone: Mars}", "event.time.zone", 5, "no time zone"),
     ("event:", "event:\n  time: {format: s}", "event.time.field", 5, "is required"),
     ("event:", "event:\n  format: avro", "event.format", 5, "must be one of json"),
-    ("event:", "model: {kind: svm}\nevent:", "model.kind", 4, "svm is not in this release"),
+    ("event:", "model: {kind: forest}\nevent:", "model.kind", 4, "no kind of model 'forest'"),
     ("event:", "model: {kind: my.net:Net}\nevent:", "model.kind", 4, "not in this release"),
     ("event:", "model: {kind: liner}\nevent:", "model.kind", 4, "no kind of model 'liner'"),
     ("event:", "learning: {step_rows: '9'}\nevent:", "learning.step_rows", 4, "a whole number"),
@@ -143,6 +143,23 @@ REFUSED = [
     ("event:", "learning:\nevent:", "learning", 4, "must be a section, not nothing"),
     ("event:", "api: {host: 0.0.0.0}\nevent:", "api.host", 4, "reached from other machines"),
     ("event:", "api: {admin_token: fifteen-letters}\nevent:", "api.admin_token", 4, "guessed"),
+    ("event:", "drift: {react: [webhook]}\nevent:", "drift.react", 4, "there is no address"),
+    ("event:", "drift: {webhook: 'http://h/'}\nevent:", "drift.webhook", 4, "react lacks webhook"),
+    ("event:", "drift: {webhook: h, react: [webhook]}\nevent:", "drift.webhook", 4, "name a host"),
+    (
+        "event:",
+        "drift: {react: [panic]}\nevent:",
+        "drift.react.0",
+        4,
+        "must be one of log, webhook",
+    ),
+    (
+        "event:",
+        "drift: {losses: false, react: [reset_head]}\nevent:",
+        "drift.losses",
+        4,
+        "must be on",
+    ),
     ("event:", "api: {port: 70000}\nevent:", "api.port", 4, "at most 65535, is 70000"),
 ]
 
@@ -287,3 +304,26 @@ class TestRefused:
         """
         with pytest.raises(BadSettings, match=r"--config .*HEADWATER_CONFIG .*headwater\.yaml"):
             settings.load(tmp_path / "none.yaml", environment={})
+
+
+@pytest.mark.parametrize(
+    ("more", "path", "message", "hint"),
+    [
+        ("{kind: svm}", "event.targets.n.type", "a number has no margin", "linear, mlp or fm"),
+        ("{kind: rls}", "event.targets.clicked.type", "least squares are of numbers", "linear"),
+        ("{kind: linear, hidden: 32}", "model.hidden", "belongs to mlp, the model is linear", "mlp"),
+        ("{factors: 4}", "model.factors", "belongs to fm, the model is linear", "model.kind: fm"),
+        ("{kind: fm, forgetting: 0.9}", "model.forgetting", "belongs to rls", "model.kind: rls"),
+        ("{kind: rls, width: 3}", "model.width", "these features need 4 inputs", "4 or more"),
+        ("{kind: rls}\nlearning: {learning_rate: 0.3}", "learning.learning_rate", "it solves",
+         "model.forgetting"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_with_the_kind_of_model_is_refused(
+    refused_settings: Refuse, more: str, path: str, message: str, hint: str
+) -> None:
+    """Targets that it cannot learn, settings without effect, and too many inputs."""
+    problem = refused_settings(GOOD + f"    n: {{type: number}}\nmodel: {more}\n")[path]
+
+    assert message in problem.msg
+    assert hint in problem.hint

@@ -96,6 +96,47 @@ METRICS: tuple[Declared, ...] = (
     Declared("headwater_capped_updates_total", "counter", "Events whose update hit the cap."),
     Declared("headwater_guard_usual_loss", "gauge", "Mean loss of a block that is not special."),
     Declared("headwater_guard_suspicion", "gauge", "Height of the watch's sum; 12 is an alarm."),
+    Declared(
+        "headwater_drift_alarms_total",
+        "counter",
+        "Alarms of drift on losses; `always` fires every so many events.",
+        ("detector", "target"),
+    ),
+    Declared(
+        "headwater_drift_alarm_rise",
+        "gauge",
+        "Mean rise of the loss at a detector's alarms: last 200 over the 2,000 before.",
+        ("detector", "target"),
+    ),
+    Declared(
+        "headwater_input_drift",
+        "gauge",
+        "How far a field is from its reference: share missing, share unseen, psi.",
+        ("field", "measure"),
+    ),
+    Declared(
+        "headwater_input_drift_alarms_total",
+        "counter",
+        "Times a field went beyond the limit of a measure.",
+        ("field", "measure"),
+    ),
+    Declared(
+        "headwater_drift_reactions_total",
+        "counter",
+        "Times an alarm of drift changed rates or weights.",
+        ("reaction",),
+    ),
+    Declared(
+        "headwater_drift_webhook_posts_total",
+        "counter",
+        "Alarms for the webhook: success, failure, or dropped (too many waited).",
+        ("result",),
+    ),
+    Declared(
+        "headwater_learning_rate_factor",
+        "gauge",
+        "What the learning rate is multiplied by; above 1 after an alarm of drift.",
+    ),
     Declared("headwater_frozen_version", "gauge", "Version that is served while frozen."),
     Declared("headwater_audit_failures_total", "counter", "Lines lost to the audit log."),
     Declared(

@@ -12,8 +12,10 @@ from service._settings.event import Section
 class ModelSettings(Section):
     """What is learned."""
 
-    kind: Literal["auto", "linear", "mlp"] = Field(
-        "auto", description="auto (today: linear), linear, or mlp (one hidden layer)."
+    kind: Literal["auto", "linear", "svm", "mlp", "fm", "rls"] = Field(
+        "auto",
+        description="auto (today: linear), linear, svm (hinge loss; classes only), mlp (one hidden "
+        "layer), fm (factorization machine), or rls (recursive least squares; numbers only).",
     )
     hidden: int = Field(64, ge=1, le=4096, description="mlp: width of the hidden layer, in units.")
     embedding: int = Field(
@@ -28,4 +30,21 @@ class ModelSettings(Section):
         lt=1,
         description="mlp: share of hidden units that are left out while an event is learned, as a "
         "share; predictions use all.",
+    )
+    factors: int = Field(
+        8, ge=1, le=256, description="fm: numbers that stand for one input, for each output."
+    )
+    width: int = Field(
+        256,
+        ge=2,
+        le=2048,
+        description="rls: most inputs, in numbers; names are hashed into those that the dense "
+        "inputs leave. Time and memory grow with its square.",
+    )
+    forgetting: float = Field(
+        0.999,
+        gt=0,
+        le=1,
+        description="rls: what an event counts less with each later one; .999 remembers about "
+        "1,000 events, 1 all of them.",
     )

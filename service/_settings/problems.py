@@ -30,7 +30,7 @@ _WANTED = {
 _LATER = {
     "feature": (),
     "target": (),
-    "model": ("svm",),
+    "model": (),
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from service._settings import fields
+from service._settings import fields, kinds
 from service._settings.adapt import AdaptSettings
 from service._settings.kafka import refusal
 from service._settings.problems import Found
@@ -43,6 +43,8 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     yield from _client(tree)
     yield from _idle_settings(model, tree)
     yield from _adapt(model, tree)
+    yield from _drift(tree)
+    yield from kinds.broken(model, tree)
     yield from _open_to_the_world(tree)
 
 
@@ -91,6 +93,22 @@ def _adapt(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     if len(numbers) == 3 and numbers != sorted(numbers):
         msg = f"learning.learning_rate is {rate}, which is not between lowest and highest"
         yield Found(where, msg, "Begin between the bounds, or move them.")
+
+
+def _drift(tree: Tree) -> Iterator[Found]:
+    drift = _section(tree, "drift")
+    react, address = drift.get("react", ["log"]), drift.get("webhook")
+    chosen = set(map(str, react)) if isinstance(react, list) else {str(react)}
+    if "webhook" in chosen and address is None:
+        where = ("drift", "react")
+        yield Found(where, "has webhook, but there is no address", "Set drift.webhook.")
+    if "webhook" not in chosen and address is not None:
+        where = ("drift", "webhook")
+        yield Found(where, "has no effect: drift.react lacks webhook", "Add it, or leave this out.")
+    if drift.get("losses") is False and chosen & {"raise_rates", "reset_head"}:
+        where = ("drift", "losses")
+        msg = "must be on: raise_rates and reset_head follow alarms on losses"
+        yield Found(where, msg, "Set it to true, or take them out of drift.react.")
 
 
 def _open_to_the_world(tree: Tree) -> Iterator[Found]:

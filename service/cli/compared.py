@@ -69,11 +69,11 @@ def _one(target: str, results: Sequence[Named]) -> Any:
             value = report["metrics"].get(metric) if report else None
             text = _figure(value, None if report is first else first["metrics"].get(metric))
             top = value is not None and value == tops[metric]
-            cells.append(Text(f"{text} *" if top else f"{text}  ", style="bold" if top else ""))
+            cells.append(Text(f"* {text}" if top else text, style="bold" if top else ""))
         made.add_row(Text(name), *cells, f"{result['events_per_second']:,}")
     made.add_section()
     for baseline, figures in first["baselines"].items():
-        row = [f"{_figure(figures.get(metric), None)}  " for metric in metrics]
+        row = [_figure(figures.get(metric), None) for metric in metrics]
         made.add_row(baseline.replace("_", " "), *row, "", style="dim")
     return made
 

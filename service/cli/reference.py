@@ -16,7 +16,8 @@ The settings file is the one that `--config` names, else the one that `HEADWATER
 else `./headwater.yaml`. It is YAML 1.2: `NO` and `on` are texts, `1e-3` is a number, and a key
 may stand only once. `headwater config check` finds everything that is wrong with it at once;
 `headwater config show` prints the settings in force; `headwater config schema` prints a JSON
-Schema for editors.
+Schema for editors ([how to use it](start.md#help-from-your-editor)), and `headwater config init`
+guesses a settings file from a sample of events.
 
 ## From the environment
 

@@ -56,14 +56,18 @@ class Columns(msgspec.Struct):
 
 def blank(schema: Schema, n: int = 0) -> Columns:
     """Return n events with nothing in them: every field is missing."""
-    return Columns(
-        np.full((n, schema.values), np.nan),
+    columns = Columns(
+        np.empty((n, schema.values)),
         np.zeros((n, schema.coded), dtype=np.uint64),
         tuple(no_entries(n) for _ in schema.bags),
-        np.full((n, len(schema.targets)), np.nan),
-        np.full(n, -1, dtype=np.int64),
+        np.empty((n, len(schema.targets))),
+        np.empty(n, dtype=np.int64),
         np.zeros(n, dtype=np.uint64),
     )
+    columns.numbers.fill(np.nan)  # quicker than np.full, for one event
+    columns.targets.fill(np.nan)
+    columns.times_ms.fill(-1)
+    return columns
 
 
 def no_entries(n: int) -> Bags:

@@ -80,6 +80,12 @@ class Decoder:
             msgspec.json.Decoder(self._level.struct).decode if quick else self._read_object
         )
 
+    @property
+    def cut_short(self) -> int:
+        """Texts so far that had more entries than are counted; the first ones were kept."""
+        texts = (r for r in self._readers.values() if isinstance(r, fields.TextField))
+        return sum(field.reader.cut_short for field in texts)
+
     def decode_records(self, payloads: Sequence[bytes | None]) -> Decoded:
         """Decode the values of records, in their order. Never raises for what they hold."""
         read, events, odd = self._read, [], dict[int, list[Any]]()

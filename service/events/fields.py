@@ -47,6 +47,10 @@ class Draft:
     bags: list[Bags]
 
 
+_FEW = 8
+"""Values that are read one by one sooner than all at once."""
+
+
 class Raw:
     """The raw values of one field of N events, and where to tell what is wrong with them."""
 
@@ -68,7 +72,7 @@ class Raw:
 
     def numbers(self) -> list[float] | NDArray[np.float64]:
         """Return numbers, NaN where missing; texts among them take the slow way."""
-        if set(map(type, self.values)) <= {float, type(None)}:
+        if len(self.values) > _FEW and set(map(type, self.values)) <= {float, type(None)}:
             found = np.array(self.values, dtype=np.float64)
             if not (np.abs(found) > values.LARGEST).any():
                 return found
@@ -88,6 +92,19 @@ class Reader(Protocol):
     """Reads one field."""
 
     def __call__(self, raw: Raw, into: Draft) -> None: ...
+
+
+class TextField:
+    """Reads a field of texts: its figures and its bag."""
+
+    def __init__(self, at: int, bag: int, reader: TextReader) -> None:
+        self._at = at
+        self._bag = bag
+        self.reader = reader
+
+    def __call__(self, raw: Raw, into: Draft) -> None:
+        into.bags[self._bag], figures = self.reader.read(raw.texts())
+        into.numbers[:, self._at : self._at + FIGURES] = figures
 
 
 def readers(schema: Schema, seed: int) -> dict[str, Reader]:
@@ -119,7 +136,7 @@ def _reader(schema: Schema, name: str, spec: Feature, seed: int) -> Reader:
         case MapFeature():
             return functools.partial(_read_maps, bag, MapHasher(name, seed))
         case TextFeature():
-            return functools.partial(_read_texts, dense, bag, TextReader(name, seed, spec))
+            return TextField(dense, bag, TextReader(name, seed, spec))
 
 
 def _read_numbers(at: int, raw: Raw, into: Draft) -> None:
@@ -169,10 +186,6 @@ def _clock(spec: TimeFeature, value: object) -> datetime | None:
         msg = f"a time of the years 1 to 9999 is wanted, got {values.show(value)}"
         raise values.BadValue("bad_time", msg)
     return moment
-
-
-def _read_texts(at: int, bag: int, reader: TextReader, raw: Raw, into: Draft) -> None:
-    into.bags[bag], into.numbers[:, at : at + FIGURES] = reader.read(raw.texts())
 
 
 def _read_lists(bag: int, hasher: TextHasher, separator: str | None, raw: Raw, into: Draft) -> None:

@@ -25,7 +25,8 @@ MOST_ENTRIES = 4096
 FIGURES = 4
 """log(1 + characters), share of digits, share of capitals, log(1 + words and numbers)."""
 
-_SLOTS = 16_384  # of the table that tells what was met; a power of two, never full
+_SLOTS = 16_384  # of the table that tells what was met: twice MOST_ENTRIES and more, never full
+_FEWEST_SLOTS = 1024  # a short text has a small table, which stays in the nearest cache
 _SPACE, _LETTER, _DIGIT, _SIGN = 0, 1, 2, 3
 _EDGE = 0x110000  # no character: the mark at either end of a word
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -92,6 +93,10 @@ def _read(raw, ends, salt, words, shortest, longest, spans, figures):  # type: i
             more = np.empty(2 * out.size + MOST_ENTRIES, np.uint64)
             more[:used] = out[:used]
             out = more
+        most = min(MOST_ENTRIES, 2 * count * (words + max(0, longest - shortest + 1)))
+        mask = _FEWEST_SLOTS - 1
+        while mask + 1 < 2 * most:
+            mask = 2 * mask + 1
         n = 0
         tokens = 0
         counted = 0
@@ -104,10 +109,10 @@ def _read(raw, ends, salt, words, shortest, longest, spans, figures):  # type: i
             if kind != _SPACE:
                 counted += kind != _SIGN
                 token = _token(points, at, stop, kind, salt)
-                n = _add_runs(token, tokens, words, runs, met, places, out[used:], n)
+                n = _add_runs(token, tokens, words, runs, met, mask, places, out[used:], n)
                 if kind == _LETTER and n >= 0 and longest > 0:
                     n = _add_pieces(
-                        points, at, stop, shortest, longest, salt, met, places, out[used:], n
+                        points, at, stop, shortest, longest, salt, met, mask, places, out[used:], n
                     )
                 tokens += 1
             at = stop
@@ -222,6 +227,8 @@ def _lower(c):  # type: ignore[no-untyped-def]
         return c + 80 if c < 0x410 else c + 32
     if 0x460 <= c <= 0x481 or 0x48A <= c <= 0x4BF or 0x4D0 <= c <= 0x52F:
         return c | 1
+    if c == 0x4C0:
+        return 0x4CF
     if 0x4C1 <= c <= 0x4CE:
         return c + (c & 1)
     if 0x531 <= c <= 0x556:
@@ -251,13 +258,13 @@ def _token(points, at, stop, kind, salt):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _add(code, met, places, out, n):  # type: ignore[no-untyped-def]
+def _add(code, met, mask, places, out, n):  # type: ignore[no-untyped-def]
     """Note a code unless it was met; returns how many there are now, -1 where one has no room."""
-    place = np.int64(code & np.uint64(_SLOTS - 1))
+    place = np.int64(code & np.uint64(mask))
     while met[place] != 0:
         if met[place] == code:
             return n
-        place = (place + 1) & (_SLOTS - 1)
+        place = (place + 1) & mask
     if n == MOST_ENTRIES:
         return -1
     met[place] = code
@@ -267,19 +274,19 @@ def _add(code, met, places, out, n):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _add_runs(token, tokens, words, runs, met, places, out, n):  # type: ignore[no-untyped-def]
+def _add_runs(token, tokens, words, runs, met, mask, places, out, n):  # type: ignore[no-untyped-def]
     """Add the runs that end with this token. runs [words]: those of each length that ended with
     the token before, moved on here."""
     for length in range(min(words, tokens + 1), 0, -1):
         code = token if length == 1 else _mixed((runs[length - 2] + _RUN) * _PRIME ^ token)
         runs[length - 1] = code
         if n >= 0:
-            n = _add(code, met, places, out, n)
+            n = _add(code, met, mask, places, out, n)
     return n
 
 
 @njit(nogil=True, cache=True)
-def _add_pieces(points, at, stop, shortest, longest, salt, met, places, out, n):  # type: ignore[no-untyped-def]
+def _add_pieces(points, at, stop, shortest, longest, salt, met, mask, places, out, n):  # type: ignore[no-untyped-def]
     """Add runs of characters of the word at .. stop, its edges counted as characters."""
     for first in range(at - 1, stop):
         h = salt + _STEP * np.uint64(_EDGE)
@@ -288,7 +295,7 @@ def _add_pieces(points, at, stop, shortest, longest, salt, met, places, out, n):
             c = points[i] if at <= i < stop else _EDGE
             h = (h ^ np.uint64(c)) * _PRIME
             if i - first + 1 >= shortest:
-                n = _add(_mixed(h), met, places, out, n)
+                n = _add(_mixed(h), met, mask, places, out, n)
                 if n < 0:
                     return n
     return n

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from service.events.schema import Target
 from service.learn import exact, warm
+from service.learn.drift.report import report as report_of_drift
 from service.learn.learner import Learner, Step
 from service.learn.standing import Standing
 from service.model.prequential import FADE, OUTCOMES, PREDICTORS
@@ -41,7 +42,7 @@ def evaluate(
     by its reason. rows: events as JSON bytes. watch is told the rows and the report of each target
     at some 50 places and at the end."""
     recipe = Recipe.of(settings)
-    warm.compile_passes(recipe.kind)
+    warm.compile_passes(recipe)
     lineage = hashlib.sha256(recipe.to_json()).hexdigest()[:16]
     learner = Learner.fresh(recipe, Standing(version=0, lineage=lineage, cursors={}))
     kept: dict[str, list[NDArray[np.float64]]] = {t.name: [] for t in _binary(learner)}
@@ -83,6 +84,7 @@ def evaluate(
         "learning_rate": learner.rate,
         "targets": targets,
         "curve": curve,
+        "drift": report_of_drift(learner.watch, learner.state),
         "experts": [],
     }
     return result, _reasons(learner)

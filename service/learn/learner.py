@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from service import crash
 from service.events.decode import Columns, Decoded, Decoder, Fault
 from service.learn import quarantine
+from service.learn.drift.watch import Alarm, Watch
 from service.learn.standing import Standing, bad_counts, nested
 from service.model import prequential
 from service.model.featurizer import Featurizer
@@ -61,6 +62,16 @@ class Step(msgspec.Struct):
     """The learning rate after the cut."""
     newest_ms: int
     timestamps_ms: NDArray[np.int64]
+    alarms: list[Alarm]
+    """Of drift; `answers`: what they did to the weights."""
+    answers: list[str]
+
+    def drift(self) -> dict[str, Any]:
+        """Return what the cut's journal entry says of drift; mostly nothing."""
+        if not self.alarms and not self.answers:
+            return {}
+        alarms = [[a.by, a.of, a.times, a.figure] for a in self.alarms]
+        return {"drift": {"alarms": alarms, "answers": self.answers}}
 
 
 class Learner:
@@ -74,6 +85,7 @@ class Learner:
         self.decoder = Decoder(recipe.schema, recipe.learning.seed)
         self._featurizer = Featurizer(recipe.schema)
         self._model = Model(state.layout)
+        self.watch = Watch(state.layout)
 
     @classmethod
     def fresh(cls, recipe: Recipe, standing: Standing) -> Learner:
@@ -120,7 +132,14 @@ class Learner:
         held = self._held_out(records, decoded) & labelled
         learn = labelled & ~held
         rows = self._featurizer.rows(columns, self.state.scales, learn.astype(np.uint8))
-        learned = self._model.learn(self.state, rows, learn.astype(np.float64))
+        watched = self.watch.learn(
+            self.state,
+            columns,
+            rows,
+            learn.astype(np.float64),
+            lambda *part: self._model.learn(self.state, *part),
+        )
+        learned = watched.learned
         crash.point("mid_forward")
         broken = learned.applied == 2
         labels = np.where(broken[:, None], np.nan, columns.targets)
@@ -160,6 +179,8 @@ class Learner:
             rate=self.rate,
             newest_ms=max((r.timestamp_ms for r in records), default=-1),
             timestamps_ms=np.fromiter((r.timestamp_ms for r in records), np.int64, len(records)),
+            alarms=watched.alarms,
+            answers=watched.done,
         )
 
     def meta(self) -> dict[str, Any]:

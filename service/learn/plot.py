@@ -12,7 +12,7 @@ from service.errors import HeadwaterError
 _METRIC = {"binary": "log_loss", "multiclass": "log_loss", "number": "mae"}
 _LABEL = {
     "log_loss": "log loss (nats, less is better)",
-    "mae": "mean absolute error (units of the target, less is better)",
+    "mae": "mean absolute error (less is better)",
 }
 _PANELS = (
     ("metrics", "baselines", "all rows so far"),
@@ -31,7 +31,12 @@ Point = tuple[int, dict[str, Any]]
 
 
 def draw(curves: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
-    """Write a PNG: a row of panels for each target, its main metric over the rows so far and over
+    """Write the picture as a PNG."""
+    picture(curves).savefig(path, dpi=120)
+
+
+def picture(curves: Sequence[tuple[str, Sequence[Point]]]) -> Any:
+    """Return the figure: a row of panels for each target, its main metric over the rows so far and over
     recent rows (a row counts 0.999 as much as the next); a line for each variant, the baselines of
     the first one dashed. A baseline that is far off is named and not drawn."""
     try:
@@ -63,7 +68,7 @@ def draw(curves: Sequence[tuple[str, Sequence[Point]]], path: Path) -> None:
         row[1].legend(
             handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False, fontsize=9
         )
-    figure.savefig(path, dpi=120)
+    return figure
 
 
 def _lines(
@@ -84,14 +89,14 @@ def _lines(
 def _dash(panel: Any, points: Sequence[Point], target: str, where: tuple[str, str]) -> None:
     """Draw the baselines that lie near the curves; name the others."""
     window, metric = where
-    low, high = panel.get_ylim()
-    roof = high + max(0.6 * (high - low), 0.1 * abs(high))
     for name, label, colour in _BASELINES:
         rows, values = _series(points, target, window, name, metric)
         there = sorted(value for value in values if not math.isnan(value))
         if not there:
             continue
         middle = there[len(there) // 2]
+        low, high = panel.get_ylim()  # of the curves, and of the prior, which comes first
+        roof = high + max(0.6 * (high - low), 0.1 * abs(high))
         if name == "no_change" and middle > roof:
             label, rows, values = f"{label}: off the chart, {middle:.3g}", [], []
         panel.plot(rows, values, "--", color=colour, linewidth=1.4, label=label)

@@ -29,6 +29,7 @@ from service.learn import inquest, loop, warm
 from service.learn.acts import Acts
 from service.learn.burial import Burial
 from service.learn.door import Door, door_of, present_or_new
+from service.learn.drift.telling import Teller
 from service.learn.environment import fingerprint
 from service.learn.inbox import Inbox
 from service.learn.keeping import Keeper
@@ -91,7 +92,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             stack.callback(broker.close)
             sources = Sources(settings, broker, stop, door.waiting, door.still_here)
             try:
-                warm.compile_passes(recipe.kind)
+                warm.compile_passes(recipe)
                 door.beat("restoring")
                 learner, frozen = open_learner(
                     settings, broker, sources, store, door.beat, telemetry, options.accept_removed
@@ -131,6 +132,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
                 version, store.journal, store.snapshots, sources.patient, told, store.environment
             ),
             tell=door.told,
+            tell_drift=_teller(settings, telemetry.metrics, stack).tell,
             open_inbox=lambda now: Inbox(
                 sources.live(now), now.decode, in_hand=store.suspects.in_hand
             ),
@@ -143,6 +145,12 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
         _show_deaths(telemetry.metrics, store.suspects, acts)
         stack.enter_context(telemetry.metrics.kept_in(runtime_at))
         _work(acts, Orders(acts, tools), door, stop, state_at)
+
+
+def _teller(settings: Settings, metrics: Metrics, stack: ExitStack) -> Teller:
+    teller = Teller(settings.name, settings.drift, metrics)
+    stack.callback(teller.close)
+    return teller
 
 
 def _stay_halted(why: str, door: Door, stop: threading.Event) -> None:

@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 
 import service
+from service.learn.drift.report import report as report_of_drift
+from service.learn.drift.report import show as show_drift
 from service.learn.inbox import Inbox
 from service.learn.learner import Learner
 from service.learn.standing import nested
@@ -102,6 +104,7 @@ class Telemetry:
         m.gauge("headwater_learning_rate").set(learner.rate)
         for target, report in learner.report().items():
             self._scores(target, report)
+        show_drift(self.metrics, report_of_drift(learner.watch, learner.state))
 
     def status(self, learner: Learner, inbox: Inbox | None, said: dict[str, Any]) -> dict[str, Any]:
         """Return what `headwater status` shows; `said` is what the loop says of itself."""

@@ -11,7 +11,7 @@ from service.learn.burial import Burial
 from service.learn.course import Told
 from service.learn.inbox import Inbox
 from service.learn.keeping import Keeper
-from service.learn.learner import Learner
+from service.learn.learner import Learner, Step
 from service.learn.losses import Losses
 from service.learn.publishing import Publisher
 from service.learn.suspect import InHand
@@ -37,5 +37,7 @@ class Tools(msgspec.Struct):
     in_hand: InHand
     exit_on_halt: bool
     should_stop: Callable[[], bool]
+    tell_drift: Callable[[Step, str], None] = lambda _step, _lineage: None
+    """Says what alarms of drift a journaled cut had."""
     clock: Callable[[], float] = time.monotonic
     """Seconds, for what copies of the guard cost."""

@@ -52,7 +52,7 @@ def main(folder: Path) -> int:
     """Find the records that kill; return the exit code."""
     lethal.install(trial=True)
     learner, records = load(folder)
-    warm.compile_passes(learner.recipe.kind)
+    warm.compile_passes(learner.recipe)
     trials = Trials(learner, records)
     try:
         _say(Told(trials.count, True, culprits.find(len(records), trials.dies)))

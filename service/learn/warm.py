@@ -7,40 +7,62 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import numpy as np
 import structlog
 
+from service.learn.drift import inputs
 from service.learn.learner import Learner
 from service.learn.standing import Standing
+from service.model.drift_tensors import CATEGORY
+from service.model.kinds import KINDS
 from service.model.recipe import Recipe
 from service.model.scorer import Scorer
 from service.settings import EventSettings, LearningSettings, ModelSettings
 from service.stream.records import Record
 
 _log = structlog.get_logger(__name__)
-_EVENT = {
-    "features": {"n": {"type": "number"}, "c": {"type": "category", "buckets": 2}},
-    "targets": {
-        "b": {"type": "binary"},
-        "m": {"type": "multiclass", "classes": ["x", "y"]},
-        "v": {"type": "number"},
-    },
+_FIELDS: dict[str, tuple[dict[str, object], object]] = {
+    "number": ({}, 1.5),
+    "boolean": ({}, True),
+    "category": ({"buckets": 2}, "a"),
+    "categories": ({"buckets": 2}, ["a", "b"]),
+    "text": ({"buckets": 2}, "a b"),
+    "vector": ({"size": 2}, [1.5, 2.0]),
+    "map": ({"buckets": 2, "names": 2}, {"a": 1.5}),
+    "time": ({}, "2026-01-31T12:00:00Z"),
+}
+"""By the type of a field: settings of a tiny one, and a value."""
+_TARGETS: dict[str, dict[str, object]] = {
+    "b": {"type": "binary"},
+    "m": {"type": "multiclass", "classes": ["x", "y"]},
+    "v": {"type": "number"},
 }
 
 
-def compile_passes(kind: str) -> None:
-    """Learn and score two events with a tiny model of this kind."""
+def compile_passes(given: Recipe) -> None:
+    """Learn and score two events with a tiny model of the recipe's kind and types of fields."""
     began = time.monotonic()
+    types = sorted({spec.type for spec in given.schema.specs.values()})
+    targets = {n: t for n, t in _TARGETS.items() if t["type"] in KINDS[given.kind].learns}
+    event = {
+        "features": {name: {"type": name, **_FIELDS[name][0]} for name in types},
+        "targets": targets,
+        "interactions": [["number", "category"]] * ({"number", "category"} <= set(types)),
+    }
     recipe = Recipe(
         "warm",
-        EventSettings.model_validate(_EVENT),
-        ModelSettings.model_validate({"kind": kind, "hidden": 8, "embedding": 2}),
+        EventSettings.model_validate(event),
+        ModelSettings.model_validate({"kind": given.kind, "hidden": 8, "embedding": 2}),
         LearningSettings(),
     )
     learner = Learner.fresh(recipe, Standing(version=0, lineage="0" * 16, cursors={}))
-    value = b'{"n": 1.5, "c": "a", "b": 1, "m": "x", "v": 2}'
+    event = {name: _FIELDS[name][1] for name in types} | {"b": 1, "m": "x", "v": 2}
+    value = msgspec.json.encode(event)
     records = [Record("warm", 0, offset, offset, None, value, None) for offset in (0, 1)]
     learner.take(records, learner.decode(records), {("warm", 0): 2})
+    figures = np.empty(5)
+    inputs.figures(np.ones(CATEGORY), True, figures)
     score_once(recipe, learner.state.image.tobytes())
     seconds = time.monotonic() - began
     if seconds > 4.0:
@@ -50,5 +72,5 @@ def compile_passes(kind: str) -> None:
 def score_once(recipe: Recipe, image: bytes) -> None:
     """Score one event the way the API does: on memory that cannot be written."""
     scorer = Scorer(recipe)
-    columns, _ = scorer.decoder.features([{"n": 1.0}])
+    columns, _ = scorer.decoder.features([{"number": 1.0}])
     scorer.attach(np.frombuffer(image, dtype=np.uint8)).score(columns)

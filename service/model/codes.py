@@ -81,11 +81,10 @@ def bags(given, firsts, codes, values, hashes, tables, rooms, names, learn, span
                 value = values[i]
                 if hashes[i] != np.uint64(0):
                     row = rooms[b, 0] + np.int64(hashes[i] % np.uint64(rooms[b, 1]))
-                    figures = names[row]
                     number = value
-                    value = deviations(number, figures)
+                    value = deviations(number, names, row)
                     if learn[r]:
-                        grow(number, figures)
+                        grow(number, names, row)
                 entry = np.int64(np.uint64(1) + codes[i] % np.uint64(tables[b] - 1))
                 slot = np.int64(mixed(np.uint64(entry))) & (size - 1)
                 while seen[slot] >= start and entries[seen[slot]] != entry:

@@ -68,6 +68,11 @@ class Rows(msgspec.Struct):
             self.y[index],
         )
 
+    def part(self, at: int, to: int) -> Rows:
+        """Return the rows from `at` up to `to`, without a copy."""
+        spans = self.spans[at:to]
+        return Rows(self.x[at:to], self.ids[at:to], spans, self.entries, self.values, self.y[at:to])
+
 
 class Scales(msgspec.Struct):
     """The part of a state that rows are scaled by, as views. Legend as in Columns."""
@@ -98,6 +103,7 @@ class Featurizer:
         self._other_modes = np.array([MODES[d.scale] for d in others], dtype=np.int64)
         self._crosses(schema.tables[schema.coded :], [d.name for d in numbers])
         self._buckets = np.array([b.buckets for b in schema.bags], dtype=np.int64)
+        self._no_entries = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
         rooms = [b.names for b in schema.bags]
         firsts = np.cumsum([0, *rooms])[:-1]
         self._rooms = np.column_stack((firsts, rooms)).astype(np.int64).reshape(-1, 2)
@@ -159,7 +165,7 @@ class Featurizer:
         """Return spans [N, B + 1], entries [E] and values [E]."""
         spans = np.zeros((len(learn), len(bags) + 1), dtype=np.int64)
         if not bags:
-            return spans, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
+            return spans, *self._no_entries
         held = [len(bag.codes) for bag in bags]
         entries = np.empty(sum(held), dtype=np.int64)
         values = np.empty(sum(held), dtype=np.float32)

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model import prequential, rate
+from service.model import drift_tensors, prequential, rate
 from service.model.featurizer import Scales
 from service.model.kinds import kind_of
-from service.model.kinds.seam import Extra, Flat, counters, escape
+from service.model.kinds.seam import Extra, Flat, Remembers, counters, escape
 from service.model.recipe import Recipe
 from service.model.scales import QUANTILES
 from service.model.steps import SLOTS
@@ -74,8 +74,13 @@ class Layout:
         self.outcomes = self._add("metrics", "outcomes", "int64", (len(prequential.OUTCOMES),))
         self.scores = self._scores("prequential")
         self.held_out = self._scores("held_out") if recipe.learning.holdout > 0 else {}
-        remembered = (*self.kind.extras, *rate.extras_of(recipe, self.kind.size))
-        self.extras: dict[str, Extra] = {one.name: one for one in remembered}
+        self.drift: dict[str, list[Entry]] = {}
+        """By kind: what is known of drift, see drift_tensors.py."""
+        for kind, of, dtype, shape in drift_tensors.tensors(self.schema, recipe.drift):
+            name = f"drift/{kind}" + (f"/{escape(of)}" if of is not None else "")
+            self.drift.setdefault(kind, []).append(self._add("metrics", name, dtype, shape))
+        holders: list[Remembers] = [self.kind, rate.Remembered(recipe, self.kind.size)]
+        self.extras: dict[str, Extra] = {e.name: e for each in holders for e in each.extras}
         """What kind and strategies remember beside theta, by name."""
         for quiet in (False, True):
             if quiet:
@@ -87,9 +92,11 @@ class Layout:
         self.theta_size = self.kind.size
         self.theta = self._flat("theta")
         self.slots = [self._flat(slot) for slot in SLOTS[recipe.optimizer]]
-        flats: tuple[Flat, ...] = rate.flats_of(recipe)
+        flats = [flat for each in holders for flat in each.flats]
         self.flats: dict[str, int] = {one.name: self._flat(one.name) for one in flats}
         """Where the arrays beside theta that have its shape begin, by name."""
+        self.copied: dict[tuple[str, str], str] = {}
+        """Part and name of each tensor that starts as a weight, and the weight's name."""
         self._name_weights(flats)
         self.nbytes = self._end
         self.by_name = {(e.part, e.name): e for e in self.entries}
@@ -112,20 +119,15 @@ class Layout:
             self._add("weights", f"names/{escape(bag.name)}", "float64", (bag.names, 3))
         self.scales_bytes = self._end
         """Bytes at the start of the image that rows are scaled by."""
-        self._scales_shapes = (
-            (schema.values, 3), (len(kept), QUANTILES), (sum(bag.names for bag in named), 3),
-        )  # fmt: skip
+        rows = (schema.values, 3), (len(kept), QUANTILES), (sum(bag.names for bag in named), 3)
+        ends = np.cumsum([math.prod(shape) for shape in rows]).tolist()
+        starts = [0, *ends[:-1]]
+        self._scale_views = list(zip(starts, ends, rows, strict=True))
 
     def scales(self, image: NDArray[np.uint8]) -> Scales:
         """Return the views that rows are scaled by; `image` may be just its first scales_bytes."""
         flat = image[: self.scales_bytes].view(np.float64)
-        sizes = [math.prod(shape) for shape in self._scales_shapes]
-        ends = np.cumsum(sizes)
-        views = [
-            flat[end - size : end].reshape(shape)
-            for end, size, shape in zip(ends, sizes, self._scales_shapes, strict=True)
-        ]
-        return Scales(*views)
+        return Scales(*(flat[a:b].reshape(shape) for a, b, shape in self._scale_views))
 
     def _scores(self, kind: str) -> dict[str, Entry]:
         """Place one vector of scores per target."""
@@ -139,7 +141,7 @@ class Layout:
             for target in self.schema.targets
         }
 
-    def _name_weights(self, flats: tuple[Flat, ...]) -> None:
+    def _name_weights(self, flats: list[Flat]) -> None:
         rule = self.recipe.optimizer
         for one in self.kind.parameters:
             first = self.kind.places[one.name]
@@ -149,6 +151,8 @@ class Layout:
             for flat in flats:
                 start = self.flats[flat.name]
                 self._alias(flat.part, f"{flat.name}/{one.name}", one.shape, start, first)
+                if flat.starts == "weights":
+                    self.copied[flat.part, f"{flat.name}/{one.name}"] = one.name
 
     def _align(self) -> None:
         self._end = -(-self._end // BLOCK_BYTES) * BLOCK_BYTES

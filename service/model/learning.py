@@ -49,12 +49,19 @@ class Model:
             state.frames, state.usual, extras,
         )  # fmt: skip
 
-    def learn(self, state: State, rows: Rows, weights: NDArray[np.float64]) -> Learned:
-        """Score and learn N rows in order. weights: [N] importance, 0 means score only."""
+    def learn(
+        self, state: State, rows: Rows, weights: NDArray[np.float64], rate: float = 1.0
+    ) -> Learned:
+        """Score and learn N rows in order. weights: [N] importance, 0 means score only; rate: what
+        the learning rate is multiplied by."""
         done = self._blank(len(rows))
         views = self.moving(state)
         for first, last in self._rate.pieces(state, views.served, rows, weights):
             moving = self._rate.moving(views, state)
+            if rate != 1.0:
+                hyper = moving.hyper.copy()
+                hyper[0] *= rate
+                moving = moving._replace(hyper=hyper)
             into = done.between(first, last)
             self.kind.learn(moving, rows.between(first, last), weights[first:last], into)
         return done

@@ -44,25 +44,28 @@ _FLATS = {"hypergradient": (_FROM, _STEP), "held_out": (_FROM, _LONGER, _SHORTER
 _TINY = 1e-7  # as in prequential: a probability is never scored as exactly 0
 
 
-def extras_of(recipe: Recipe, theta_size: int) -> tuple[Extra, ...]:
-    """Return what is remembered of the rate; nothing where it stands still."""
-    if recipe.learning.adapt is None:
-        return ()
-    vector = np.zeros(7)
-    vector[RATE] = vector[START] = recipe.learning.learning_rate
-    flags = (theta_size // BLOCK,)
-    return (
-        Extra("optimizer", "rate", "float64", vector.shape, vector),
-        Extra("optimizer", "rate_pending", "uint8", flags),
-        Extra("optimizer", "rate_moved", "uint8", flags),
-    )
+class Remembered:
+    """What the image holds of a rate, see seam.Remembers: nothing where it stands still.
 
+    Flats: the weights at the last step; that step, or what weights would be had it been longer or
+    shorter.
+    """
 
-def flats_of(recipe: Recipe) -> tuple[Flat, ...]:
-    """Return the arrays of theta's shape: the weights at the last step; that step, or what weights
-    would be had it been longer or shorter."""
-    adapt = recipe.learning.adapt
-    return () if adapt is None else tuple(Flat("optimizer", name) for name in _FLATS[adapt.by])
+    def __init__(self, recipe: Recipe, theta_size: int) -> None:
+        self.extras: tuple[Extra, ...] = ()
+        self.flats: tuple[Flat, ...] = ()
+        adapt = recipe.learning.adapt
+        if adapt is None:
+            return
+        vector = np.zeros(EVENTS + 1)
+        vector[RATE] = vector[START] = recipe.learning.learning_rate
+        flags = (theta_size // BLOCK,)
+        self.extras = (
+            Extra("optimizer", "rate", "float64", vector.shape, vector),
+            Extra("optimizer", "rate_pending", "uint8", flags),
+            Extra("optimizer", "rate_moved", "uint8", flags),
+        )
+        self.flats = tuple(Flat("optimizer", name) for name in _FLATS[adapt.by])
 
 
 class Rate:

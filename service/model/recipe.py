@@ -10,34 +10,48 @@ import msgspec
 
 from service.errors import LayoutChanged
 from service.events.schema import Schema
-from service.settings import EventSettings, LearningSettings, ModelSettings, Settings
+from service.settings import (
+    DriftSettings,
+    EventSettings,
+    LearningSettings,
+    ModelSettings,
+    Settings,
+)
 
-LAYOUT = 2
+LAYOUT = 3
 """Number of the arrangement of tensors and their meaning; grows when either changes.
 
 2 has two more outcomes at the end, the usual lengths of inputs and slopes, and the cap on them.
+3 has every kind of field, weights of targets, and what is known of drift; what 2 had means the same.
 """
-_READABLE = {1, 2}
+_READABLE = {1, 2, 3}
 """Layouts whose tensors are taken over name by name."""
 _NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "step_rows"}
+_IN_WEIGHTS = {"raise_rates", "reset_head"}
 
 
 class Recipe:
     """Event fields, model and learning rule, as one value with a canonical JSON form."""
 
     def __init__(
-        self, name: str, event: EventSettings, model: ModelSettings, learning: LearningSettings
+        self,
+        name: str,
+        event: EventSettings,
+        model: ModelSettings,
+        learning: LearningSettings,
+        drift: DriftSettings | None = None,
     ) -> None:
         self.name = name
         self.event = event
         self.model = model
         self.learning = learning
+        self.drift = drift or DriftSettings()
         self.schema = Schema(event)
 
     @classmethod
     def of(cls, settings: Settings) -> Recipe:
         """Return the recipe inside the settings."""
-        return cls(settings.name, settings.event, settings.model, settings.learning)
+        return cls(settings.name, settings.event, settings.model, settings.learning, settings.drift)
 
     @property
     def kind(self) -> str:
@@ -61,8 +75,16 @@ class Recipe:
             "event": self.event.model_dump(mode="json"),
             "model": self.model.model_dump(mode="json"),
             "learning": learning,
+            "drift": self._drift(),
         }
         return msgspec.json.encode(value, order="sorted")
+
+    def _drift(self) -> dict[str, object]:
+        """Return what changes the state: not how people are told."""
+        value = self.drift.model_dump(mode="json", exclude={"webhook"})
+        value["react"] = sorted(set(value["react"]) & _IN_WEIGHTS)
+        value["react_to"] = sorted(value["react_to"])
+        return value
 
     @classmethod
     def from_json(cls, raw: bytes) -> Recipe:
@@ -76,11 +98,13 @@ class Recipe:
             )
         if layout == 1:
             value["learning"]["cap"] = None  # it had none
+        drift = value.get("drift", {"losses": False, "inputs": False})  # before there was any
         return cls(
             value["name"],
             EventSettings.model_validate(value["event"]),
             ModelSettings.model_validate(value["model"]),
             LearningSettings.model_validate(value["learning"]),
+            DriftSettings.model_validate(drift),
         )
 
     def __eq__(self, other: object) -> bool:

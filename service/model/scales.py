@@ -6,7 +6,7 @@ is learned. Figures of a value, `normaliser`, float64 [3]: count, running mean, 
 `quantile` and `fit` keep, beside it, float64 [QUANTILES]: values seen, choice, the last RING
 values, and KNOTS quantiles of them. The knots are renewed after counts that are fixed, so nothing
 depends on how rows are cut; later ones move them by a share, so that they remember some thousand
-values. A value's input is its rank among the knots, spread to variance 1. `fit` decides after RING
+values, or all the way where values have moved. A value's input is its rank among the knots, spread to variance 1. `fit` decides after RING
 values, once and for all: auto where their tails are light; log where they are positive and their
 logarithms have light tails; else quantile.
 """
@@ -37,32 +37,35 @@ QUANTILES = _HEAD + RING + KNOTS
 """Numbers that a value of scale quantile or fit keeps."""
 _SLOWEST = 1.0 / 8.0
 """Least share by which RING new values move the knots."""
+_FAR = 0.12
+"""Knots of which one is off by more than this share of the ranks are renewed at once: chance alone
+does not move those of RING values so far."""
 _MOST_SKEW, _MOST_KURTOSIS = 2.0, 6.0
 """Tails are light up to these: an exponential distribution has just them."""
 
 
-@njit(nogil=True, cache=True)
-def deviations(value, figures):  # type: ignore[no-untyped-def]
-    """Return how many deviations a value lies from the mean, at most CLIP; 0 before there is a
-    deviation."""
-    variance = figures[2]
+@njit(nogil=True, cache=True, inline="always")
+def deviations(value, figures, j):  # type: ignore[no-untyped-def]
+    """Return how many deviations a value lies from the mean in figures [j], at most CLIP; 0 before
+    there is a deviation."""
+    variance = figures[j, 2]
     if variance > 0.0:
-        return min(max((value - figures[1]) / math.sqrt(variance), -CLIP), CLIP)
+        return min(max((value - figures[j, 1]) / math.sqrt(variance), -CLIP), CLIP)
     return 0.0
 
 
-@njit(nogil=True, cache=True)
-def grow(value, figures):  # type: ignore[no-untyped-def]
-    """Move the figures by a value; by at most 32 deviations once 100 were seen."""
-    count, mean, variance = figures[0], figures[1], figures[2]
+@njit(nogil=True, cache=True, inline="always")
+def grow(value, figures, j):  # type: ignore[no-untyped-def]
+    """Move figures [j] by a value; by at most 32 deviations once 100 were seen."""
+    count, mean, variance = figures[j, 0], figures[j, 1], figures[j, 2]
     if count >= 100.0 and variance > 0.0:
         reach = 32.0 * math.sqrt(variance)
         value = min(max(value, mean - reach), mean + reach)
     rate = max(1.0 / (count + 1.0), FORGET)
     delta = value - mean
-    figures[0] = count + 1.0
-    figures[1] = mean + rate * delta
-    figures[2] = (1.0 - rate) * (variance + rate * delta * delta)
+    figures[j, 0] = count + 1.0
+    figures[j, 1] = mean + rate * delta
+    figures[j, 2] = (1.0 - rate) * (variance + rate * delta * delta)
 
 
 @njit(nogil=True, cache=True)
@@ -96,15 +99,15 @@ def numbers(values, normaliser, quantiles, modes, kept, watched, learn, x, z):  
             if mode == QUANTILE:
                 found = _rank(quantiles[kept[j]], value)
             else:
-                found = deviations(value, normaliser[j])
+                found = deviations(value, normaliser, j)
                 if learn[r]:
-                    grow(value, normaliser[j])
+                    grow(value, normaliser, j)
             if mode != NONE:
                 x[r, 2 * j] = found
             if watched[j] >= 0:
                 z[r, watched[j]] = found
             if learn[r] and kept[j] >= 0:
-                _take(quantiles[kept[j]], modes[j] == FIT, raw, normaliser[j])
+                _take(quantiles[kept[j]], modes[j] == FIT, raw, normaliser, j)
 
 
 @njit(nogil=True, cache=True)
@@ -126,9 +129,9 @@ def blocks(values, normaliser, places, modes, learn, x):  # type: ignore[no-unty
                 if missing:
                     x[r, start + i] = 0.0
                 elif modes[k] == AUTO:
-                    x[r, start + i] = deviations(value, normaliser[at + i])
+                    x[r, start + i] = deviations(value, normaliser, at + i)
                     if learn[r]:
-                        grow(value, normaliser[at + i])
+                        grow(value, normaliser, at + i)
                 else:
                     x[r, start + i] = value / size
 
@@ -139,22 +142,27 @@ def _rank(state, value):  # type: ignore[no-untyped-def]
     the middle one counts."""
     if state[_COUNT] < 2.0:
         return 0.0
-    knots = state[_HEAD + RING :]
-    low, high = np.searchsorted(knots, value), np.searchsorted(knots, value, side="right")
-    if high > low:
-        place = 0.5 * (low + high - 1)
-    elif low == 0:
-        place = 0.0
-    elif low == KNOTS:
-        place = KNOTS - 1.0
-    else:
-        below, above = knots[low - 1], knots[low]
-        place = low - 1 + (value - below) / (above - below)
-    return (place / (KNOTS - 1) - 0.5) * math.sqrt(12.0)
+    first, last = _places(state[_HEAD + RING :], value)
+    return (0.5 * (first + last) / (KNOTS - 1) - 0.5) * math.sqrt(12.0)
 
 
 @njit(nogil=True, cache=True)
-def _take(state, fits, value, figures):  # type: ignore[no-untyped-def]
+def _places(knots, value):  # type: ignore[no-untyped-def]
+    """Return the first and last place of a value among the knots, from 0 to KNOTS - 1: between two
+    knots one place, among equal ones those of all."""
+    low, high = np.searchsorted(knots, value), np.searchsorted(knots, value, side="right")
+    if high > low:
+        return float(low), float(high - 1)
+    if low == 0 or low == KNOTS:
+        place = 0.0 if low == 0 else KNOTS - 1.0
+    else:
+        below, above = knots[low - 1], knots[low]
+        place = low - 1 + (value - below) / (above - below)
+    return place, place
+
+
+@njit(nogil=True, cache=True)
+def _take(state, fits, value, figures, j):  # type: ignore[no-untyped-def]
     """Take a value into the ring; renew the knots, or choose, when it is time."""
     if fits and state[_CHOICE] != 0.0 and state[_CHOICE] != QUANTILE:
         return  # it has chosen, and needs no ring
@@ -168,9 +176,9 @@ def _take(state, fits, value, figures):  # type: ignore[no-untyped-def]
         ring = state[_HEAD : _HEAD + RING]
         state[_CHOICE] = _choice(ring)
         if state[_CHOICE] == LOG:
-            figures[:] = 0.0
+            figures[j] = 0.0
             for i in range(RING):
-                grow(math.copysign(math.log1p(abs(ring[i])), ring[i]), figures)
+                grow(math.copysign(math.log1p(abs(ring[i])), ring[i]), figures, j)
     renewed = count % RING == 0 or (1 < count < RING and count & (count - 1) == 0)
     if renewed and (not fits or state[_CHOICE] == QUANTILE):
         _renew(state, count)
@@ -178,17 +186,24 @@ def _take(state, fits, value, figures):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _renew(state, count):  # type: ignore[no-untyped-def]
-    """Move the knots towards the quantiles of the ring."""
+    """Move the knots towards the quantiles of the ring; all the way where they are far off."""
     held = min(count, RING)
     ordered = np.sort(state[_HEAD : _HEAD + held])
-    rate = max(min(RING / count, 1.0), _SLOWEST)
+    found = np.empty(KNOTS)
+    knots = state[_HEAD + RING :]
+    farthest = 0.0
     for k in range(KNOTS):
         place = k * (held - 1) / (KNOTS - 1)
         low = int(place)
         high = min(low + 1, held - 1)
-        found = ordered[low] + (place - low) * (ordered[high] - ordered[low])
-        knot = _HEAD + RING + k
-        state[knot] += rate * (found - state[knot])
+        found[k] = ordered[low] + (place - low) * (ordered[high] - ordered[low])
+        first, last = _places(knots, found[k])
+        farthest = max(farthest, first - k, k - last)
+    rate = max(min(RING / count, 1.0), _SLOWEST)
+    if farthest > _FAR * (KNOTS - 1):
+        rate = 1.0
+    for k in range(KNOTS):
+        knots[k] += rate * (found[k] - knots[k])
 
 
 @njit(nogil=True, cache=True)

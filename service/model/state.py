@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.model import prequential, steps
 from service.model.kinds.seam import escape
-from service.model.layout import BLOCK_BYTES, Layout
+from service.model.layout import BLOCK_BYTES, Entry, Layout
 
 Parts = dict[str, dict[str, torch.Tensor]]
 OUTCOMES = ("metrics", "outcomes")
@@ -73,9 +73,7 @@ class State:
         """Return the state before the first event."""
         state = cls(layout)
         for entry in layout.entries:
-            initial = _initial(layout, entry.part, entry.name, entry.shape, added=False)
-            if initial is not None:
-                entry.view(state.image)[...] = initial
+            state._start(entry, added=False)
         return state
 
     @classmethod
@@ -93,9 +91,7 @@ class State:
             if held is not None and (entry.part, entry.name) == OUTCOMES:
                 entry.view(state.image)[: len(held)] = held.numpy()  # the list only grows
                 continue
-            initial = _initial(layout, entry.part, entry.name, entry.shape, added=True)
-            if initial is not None:
-                entry.view(state.image)[...] = initial
+            state._start(entry, added=True)
         lost = [
             f"{part}/{name}"
             for part, tensors in parts.items()
@@ -104,6 +100,17 @@ class State:
             or (fitting.shape != tuple(tensor.shape) and (part, name) != OUTCOMES)
         ]
         return state, lost
+
+    def _start(self, entry: Entry, *, added: bool) -> None:
+        """Give a tensor what it starts from. The weights come before what starts as they are."""
+        weight = self.layout.copied.get((entry.part, entry.name))
+        initial: NDArray[np.generic] | float | None
+        if weight is None:
+            initial = _initial(self.layout, entry.part, entry.name, entry.shape, added=added)
+        else:
+            initial = self.layout.by_name["weights", weight].view(self.image)
+        if initial is not None:
+            entry.view(self.image)[...] = initial
 
     def parts(self) -> Parts:
         """Return every named tensor, as views: {"weights": {name: tensor}, ...}."""

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from service import settings
-from service.learn import history, reach, warm
+from service.learn import history, reach
 from service.learn.history import Replayed
 from service.learn.learner import Learner
 from service.learn.sources import range_reader
@@ -257,7 +257,6 @@ def bits(told: Told, entries: list[Entry], failures: Failures) -> int:
         if digest(learner.state.parts()) != seen:
             failures.append(f"version {key} has other bits than a client saw")
 
-    warm.compile_passes("linear")
     start = _replayed(told, entries, entries[-1]["version"], compare, failures)
     for base, target in _given_up(entries):
         if any(base < version <= target for _, version in waiting):

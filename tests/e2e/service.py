@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # two are not in its __all__
     AdminClient,
     NewPartitions,
@@ -29,6 +29,13 @@ from ruamel.yaml import YAML
 
 CHECKOUT = Path(__file__).parent.parent.parent
 PATIENCE_S = 60.0
+_PASSING = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+}
 
 
 def until(look: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
@@ -39,6 +46,20 @@ def until(look: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) ->
             return found
         time.sleep(0.02)
     raise AssertionError(f"not within {patience_s:g} s: {what}")
+
+
+def answered(ask: Callable[[], Any], what: str) -> Any:
+    """Return what a test's own Kafka client is told; a broker that is busy, frozen or no leader yet
+    is asked again."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            if not error.args[0].retriable() and error.args[0].code() not in _PASSING:
+                raise
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {PATIENCE_S:g} s: {what}") from error
 
 
 def free_port() -> int:
@@ -96,10 +117,13 @@ class Topic:
         """Return the end offset of each partition."""
         consumer = Consumer({"bootstrap.servers": self.bootstrap, "group.id": "look"})
         try:
-            return {
-                str(p): consumer.get_watermark_offsets(TopicPartition(self.name, p), 10)[1]
-                for p in range(self.partitions)
-            }
+            return answered(
+                lambda: {
+                    str(p): consumer.get_watermark_offsets(TopicPartition(self.name, p), 10)[1]
+                    for p in range(self.partitions)
+                },
+                "the ends of the partitions",
+            )
         finally:
             consumer.close()
 

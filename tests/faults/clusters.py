@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.service import Topic
+from tests.e2e.service import Topic, answered
 
 SCRIPT = Path(__file__).parent.parent.parent.parent / "shared" / "kafka" / "kafka"
 CHAOS = bool(os.environ.get("HEADWATER_TEST_CHAOS"))  # noqa: TID251 - the suite's own name
@@ -77,5 +78,6 @@ def leader(topic: Topic, partition: int = 0) -> int | None:
 
 def described(topic: Topic, partition: int = 0) -> Any:
     """Return what the cluster says of a partition; None while it says nothing."""
-    found = topic.admin.list_topics(topic.name, timeout=10).topics
+    ask = functools.partial(topic.admin.list_topics, topic.name, timeout=10)
+    found = answered(ask, f"what the cluster says of {topic.name}").topics
     return found[topic.name].partitions.get(partition) if topic.name in found else None

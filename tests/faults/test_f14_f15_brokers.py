@@ -12,15 +12,15 @@ import pytest
 from tests.e2e.service import Service, Topic, until
 from tests.e2e.test_learning import CLICK, events
 from tests.faults.accounts import answering, publishing, settled
-from tests.faults.clusters import Cluster, chaos, leader
+from tests.faults.clusters import Cluster, chaos, described, leader
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kafka, chaos, pytest.mark.timeout(900)]
 
 
 def whole(topic: Topic) -> bool:
     """Whether every replica is in sync again."""
-    found = topic.admin.list_topics(topic.name, timeout=10).topics[topic.name].partitions
-    return all(len(p.isrs) == 3 for p in found.values())
+    found = [described(topic, p) for p in range(topic.partitions)]
+    return all(p is not None and len(p.isrs) == 3 for p in found)
 
 
 def led_by_another(topic: Topic, node: int) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from service.learn.learner import Learner
 from service.learn.standing import Standing
 from service.model.recipe import Recipe
-from service.settings import EventSettings, LearningSettings, ModelSettings
+from service.settings import DriftSettings, EventSettings, LearningSettings, ModelSettings
 from service.stream.records import Record
 
 EVENT: dict[str, Any] = {
@@ -20,13 +20,19 @@ EVENT: dict[str, Any] = {
 }
 
 
-def recipe(kind: str = "linear", event: dict | None = None, **learning: object) -> Recipe:
+def recipe(
+    kind: str = "linear",
+    event: dict | None = None,
+    drift: dict | None = None,
+    **learning: object,
+) -> Recipe:
     """Return a small recipe."""
     return Recipe(
         "test",
         EventSettings.model_validate(event or EVENT),
         ModelSettings.model_validate({"kind": kind, "hidden": 8, "embedding": 2}),
         LearningSettings.model_validate(learning),
+        DriftSettings.model_validate(drift or {}),
     )
 
 

@@ -150,8 +150,8 @@ class Reference:
         for t, target in enumerate(self.recipe.schema.targets):
             if not math.isnan(y[t]):
                 loss = self.loss(target, outs[target.name], float(y[t]))
-                found = outs[target.name].sum() * 0.0 if loss is None else loss
-                total = total + target.weight * found
+                part = outs[target.name].sum() * 0.0 if loss is None else loss
+                total = total + target.weight * part
         found = torch.autograd.grad(total * weight, list(held.values()), allow_unused=True)
         return {n: g for n, g in zip(held, found, strict=True) if g is not None}
 
@@ -181,7 +181,7 @@ class Reference:
                 (t.name for t in schema.targets if name.startswith(f"head/{escape(t.name)}/")), ""
             )
             head = f"head/{escape(owner)}/" if owner else "embedding/"
-            field = name.removeprefix(head)
+            field = name.removeprefix(head).removeprefix("factors/")
             if name.startswith("embedding/") and "/" not in field:
                 field = f"category/{field}"
             where: tuple = (...,) if name.startswith("hidden/") else (touched.get(field, ...),)

@@ -18,7 +18,7 @@ from service.serve.edge import Edge
 from service.serve.problems import CODES, MOST_ERRORS, Refused
 from service.settings import Settings
 from tests.serve.asgi import Answer, Client
-from tests.serve.conftest import settings_of
+from tests.serve.conftest import Learner, settings_of
 
 MEMBERS = {"type", "title", "status", "code", "detail", "error", "request_id", "errors"}
 
@@ -152,6 +152,23 @@ def test_every_fault_is_named_with_event_and_field(client: Client) -> None:
     ]
     assert ["wrong_type", "wrong_type", "not_an_object"] == [error["code"] for error in errors]
     assert all(error["msg"] for error in errors)
+
+
+def test_a_fault_of_a_nested_field_names_its_place(tmp_path: Path, metrics: Metrics) -> None:
+    """
+    The keys from the outside in, as far as the settings say; missing fields too.
+    """
+    nested = {"os": {"type": "category", "path": "device.os"}, "x": {"type": "number"}}
+    settings = settings_of({"features": nested, "targets": {"y": {"type": "binary"}}})
+    learner = Learner(tmp_path, settings)
+    with learner.writer, Client(create_app(settings, tmp_path, metrics)) as client:
+        learner.publish(7)
+        learner.beat()
+        wrong = client.post("/v1/predict", {"events": [{}, {"device": {"os": []}}]}).json()
+        lacks = client.post("/v1/predict?strict=true", {"events": [{"x": 1}]}).json()
+
+    assert [["events", 1, "device", "os"]] == [error["loc"] for error in wrong["errors"]]
+    assert [["events", 0, "device", "os"]] == [error["loc"] for error in lacks["errors"]]
 
 
 def test_many_faults_do_not_make_an_endless_reply(client: Client) -> None:

@@ -55,12 +55,16 @@ class Tally:
         self.version = version
 
 
-def publish_for_ever(directory: Path, nbytes: int, machine: str, seconds: float) -> int:
-    """Publish as fast as readers allow, one version after the other; the last version."""
+def publish_for_ever(
+    directory: Path, nbytes: int, machine: str, seconds: float, gap_s: float = 0.0
+) -> int:
+    """Publish one version after the other, as fast as readers allow or with gaps of up to `gap_s`
+    between them; the last version."""
     from service.weights.live_writer import LiveWriter  # numba: not for the readers
 
     image = np.zeros(nbytes // 8, dtype=np.uint64)
     touched = np.ones(nbytes // 256, dtype=np.uint8)
+    chance = random.Random(2)
     reader = LiveReader(directory)
     with reader.pinned() as slot:
         version = slot.meta["version"] if slot else 0
@@ -75,6 +79,7 @@ def publish_for_ever(directory: Path, nbytes: int, machine: str, seconds: float)
             while not writer.publish(image.view(np.uint8), touched, {"version": version}):
                 time.sleep(0.0005)
             writer.beat({"version": version})
+            time.sleep(chance.uniform(0.0, gap_s))
     return version
 
 
@@ -91,8 +96,8 @@ def read(
     deadline = time.monotonic() + PATIENCE_S
     while (tally.advanced < enough[0] or tally.retried < enough[1]) and time.monotonic() < deadline:
         reader.refresh()
-        # Unpinned, a read is intact only if it is short beside the time between two publications,
-        # and how long that is depends on the machine: so reads of all lengths up to pause_s.
+        # Unpinned, a read is intact only if it is short beside the time between two publications:
+        # so reads of all lengths up to pause_s, and a writer that leaves gaps.
         tally.look(reader, chance.uniform(0.0, pause_s) if others else pause_s)
     for one in (reader, *crowd):
         one.close()
@@ -158,8 +163,8 @@ def say(line: dict[str, Any]) -> None:
 def main(role: str, directory: Path, *rest: str) -> None:
     """Play one role."""
     if role == "write":
-        nbytes, machine, seconds = int(rest[0]), rest[1], float(rest[2])
-        say({"version": publish_for_ever(directory, nbytes, machine, seconds)})
+        nbytes, machine, seconds, gap_s = int(rest[0]), rest[1], float(rest[2]), float(rest[3])
+        say({"version": publish_for_ever(directory, nbytes, machine, seconds, gap_s)})
     elif role == "read":
         enough = int(rest[3]), int(rest[4])
         say(read(directory, rest[0], int(rest[1]), float(rest[2]), enough))

@@ -22,6 +22,8 @@ class TargetGuess:
     name: str
     settings: dict[str, object]
     reason: str
+    share: float | None = None
+    """binary: of the labels that mean yes."""
 
     @property
     def type(self) -> str:
@@ -89,9 +91,9 @@ def _binary(column: Column) -> TargetGuess | None:
     if len(texts) == 1:
         return _one_sided(column)
     label, why = positive_of(column)
-    share = f"{column.counts[label]:,} of {len(column.present):,} labels"
-    why = f"{why}: {share}{_unlabelled(column)}"
-    return TargetGuess(column.name, {"type": "binary", "positive": label}, why)
+    share = column.counts[label] / len(column.present)
+    why = f"{why}: {column.counts[label]:,} of {len(column.present):,} labels{_unlabelled(column)}"
+    return TargetGuess(column.name, {"type": "binary", "positive": label}, why, share)
 
 
 def _two_numbered(column: Column) -> bool:
@@ -108,7 +110,7 @@ def _one_sided(column: Column) -> TargetGuess:
     if label.lower() in pairs and label[0].isupper():
         yes = yes.upper() if label.isupper() else yes.capitalize()
     why = f"every label of the sample is {shown(label)}; read more with --limit"
-    return TargetGuess(column.name, {"type": "binary", "positive": yes}, why)
+    return TargetGuess(column.name, {"type": "binary", "positive": yes}, why, float(yes == label))
 
 
 def _numbered_classes(column: Column) -> bool:

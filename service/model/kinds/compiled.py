@@ -13,9 +13,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.events.schema import Schema
+from service.events.schema import Schema, TargetKind
 from service.model.featurizer import Rows
-from service.model.kinds.seam import Extra, Gradient, Learned, Moving, Parameter, Served, placed
+from service.model.kinds.seam import (
+    Extra,
+    Flat,
+    Gradient,
+    Learned,
+    Moving,
+    Parameter,
+    Served,
+    placed,
+)
 from service.model.losses import KINDS as TARGETS
 
 if TYPE_CHECKING:
@@ -51,6 +60,8 @@ class Compiled:
 
     name: ClassVar[str]
     shaped_by: ClassVar[tuple[str, ...]] = ()
+    learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
+    differentiable: ClassVar[bool] = True
     passes: ClassVar[Passes]
 
     def __init__(self, recipe: Recipe) -> None:
@@ -58,6 +69,7 @@ class Compiled:
         self.parameters: tuple[Parameter, ...] = tuple(self.parameters_of())
         self.places, self.size = placed(self.parameters)
         self.extras: tuple[Extra, ...] = tuple(self.extras_of())
+        self.flats: tuple[Flat, ...] = ()
         self.tables: tuple[NDArray[Any], ...] = self.tables_of()
 
     def parameters_of(self) -> list[Parameter]:

@@ -13,7 +13,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.events.schema import Bag, Table
+from service.events.schema import Bag, Schema, Table
 from service.model.kinds import linear_passes
 from service.model.kinds.compiled import Compiled, Passes, emphasis, target_table
 from service.model.kinds.seam import Parameter, head_of, label_of, sparse_of
@@ -45,18 +45,8 @@ class Linear(Compiled):
     )
 
     def parameters_of(self) -> list[Parameter]:
-        """Return all dense weights, then all tables and bags, target by target."""
-        schema, found = self.recipe.schema, []
-        for target in schema.targets:
-            head, outputs = head_of(target.name), target.outputs
-            found.append(Parameter(f"{head}bias", (outputs,), target.name))
-            for block in schema.dense:
-                name = f"{head}{label_of(block)}"
-                found.append(Parameter(name, (block.width + 1, outputs), target.name))
-            for table in sparse_of(schema):
-                name, shape = f"{head}{label_of(table)}", (table.buckets, outputs)
-                found.append(Parameter(name, shape, target.name, sparse=True))
-        return found
+        """Return them; see linear_parameters."""
+        return linear_parameters(self.recipe.schema)
 
     def tables_of(self) -> Tables:
         """Return where they lie."""
@@ -75,3 +65,18 @@ class Linear(Compiled):
             at(schema.bags),
             np.array([t.buckets for t in sparse_of(schema)], dtype=np.int64),
         )
+
+
+def linear_parameters(schema: Schema) -> list[Parameter]:
+    """Return all dense weights, then all tables and bags, target by target."""
+    found = []
+    for target in schema.targets:
+        head, outputs = head_of(target.name), target.outputs
+        found.append(Parameter(f"{head}bias", (outputs,), target.name))
+        for block in schema.dense:
+            name = f"{head}{label_of(block)}"
+            found.append(Parameter(name, (block.width + 1, outputs), target.name))
+        for table in sparse_of(schema):
+            name, shape = f"{head}{label_of(table)}", (table.buckets, outputs)
+            found.append(Parameter(name, shape, target.name, sparse=True))
+    return found

@@ -12,7 +12,15 @@ import math
 import numpy as np
 from numba import njit
 
-from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
+from service.model.losses import (
+    HINGE,
+    NUMBER,
+    grow_frame,
+    link,
+    loss_and_slope,
+    renew_frame,
+)
+from service.model.margins import grow_map
 from service.model.steps import (
     LARGEST_NORM,
     clipped,
@@ -37,8 +45,9 @@ def outputs(theta, model, t, width, rows, r, out):  # type: ignore[no-untyped-de
             at = base + (1 + j) * width
             for o in range(width):
                 out[o] += value * theta[at + o]
-    for c in range(rows.ids.shape[1]):
-        at = model.tables[t, c] + rows.ids[r, c] * width
+    ids, tables = rows.ids[r], model.tables
+    for c in range(ids.shape[0]):
+        at = tables[t, c] + ids[c] * width
         for o in range(width):
             out[o] += theta[at + o]
     for b in range(model.bags.shape[1]):
@@ -145,6 +154,9 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                         gx = g * rows.values[e]
                         if gx != 0.0 or rule == 1 or rule == 3:
                             step_one(rule, theta, slot0, slot1, touched, at, gx, hyper, c1, c2)
+            if targets[t, 0] >= HINGE:
+                s = scores[r, start : start + width]
+                grow_map(width, frames[t], out[start : start + width], s, y[r, t], weights[r])
             if targets[t, 3] and grow_frame(frames[t], y[r, t]):
                 ratio, shift = renew_frame(frames[t])
                 dense_size = 1 + x.shape[1]

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from service.events.schema import Bag, Dense, Schema, Table
+from service.events.schema import Bag, Dense, Schema, Table, TargetKind
 from service.model.featurizer import Rows
 
 if TYPE_CHECKING:
@@ -68,6 +68,15 @@ class Flat(msgspec.Struct, frozen=True):
 
     part: Literal["weights", "optimizer"]
     name: str
+    starts: Literal["zero", "weights"] = "zero"
+    """`weights`: as theta is when the array comes into being."""
+
+
+class Remembers(Protocol):
+    """Whoever has something in the image beside theta: a kind of model, a strategy of learning."""
+
+    extras: tuple[Extra, ...]
+    flats: tuple[Flat, ...]
 
 
 class Served(NamedTuple):
@@ -137,18 +146,21 @@ class Gradient(msgspec.Struct):
     """[T] targets that were labelled in at least one row."""
 
 
-class Kind(Protocol):
+class Kind(Remembers, Protocol):
     """A kind of model, made from a recipe. Holds no state: all of it is passed in."""
 
     name: ClassVar[str]
     shaped_by: ClassVar[tuple[str, ...]]
     """Settings of `model` that may not change under weights that have learned."""
+    learns: ClassVar[tuple[TargetKind, ...]]
+    """The kinds of targets that it can learn; the settings refuse others."""
+    differentiable: ClassVar[bool]
+    """Whether `gradient` has one to give; the settings refuse what needs one where it has not."""
     parameters: tuple[Parameter, ...]
     places: dict[str, int]
     """Index in theta of each parameter's first weight; see `placed`."""
     size: int
     """Weights in theta."""
-    extras: tuple[Extra, ...]
 
     def __init__(self, recipe: Recipe) -> None: ...
 

@@ -1,0 +1,94 @@
+"""Rules about kinds of models: what one cannot learn, and settings that mean nothing to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from service._settings.problems import Found
+from service._settings.tree import default_at
+
+Tree = dict[str, object]
+
+OWNERS: dict[str, str] = {
+    "hidden": "mlp",
+    "embedding": "mlp",
+    "layer_norm": "mlp",
+    "dropout": "mlp",
+    "factors": "fm",
+    "width": "rls",
+    "forgetting": "rls",
+}
+"""Settings of `model` that mean something to one kind only."""
+REFUSED: dict[tuple[str, str], str] = {
+    ("svm", "number"): "a number has no margin, which is all that a hinge looks at",
+    ("rls", "binary"): "least squares are of numbers; a probability is not one of them",
+    ("rls", "multiclass"): "least squares are of numbers; a probability is not one of them",
+}
+"""Kind of model and type of target that do not go together, and why."""
+_IDLE_FOR_RLS = ("optimizer", "learning_rate", "momentum", "beta1", "beta2")
+_DENSE = {"number": 2, "boolean": 2, "time": 5, "text": 5}
+
+
+def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
+    """Tell which rules about the kind of model the tree breaks."""
+    section = _section(tree, "model")
+    kind = section.get("kind", default_at(model, ("model", "kind")))
+    if not isinstance(kind, str):
+        return
+    kind = "linear" if kind == "auto" else kind
+    for name, owner in OWNERS.items():
+        where = ("model", name)
+        if name in section and kind != owner and section[name] != default_at(model, where):
+            message = f"has no effect: it belongs to {owner}, the model is {kind}"
+            yield Found(where, message, f"Set model.kind: {owner}, or leave it out.")
+    for name, target in _section(tree, "event", "targets").items():
+        of = target.get("type") if isinstance(target, dict) else None
+        if isinstance(of, str) and (kind, of) in REFUSED:
+            yield Found(
+                ("event", "targets", name, "type"),
+                f"cannot be learned by model.kind {kind}: {REFUSED[kind, of]}",
+                "Choose another model.kind, as linear, mlp or fm, or another target.",
+            )
+    if kind == "rls":
+        yield from _least_squares(model, tree, section.get("width"))
+
+
+def _least_squares(model: type[BaseModel], tree: Tree, width: object) -> Iterator[Found]:
+    learning = _section(tree, "learning")
+    for name in _IDLE_FOR_RLS:
+        where = ("learning", name)
+        if name in learning and learning[name] != default_at(model, where):
+            message = "has no effect: rls takes no gradient steps, it solves"
+            yield Found(
+                where, message, "Leave it out, or set model.forgetting for how fast it learns."
+            )
+    width = default_at(model, ("model", "width")) if width is None else width
+    features = [f for f in _section(tree, "event", "features").values() if isinstance(f, dict)]
+    needed = 1 + sum(_inputs(feature) for feature in features)
+    named = any(
+        f.get("type") in {"category", "categories", "map", "text", "time"} for f in features
+    )
+    needed += named or bool(_section(tree, "event").get("interactions"))
+    if isinstance(width, int) and needed > width:
+        yield Found(
+            ("model", "width"),
+            f"{width} is too few: these features need {needed} inputs, the bias among them",
+            f"Set model.width to {needed} or more, or take fewer or shorter features.",
+        )
+
+
+def _inputs(feature: Tree) -> int:
+    """Return how many dense inputs a feature has, its unknown flag among them."""
+    size = feature.get("size")
+    if feature.get("type") == "vector":
+        return 1 + size if isinstance(size, int) else 0
+    return _DENSE.get(str(feature.get("type")), 0)
+
+
+def _section(tree: Tree, *where: str) -> Tree:
+    section: object = tree
+    for key in where:
+        section = section.get(key) if isinstance(section, dict) else None
+    return section if isinstance(section, dict) else {}

@@ -1,0 +1,281 @@
+"""The passes of the factorization machine, compiled: score a row, then learn it.
+
+Arguments and results are those of linear_passes; `model` is fm.Tables. The inputs of a row are
+listed once: `at` [T, M] and `far` [T, M] say where weight and factors of each lie, `value` [M] what
+it is multiplied with. sums [O, K] are the vectors sum v x.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
+from service.model.steps import (
+    LARGEST_NORM,
+    clipped,
+    grow_usual,
+    is_small_step,
+    length_of,
+    rescale,
+    share_of,
+    step_one,
+    step_run,
+)
+
+
+@njit(nogil=True, cache=True)
+def most_inputs(rows):  # type: ignore[no-untyped-def]
+    """Return M: the most inputs that a row can have."""
+    most = 0
+    for r in range(rows.x.shape[0]):
+        most = max(most, rows.spans[r, -1] - rows.spans[r, 0])
+    return rows.x.shape[1] + rows.ids.shape[1] + most
+
+
+@njit(nogil=True, cache=True)
+def inputs_of(model, rows, r, zeros, at, far, value):  # type: ignore[no-untyped-def]
+    """List the inputs of row r in at, far [T, M] and value [M]; return how many. zeros: list dense
+    inputs and entries that are 0 too."""
+    factors, n = model.factors[0], 0
+    for j in range(rows.x.shape[1]):
+        if zeros or rows.x[r, j] != 0.0:
+            value[n] = rows.x[r, j]
+            for t in range(model.targets.shape[0]):
+                width = model.targets[t, 2]
+                at[t, n] = model.dense[t, 0] + (1 + j) * width
+                far[t, n] = model.dense[t, 1] + j * width * factors
+            n += 1
+    n_tables = rows.ids.shape[1]
+    for f in range(model.fields.shape[1]):
+        bag = f - n_tables
+        first = rows.spans[r, bag] if bag >= 0 else 0
+        last = rows.spans[r, bag + 1] if bag >= 0 else 1
+        for e in range(first, last):
+            row = rows.entries[e] if bag >= 0 else rows.ids[r, f]
+            x = float(rows.values[e]) if bag >= 0 else 1.0
+            if zeros or x != 0.0:
+                value[n] = x
+                for t in range(model.targets.shape[0]):
+                    width = model.targets[t, 2]
+                    at[t, n] = model.fields[t, f, 0] + row * width
+                    far[t, n] = model.fields[t, f, 1] + row * width * factors
+                n += 1
+    return n
+
+
+@njit(nogil=True, cache=True)
+def outputs(theta, model, t, n, at, far, value, sums, out):  # type: ignore[no-untyped-def]
+    """Write the outputs of target t into out [width], and their sums [width, K]; float64 sums."""
+    factors, width = model.factors[0], model.targets[t, 2]
+    for o in range(width):
+        total = float(theta[model.dense[t, 0] + o])
+        for i in range(n):
+            total += value[i] * theta[at[t, i] + o]
+        pairs = 0.0
+        for k in range(factors):
+            sums[o, k] = 0.0
+        for i in range(n):
+            v = theta[far[t, i] + o * factors : far[t, i] + (o + 1) * factors]
+            for k in range(factors):
+                along = value[i] * v[k]
+                sums[o, k] += along
+                pairs -= along * along
+        for k in range(factors):
+            pairs += sums[o, k] * sums[o, k]
+        out[o] = total + 0.5 * pairs
+
+
+@njit(nogil=True, cache=True)
+def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
+    """Score N rows with the weights as they are. scores: float64 [N, O]."""
+    n_targets, most = model.targets.shape[0], most_inputs(rows)
+    at = np.empty((n_targets, most), dtype=np.int64)
+    far = np.empty((n_targets, most), dtype=np.int64)
+    value = np.empty(most)
+    out = np.empty(scores.shape[1])
+    sums = np.empty((scores.shape[1], model.factors[0]))
+    for r in range(rows.x.shape[0]):
+        n = inputs_of(model, rows, r, False, at, far, value)
+        for t in range(n_targets):
+            start, width = model.targets[t, 1], model.targets[t, 2]
+            outputs(served.theta, model, t, n, at, far, value, sums, out)
+            link(
+                model.targets[t, 0], width, served.frames[t], out, scores[r, start : start + width]
+            )
+
+
+@njit(nogil=True, cache=True)
+def _reach(theta, model, t, o, n, far, value, sums):  # type: ignore[no-untyped-def]
+    """Return the squared length of d output / d weights of one output."""
+    factors = model.factors[0]
+    total = 1.0
+    for i in range(n):
+        v = theta[far[t, i] + o * factors : far[t, i] + (o + 1) * factors]
+        inner = 1.0
+        for k in range(factors):
+            inner += (sums[k] - value[i] * v[k]) ** 2
+        total += value[i] * value[i] * inner
+    return total
+
+
+@njit(nogil=True, cache=True)
+def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type: ignore[no-untyped-def]
+    """Score, then learn, row after row; see linear_passes.learn."""
+    rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
+    touched, frames, hyper, usual = moving.touched, moving.frames, moving.hyper, moving.usual
+    steps, targets, y = moving.steps, model.targets, rows.y
+    factors, n_targets, most = model.factors[0], model.targets.shape[0], most_inputs(rows)
+    at = np.empty((n_targets, most), dtype=np.int64)
+    far = np.empty((n_targets, most), dtype=np.int64)
+    value = np.empty(most)
+    out = np.empty(scores.shape[1])
+    slope = np.empty(scores.shape[1])
+    sums = np.empty((scores.shape[1], factors))
+    d_far = np.empty(factors, dtype=np.float32)
+    for r in range(rows.x.shape[0]):
+        n = inputs_of(model, rows, r, rule == 1 or rule == 3, at, far, value)
+        total, steep, length = 0.0, 0.0, 0.0
+        for t in range(n_targets):
+            kind, start, width = targets[t, 0], targets[t, 1], targets[t, 2]
+            z = out[start : start + width]
+            outputs(theta, model, t, n, at, far, value, sums[start : start + width], z)
+            s = scores[r, start : start + width]
+            link(kind, width, frames[t], z, s)
+            losses[r, t] = math.nan
+            if not math.isnan(y[r, t]):
+                d = slope[start : start + width]
+                losses[r, t] = loss_and_slope(kind, width, frames[t], z, s, y[r, t], d)
+                for k in range(width):
+                    d[k] *= model.emphasis[t]
+                    reach = _reach(theta, model, t, k, n, far, value, sums[start + k])
+                    total += d[k] * d[k] * reach
+                    length = max(length, reach)
+                if kind == NUMBER:
+                    steep += d[0] * d[0]
+            if not math.isfinite(s[0]):
+                total = math.inf
+        norm, length = math.sqrt(total), math.sqrt(length)
+        norms[r] = 0.0
+        applied[r] = 0
+        if weights[r] <= 0.0:
+            continue
+        if not norm < LARGEST_NORM:
+            applied[r] = 2
+            continue
+        factor = clipped(norm, weights[r], hyper)
+        applied[r] = 1
+        share = share_of(length, usual[:2], hyper)
+        if steep > 0.0:
+            share *= share_of(math.sqrt(steep), usual[2:], hyper)
+            grow_usual(math.sqrt(steep), usual[2:])
+        grow_usual(length, usual[:2])
+        if share < 1.0:
+            moved = _moved_length(theta, model, y[r], n, at, far)
+            if not is_small_step(rule, norm * factor, moved, hyper):
+                applied[r] = 3
+                factor *= share
+        norms[r] = norm * factor
+        for t in range(n_targets):
+            if math.isnan(y[r, t]):
+                continue
+            start, width = targets[t, 1], targets[t, 2]
+            steps[t] += 1
+            c1 = 1.0 - hyper[2] ** steps[t]
+            c2 = 1.0 - hyper[3] ** steps[t]
+            for o in range(width):
+                g = slope[start + o] * factor
+                bias = model.dense[t, 0] + o
+                step_one(rule, theta, slot0, slot1, touched, bias, g, hyper, c1, c2)
+                for i in range(n):
+                    x = value[i]
+                    w, first = at[t, i] + o, far[t, i] + o * factors
+                    step_one(rule, theta, slot0, slot1, touched, w, g * x, hyper, c1, c2)
+                    for k in range(factors):
+                        d_far[k] = x * (sums[start + o, k] - x * theta[first + k])
+                    step_run(rule, theta, slot0, slot1, touched, first, d_far, g, hyper, c1, c2)
+            if targets[t, 3] and grow_frame(frames[t], y[r, t]):
+                _reframe(model, moving, t, rows.x.shape[1])
+
+
+@njit(nogil=True, cache=True)
+def _reframe(model, moving, t, n_dense):  # type: ignore[no-untyped-def]
+    """Renew the frame of a target: weights scale by the ratio, factors by its root."""
+    rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
+    ratio, shift = renew_frame(moving.frames[t])
+    width, factors, touched = model.targets[t, 2], model.factors[0], moving.touched
+    bias = model.dense[t, 0]
+    first = model.dense[t, 1]
+    rescale(rule, theta, slot0, slot1, touched, bias, (1 + n_dense) * width, ratio)
+    _rescale_factors(rule, theta, slot0, slot1, touched, first, n_dense * width * factors, ratio)
+    for f in range(model.sizes.shape[0]):
+        n = model.sizes[f] * width
+        rescale(rule, theta, slot0, slot1, touched, model.fields[t, f, 0], n, ratio)
+        first = model.fields[t, f, 1]
+        _rescale_factors(rule, theta, slot0, slot1, touched, first, n * factors, ratio)
+    theta[bias] += shift
+
+
+@njit(nogil=True, cache=True)
+def _rescale_factors(rule, theta, slot0, slot1, touched, start, length, ratio):  # type: ignore[no-untyped-def]
+    """steps.rescale for weights that go into an output twice."""
+    root = math.sqrt(ratio)
+    for i in range(start, start + length):
+        theta[i] *= root
+        if rule == 1 or rule == 3:
+            slot0[i] *= root**3
+        if rule == 2:
+            slot0[i] *= ratio**3
+        if rule == 3:
+            slot1[i] *= ratio**3
+        touched[i >> 6] = 1
+
+
+@njit(nogil=True, cache=True)
+def _moved_length(theta, model, y, n, at, far):  # type: ignore[no-untyped-def]
+    """Return the length of the weights that a row moves: those of its labelled targets."""
+    total = 0.0
+    for t in range(model.targets.shape[0]):
+        if not math.isnan(y[t]):
+            width = model.targets[t, 2]
+            total += length_of(theta[model.dense[t, 0] : model.dense[t, 0] + width])
+            for i in range(n):
+                total += length_of(theta[at[t, i] : at[t, i] + width])
+                total += length_of(theta[far[t, i] : far[t, i] + width * model.factors[0]])
+    return math.sqrt(total)
+
+
+@njit(nogil=True, cache=True)
+def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-untyped-def]
+    """Add up the gradient of N rows at the weights as they are, as in linear_passes.gradient."""
+    theta, frames, targets, factors = moving.theta, moving.frames, model.targets, model.factors[0]
+    n_targets, most = targets.shape[0], most_inputs(rows)
+    at = np.empty((n_targets, most), dtype=np.int64)
+    far = np.empty((n_targets, most), dtype=np.int64)
+    value = np.empty(most)
+    out = np.empty(targets[:, 2].sum())
+    scores = np.empty(targets[:, 2].sum())
+    slope = np.empty(targets[:, 2].sum())
+    sums = np.empty((targets[:, 2].sum(), factors))
+    for r in range(rows.x.shape[0]):
+        n = inputs_of(model, rows, r, True, at, far, value)
+        for t in range(n_targets):
+            if math.isnan(rows.y[r, t]) or weights[r] <= 0.0:
+                continue
+            kind, width = targets[t, 0], targets[t, 2]
+            outputs(theta, model, t, n, at, far, value, sums, out)
+            link(kind, width, frames[t], out, scores)
+            loss_and_slope(kind, width, frames[t], out, scores, rows.y[r, t], slope)
+            for o in range(width):
+                g = slope[o] * model.emphasis[t] * weights[r]
+                grads[model.dense[t, 0] + o] += g
+                moved[model.dense[t, 0] + o] = 1
+                for i in range(n):
+                    grads[at[t, i] + o] += g * value[i]
+                    moved[at[t, i] + o] = 1
+                    for k in range(factors):
+                        w = far[t, i] + o * factors + k
+                        grads[w] += g * value[i] * (sums[o, k] - value[i] * theta[w])
+                        moved[w] = 1
