@@ -199,9 +199,7 @@ class LearningSettings(Section):
     holdout: float = Field(
         0.0, ge=0, lt=1, description="Share of events that are scored and never learned."
     )
-    adapt: AdaptSettings | None = Field(
-        None, description="How the learning rate moves by itself; null: it stands still."
-    )
+    adapt: AdaptSettings | None = Field(None, description="How the rate moves; null: not at all.")
     seed: int = Field(
         0, ge=0, lt=2**63, description="Seed of first weights and of category hashes."
     )

@@ -27,8 +27,7 @@ from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded
 from service.weights.lock import Unseen
 
 _log = structlog.get_logger(__name__)
-_FILL_S = 0.5
-_IDLE_S = 1.0
+_FILL_S, _IDLE_S = 0.5, 1.0
 
 
 class Acts:
@@ -112,7 +111,7 @@ class Acts:
 
     def journal_cut(self, step: Step, cut: Cut) -> None:
         """Write the cut's entry; from here on the version exists."""
-        began = time.monotonic()
+        began, adapt = time.monotonic(), self.learner.recipe.learning.adapt
         changed = new_epochs(self.learner.standing, cut.epochs)
         self._append(
             {
@@ -127,7 +126,7 @@ class Acts:
                 "trigger": cut.trigger,
                 "bad": bad_counts(self.learner.standing),
             }
-            | ({"rate": step.rate} if self.learner.recipe.learning.adapt else {})
+            | ({"rate": step.rate} if adapt else {})
             | ({"epochs": nested(changed)} if changed else {})
             | step.drift()
         )

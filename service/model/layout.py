@@ -79,7 +79,7 @@ class Layout:
         for kind, of, dtype, shape in drift_tensors.tensors(self.schema, recipe.drift):
             name = f"drift/{kind}" + (f"/{escape(of)}" if of is not None else "")
             self.drift.setdefault(kind, []).append(self._add("metrics", name, dtype, shape))
-        holders: list[Remembers] = [self.kind, rate.memory_of(recipe, self.kind.size)]
+        holders: list[Remembers] = [self.kind, rate.Remembered(recipe, self.kind.size)]
         self.extras: dict[str, Extra] = {e.name: e for each in holders for e in each.extras}
         """What kind and strategies remember beside theta, by name."""
         for quiet in (False, True):

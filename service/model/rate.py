@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numba import njit
@@ -44,29 +44,28 @@ _FLATS = {"hypergradient": (_FROM, _STEP), "held_out": (_FROM, _LONGER, _SHORTER
 _TINY = 1e-7  # as in prequential: a probability is never scored as exactly 0
 
 
-class Memory(NamedTuple):
-    """What is remembered of the rate; nothing where it stands still. See seam.Remembers."""
+class Remembered:
+    """What the image holds of a rate, see seam.Remembers: nothing where it stands still.
 
-    extras: tuple[Extra, ...] = ()
-    flats: tuple[Flat, ...] = ()
-    """The weights at the last step; that step, or what weights would be had it been longer or
-    shorter."""
+    Flats: the weights at the last step; that step, or what weights would be had it been longer or
+    shorter.
+    """
 
-
-def memory_of(recipe: Recipe, theta_size: int) -> Memory:
-    """Return what a recipe's rate has to remember."""
-    adapt = recipe.learning.adapt
-    if adapt is None:
-        return Memory()
-    vector = np.zeros(7)
-    vector[RATE] = vector[START] = recipe.learning.learning_rate
-    flags = (theta_size // BLOCK,)
-    extras = (
-        Extra("optimizer", "rate", "float64", vector.shape, vector),
-        Extra("optimizer", "rate_pending", "uint8", flags),
-        Extra("optimizer", "rate_moved", "uint8", flags),
-    )
-    return Memory(extras, tuple(Flat("optimizer", name) for name in _FLATS[adapt.by]))
+    def __init__(self, recipe: Recipe, theta_size: int) -> None:
+        self.extras: tuple[Extra, ...] = ()
+        self.flats: tuple[Flat, ...] = ()
+        adapt = recipe.learning.adapt
+        if adapt is None:
+            return
+        vector = np.zeros(EVENTS + 1)
+        vector[RATE] = vector[START] = recipe.learning.learning_rate
+        flags = (theta_size // BLOCK,)
+        self.extras = (
+            Extra("optimizer", "rate", "float64", vector.shape, vector),
+            Extra("optimizer", "rate_pending", "uint8", flags),
+            Extra("optimizer", "rate_moved", "uint8", flags),
+        )
+        self.flats = tuple(Flat("optimizer", name) for name in _FLATS[adapt.by])
 
 
 class Rate:
