@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from service._settings import fields
+from service._settings import strategies
 from service._settings.kafka import refusal
 from service._settings.problems import Found
 from service._settings.tree import Where, default_at
@@ -42,6 +43,7 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     yield from _client(tree)
     yield from _idle_settings(model, tree)
     yield from _open_to_the_world(tree)
+    yield from strategies.broken(model, tree)
 
 
 def _dead_letters_learned(tree: Tree) -> Iterator[Found]:

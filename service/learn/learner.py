@@ -27,6 +27,7 @@ from service.model.learning import Model
 from service.model.prequential import OUTCOMES
 from service.model.recipe import Recipe
 from service.model.state import State
+from service.model.strategies.lesson import Lesson
 from service.stream.records import Offsets, Record
 
 _AT = {outcome: i for i, outcome in enumerate(OUTCOMES)}
@@ -70,6 +71,7 @@ class Learner:
         self.decoder = Decoder(recipe.schema, recipe.learning.seed)
         self._featurizer = Featurizer(recipe.schema)
         self._model = Model(state.layout)
+        self._lesson = Lesson(state.layout, self._featurizer, self._model)
 
     @classmethod
     def fresh(cls, recipe: Recipe, standing: Standing) -> Learner:
@@ -110,8 +112,7 @@ class Learner:
         labelled = ~np.isnan(columns.targets).all(axis=1)
         held = self._held_out(records, decoded) & labelled
         learn = labelled & ~held
-        rows = self._featurizer.rows(columns, self.state.scales, learn.astype(np.uint8))
-        learned = self._model.learn(self.state, rows, learn.astype(np.float64))
+        learned = self._lesson.learn(self.state, columns, learn)
         crash.point("mid_forward")
         broken = learned.applied == 2
         labels = np.where(broken[:, None], np.nan, columns.targets)

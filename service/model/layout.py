@@ -24,6 +24,7 @@ from service.model.kinds.seam import Extra, Flat, counters, escape
 from service.model.recipe import Recipe
 from service.model.scales import QUANTILES
 from service.model.steps import SLOTS
+from service.model.strategies.plan import Plan
 
 BLOCK_BYTES = 256
 DTYPES: dict[str, type[np.generic]] = {
@@ -78,7 +79,9 @@ class Layout:
             self.scores[target.name] = self._add(
                 "metrics", f"prequential/{escape(target.name)}", "float64", (size,)
             )
-        self.extras: dict[str, Extra] = {one.name: one for one in self.kind.extras}
+        self.plan = Plan(recipe, self.kind)
+        remembered = (*self.kind.extras, *self.plan.extras)
+        self.extras: dict[str, Extra] = {one.name: one for one in remembered}
         """What kind and strategies remember beside theta, by name."""
         for quiet in (False, True):
             if quiet:
@@ -90,12 +93,16 @@ class Layout:
         self.theta_size = self.kind.size
         self.theta = self._flat("theta")
         self.slots = [self._flat(slot) for slot in SLOTS[recipe.optimizer]]
-        flats: tuple[Flat, ...] = ()
-        self.flats: dict[str, int] = {one.name: self._flat(one.name) for one in flats}
+        self.flats: dict[str, int] = {one.name: self._flat(one.name) for one in self.plan.flats}
         """Where the arrays beside theta that have its shape begin, by name."""
-        self._name_weights(flats)
+        self._name_weights(self.plan.flats)
         self.nbytes = self._end
         self.by_name = {(e.part, e.name): e for e in self.entries}
+
+    @property
+    def served(self) -> int:
+        """Where the weights begin that predictions come from: theta, or its average."""
+        return self.flats["average"] if self.plan.serves_average else self.theta
 
     @property
     def arrays(self) -> list[int]:

@@ -19,7 +19,7 @@ LAYOUT = 2
 """
 _READABLE = {1, 2}
 """Layouts whose tensors are taken over name by name."""
-_NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "step_rows"}
+_NOT_IN_WEIGHTS = {"batch_rows", "linger_ms"}
 
 
 class Recipe:

@@ -75,6 +75,9 @@ class State:
             initial = _initial(layout, entry.part, entry.name, entry.shape, added=False)
             if initial is not None:
                 entry.view(state.image)[...] = initial
+        for flat in layout.plan.flats:
+            if flat.start != "zero":
+                state.flats[flat.name][:] = state.theta
         return state
 
     @classmethod
@@ -95,6 +98,7 @@ class State:
             initial = _initial(layout, entry.part, entry.name, entry.shape, added=True)
             if initial is not None:
                 entry.view(state.image)[...] = initial
+        state._begin_flats(parts)
         lost = [
             f"{part}/{name}"
             for part, tensors in parts.items()
@@ -103,6 +107,22 @@ class State:
             or (fitting.shape != tuple(tensor.shape) and (part, name) != OUTCOMES)
         ]
         return state, lost
+
+    def _begin_flats(self, parts: Parts) -> None:
+        """Fill the arrays beside theta that `parts` lacks, from the weights as they are."""
+        for flat in self.layout.plan.flats:
+            for one in self.layout.kind.parameters:
+                name = f"{flat.name}/{one.name}"
+                held = parts.get(flat.part, {}).get(name)
+                if flat.start == "zero" or (held is not None and tuple(held.shape) == one.shape):
+                    continue
+                first = self.layout.kind.places[one.name]
+                run = self.flats[flat.name][first : first + one.size]
+                if flat.start == "weights":
+                    run[:] = self.theta[first : first + one.size]
+                else:
+                    begun = _initial(self.layout, "weights", one.name, one.shape, added=False)
+                    run[:] = 0.0 if begun is None else np.ravel(begun)
 
     def parts(self) -> Parts:
         """Return every named tensor, as views: {"weights": {name: tensor}, ...}."""

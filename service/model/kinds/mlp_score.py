@@ -102,16 +102,22 @@ def head_of(theta, base, width, hidden, out):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
     """Score N rows with the weights as they are. scores: float64 [N, O]."""
-    theta, targets = served.theta, model.targets
+    theta = served.theta
     fields = model.tables.shape[0] + model.bags.shape[0]
     inputs = np.empty(rows.x.shape[1] + fields * model.sizes[0], dtype=np.float32)
     hidden = np.empty(model.sizes[1], dtype=np.float32)
     plain = np.empty(model.sizes[1], dtype=np.float32)
     out = np.empty(scores.shape[1])
     for r in range(rows.x.shape[0]):
-        inputs_of(theta, model, rows, r, inputs)
-        hidden_of(theta, model, inputs, hidden, plain)
-        for t in range(targets.shape[0]):
-            start, width = targets[t, 1], targets[t, 2]
-            head_of(theta, model.heads[t], width, hidden, out)
-            link(targets[t, 0], width, served.frames[t], out, scores[r, start : start + width])
+        score_row(theta, served.frames, model, rows, r, inputs, hidden, plain, out, scores[r])
+
+
+@njit(nogil=True, cache=True)
+def score_row(theta, frames, model, rows, r, inputs, hidden, plain, out, scores):  # type: ignore[no-untyped-def]
+    """Write the scores [O] of row r; inputs [I], hidden [H], plain [H], out [O] are room to work."""
+    inputs_of(theta, model, rows, r, inputs)
+    hidden_of(theta, model, inputs, hidden, plain)
+    for t in range(model.targets.shape[0]):
+        start, width = model.targets[t, 1], model.targets[t, 2]
+        head_of(theta, model.heads[t], width, hidden, out)
+        link(model.targets[t, 0], width, frames[t], out, scores[start : start + width])
