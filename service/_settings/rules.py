@@ -11,8 +11,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from service._settings import fields
-from service._settings import strategies
+from service._settings import fields, strategies
 from service._settings.kafka import refusal
 from service._settings.problems import Found
 from service._settings.tree import Where, default_at

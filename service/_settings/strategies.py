@@ -32,7 +32,7 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     kind = chosen if isinstance(chosen, str) else "auto"
     for name in _ALL:
         where = ("learning", name)
-        asked = name in learning and learning[name] not in ([], default_at(model, where))  # noqa: PLR6201
+        asked = name in learning and learning[name] not in ([], default_at(model, where))
         if asked and name not in _KINDS.get(kind, _OTHERS):
             can = ", ".join(k for k, names in _KINDS.items() if name in names and k != "auto")
             hint = f"Leave it out, or choose a model.kind that can: {can}."
@@ -68,7 +68,7 @@ def _classes(tree: Tree, learning: Tree, kind: str) -> Iterator[Found]:
             continue
         where, given = ("event", "targets", name), target.get("class_weights")
         weighted = [key for key in ("class_weights", "balance") if target.get(key)]
-        if len(weighted) == 2:  # noqa: PLR2004
+        if len(weighted) == 2:
             yield Found((*where, "balance"), "stands beside class_weights", "Keep one of them.")
         if weighted and len(targets) > 1 and kind not in _KINDS:
             msg = f"a {kind} model can weigh classes only where there is one target"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,6 @@ from service.model.learning import Model
 from service.model.recipe import Recipe
 from service.model.scorer import Scorer
 from service.model.state import State
-from service.settings import EventSettings, LearningSettings, ModelSettings
 from service.weights.digest import digest
 from tests.learn import cuts
 from tests.model import streams
@@ -133,7 +131,7 @@ def test_frozen_weights_keep_every_bit_and_the_others_move(kind):
 
 def test_a_pattern_that_names_no_weights_is_refused_with_the_names_there_are():
     """A typing error would otherwise freeze nothing."""
-    with pytest.raises(BadSettings, match="hiden/.*Known: hidden/bias"):
+    with pytest.raises(BadSettings, match=r"hiden.*Known: hidden/bias"):
         Layout(streams.recipe("mlp", {"freeze": ["hiden/*"]}))
 
 

@@ -22,12 +22,14 @@ from service.model.steps import (
 )
 from service.model.strategies.bent import (
     emphasis_of,
+    is_safe,
     is_served,
     rescale,
     shift,
     steady_of,
     step_one,
 )
+from service.model.strategies.safe import safe_slope
 
 
 @njit(nogil=True, cache=True)
@@ -86,6 +88,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     x, ids, y = rows.x, rows.ids, rows.y
     out = np.empty(scores.shape[1])
     slope = np.empty(scores.shape[1])
+    spare = np.empty(scores.shape[1])
     for r in range(x.shape[0]):
         squares = 1.0 + ids.shape[1]
         for j in range(x.shape[1]):
@@ -112,7 +115,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             if not math.isfinite(s[0]):
                 total = math.inf
         if is_served(strategy):
-            _score_row(steady_of(strategy, theta), model, frames, rows, r, out, scores[r])
+            _score_row(steady_of(strategy, theta), model, frames, rows, r, spare, scores[r])
         norm = math.sqrt(total * squares)
         norms[r] = 0.0
         applied[r] = 0
@@ -142,6 +145,11 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             c1 = 1.0 - hyper[2] ** steps[t]
             c2 = 1.0 - hyper[3] ** steps[t]
             base = dense[t]
+            if is_safe(strategy):
+                by = factor * emphasis_of(model.emphasis, strategy, r, t)
+                wide = squares * hyper[0]
+                slope[start] = safe_slope(targets[t, 0], out[start], y[r, t], frames[t], by, wide)
+                slope[start] /= factor
             for k in range(width):
                 g = slope[start + k] * factor
                 step_one(rule, theta, slot0, slot1, touched, base + k, g, hyper, c1, c2, strategy)

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from service.model.kinds.mlp_score import hidden_of, inputs_of, score_row
+from service.model.kinds.mlp_score import hidden_of, inputs_of, score_steady, take_steady
 from service.model.kinds.mlp_slopes import along, backward, drop, forward, moved_length
 from service.model.losses import NUMBER, grow_frame, renew_frame
 from service.model.steps import (
@@ -23,10 +23,8 @@ from service.model.steps import (
 )
 from service.model.strategies.bent import (
     count_row,
-    is_served,
     rescale,
     shift,
-    steady_of,
     step_one,
     step_run,
     trunk_moves,
@@ -58,18 +56,14 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     unsaid = np.empty(targets.shape[0], dtype=np.float64)
     trunk = steps.shape[0] - 1
     steady = np.empty(scores.shape[1], dtype=np.float64)
-    serves = is_served(strategy)
     for r in range(x.shape[0]):
-        if serves:
-            average = steady_of(strategy, theta)
-            score_row(average, frames, model, rows, r, inputs, hidden, plain, out, steady)
+        score_steady(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady)
         inputs_of(theta, model, rows, r, inputs)
         inverse = hidden_of(theta, model, inputs, hidden, plain)
         total = forward(
             theta, frames, strategy, model, hidden, y[r], r, out, scores[r], losses[r], slope
         )
-        if serves:
-            scores[r] = steady
+        take_steady(strategy, steady, scores[r])
         norms[r] = 0.0
         applied[r] = 0
         if weights[r] <= 0.0:

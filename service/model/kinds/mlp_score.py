@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 from service.model.losses import link
+from service.model.strategies.bent import is_served
 
 NORM_EPS = 1e-5
 """Added to a layer's variance, as torch.nn.LayerNorm does."""
@@ -121,3 +123,40 @@ def score_row(theta, frames, model, rows, r, inputs, hidden, plain, out, scores)
         start, width = model.targets[t, 1], model.targets[t, 2]
         head_of(theta, model.heads[t], width, hidden, out)
         link(model.targets[t, 0], width, frames[t], out, scores[start : start + width])
+
+
+def score_steady(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):  # type: ignore[no-untyped-def]
+    """Write the scores [O] of row r by the average, where that is served, into `steady`."""
+    raise NotImplementedError("for compiled code only")
+
+
+def take_steady(strategy, steady, scores):  # type: ignore[no-untyped-def]
+    """Put the scores by the average, where that is served, into `scores` [O]."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(score_steady)
+def _score_steady_by_type(  # type: ignore[no-untyped-def]
+    strategy, frames, model, rows, r, inputs, hidden, plain, out, steady
+):
+    def off(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):  # type: ignore[no-untyped-def]
+        pass
+
+    def on(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):  # type: ignore[no-untyped-def]
+        if is_served(strategy):
+            mean = strategy.average
+            score_row(mean, frames, model, rows, r, inputs, hidden, plain, out, steady)
+
+    return off if isinstance(strategy, types.NoneType) else on
+
+
+@overload(take_steady)
+def _take_steady_by_type(strategy, steady, scores):  # type: ignore[no-untyped-def]
+    def off(strategy, steady, scores):  # type: ignore[no-untyped-def]
+        pass
+
+    def on(strategy, steady, scores):  # type: ignore[no-untyped-def]
+        if is_served(strategy):
+            scores[:] = steady
+
+    return off if isinstance(strategy, types.NoneType) else on
