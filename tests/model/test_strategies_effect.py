@@ -17,6 +17,8 @@ from service.model.state import State
 from service.model.strategies.lesson import Lesson
 from service.settings import EventSettings, LearningSettings, ModelSettings
 
+PLAIN: dict[str, Any] = {}
+BINARY: dict[str, Any] = {"type": "binary"}
 SGD = {"optimizer": "sgd", "learning_rate": 0.05, "cap": None}
 
 
@@ -114,9 +116,8 @@ def after_both(**learning: Any) -> tuple[float, float]:
 
 def test_ewc_keeps_what_an_old_task_needs_while_a_new_one_is_learned():
     """The old task's loss stays far lower, the new one is still learned."""
-    plain, held = after_both(), after_both(ewc={"strength": 200.0, "every": 100_000})
-    print("ewc", plain, held)
-    assert held[0] < 0.7 * plain[0]
+    plain, held = after_both(), after_both(ewc={"strength": 10.0, "decay": 0.9995, "every": 500})
+    assert held[0] < 0.4 * plain[0]
     assert held[1] < 0.5
 
 
@@ -125,7 +126,6 @@ def test_replay_keeps_an_old_task_while_a_new_one_is_learned(kind):
     """One old event for each new one."""
     plain = after_both()
     again = after_both(replay={"memory": 2000, "kind": kind})
-    print("replay", kind, plain, again)
     assert again[0] < (0.75 if kind != "recent" else 0.95) * plain[0]
     assert again[1] < 0.5
 
@@ -133,7 +133,6 @@ def test_replay_keeps_an_old_task_while_a_new_one_is_learned(kind):
 def test_a_step_that_contradicts_the_memory_is_bent():
     """A-GEM: the old task's loss stays lower, and conflicts are counted."""
     plain, bent = after_both(), after_both(agem={"memory": 2000, "rows": 64})
-    print("agem", plain, bent)
     assert bent[0] < 0.75 * plain[0]
     assert bent[1] < 0.6
 
@@ -148,11 +147,10 @@ def test_balanced_replay_remembers_classes_that_come_one_after_the_other():
     seen = centres[fresh] + rng.normal(size=(1000, 6))
     target = {"type": "multiclass", "classes": ["a", "b", "c", "d"]}
     losses = []
-    for learning in ({}, {"replay": {"memory": 200, "kind": "balanced"}}):
+    for learning in (PLAIN, {"replay": {"memory": 200, "kind": "balanced"}}):
         one = Taught(6, target=target, **learning)
         one.learn(x, y)
         losses.append(one.loss(seen, fresh.astype(np.float64)))
-    print("classes in blocks", losses)
     assert losses[1] < 0.5 * losses[0]
 
 
@@ -163,29 +161,26 @@ def test_a_pull_to_zero_helps_where_most_inputs_are_noise():
     y = labels(1.5 * x[:, 0] - x[:, 1], rng)
     losses = {}
     for name in ("plain", "l2", "l2_init"):
-        one = Taught(60, **({} if name == "plain" else {name: 0.05}))
+        one = Taught(60, learning_rate=0.1, **(PLAIN if name == "plain" else {name: 0.1}))
         losses[name] = log_loss(one.learn(x, y)[2000:], y[2000:])
-    print("noise", losses)
     assert losses["l2"] < 0.85 * losses["plain"]
     assert losses["l2_init"] == pytest.approx(losses["l2"], rel=1e-6)  # a linear one starts at zero
 
 
 def test_a_pull_to_first_weights_keeps_a_network_able_to_learn():
-    """Twenty tasks with new random labels each: the last ones are learned better."""
+    """Thirty tasks with new random labels each: the last ones are learned better."""
     losses = []
-    for learning in ({}, {"l2_init": 0.003}):
+    for learning in (PLAIN, {"l2_init": 0.01}):
         rng = np.random.default_rng(5)
-        one = Taught(10, "mlp", optimizer="adam", learning_rate=0.01, **learning)
+        one = Taught(10, "mlp", optimizer="adam", learning_rate=0.03, **learning)
         x, late = rng.normal(size=(64, 10)), []
-        for task in range(20):
+        for task in range(30):
             y = rng.integers(0, 2, 64).astype(np.float64)
-            for _ in range(15):
-                scores = one.learn(x, y)
-            if task >= 15:
-                late.append(log_loss(scores, y))
+            scores = [one.learn(x, y) for _ in range(6)]
+            if task >= 20:
+                late.append(log_loss(scores[-1], y))
         losses.append(float(np.mean(late)))
-    print("plasticity", losses)
-    assert losses[1] < 0.85 * losses[0]
+    assert losses[1] < 0.7 * losses[0]
 
 
 def test_the_average_is_steadier_than_weights_that_move_at_a_high_rate():
@@ -194,10 +189,9 @@ def test_the_average_is_steadier_than_weights_that_move_at_a_high_rate():
     x = rng.normal(size=(8000, 20))
     y = labels(x[:, 0] - x[:, 1], rng)
     losses = []
-    for learning in ({}, {"average": {"decay": 0.005}}):
+    for learning in (PLAIN, {"average": {"decay": 0.005}}):
         one = Taught(20, learning_rate=0.2, **learning)
         losses.append(log_loss(one.learn(x, y)[2000:], y[2000:]))
-    print("average", losses)
     assert losses[1] < 0.8 * losses[0]
 
 
@@ -207,13 +201,12 @@ def test_frozen_weights_outlive_a_stream_of_wrong_labels():
     x = rng.normal(size=(4000, 4))
     y = labels(3.0 * x[:, 0], rng)
     losses = []
-    for learning in ({}, {"freeze": ["head/y/number/*"]}):
+    for learning in (PLAIN, {"freeze": ["head/y/number/*"]}):
         one = Taught(4)
         one.learn(x[:2000], y[:2000])
         one.restart(**learning)
         one.learn(x[2000:3000], 1.0 - y[2000:3000])
         losses.append(one.loss(x[3000:], y[3000:]))
-    print("freeze", losses)
     assert losses[1] < 0.4 * losses[0]
 
 
@@ -224,13 +217,12 @@ def test_a_rare_class_that_counts_more_is_found_more_often(how):
     y = (rng.random(12_000) < 0.02).astype(np.float64)
     x = rng.normal(size=(12_000, 3)) + 1.5 * y[:, None]
     found = []
-    for target in ({"type": "binary"}, {"type": "binary", **how}):
+    for target in (BINARY, {"type": "binary", **how}):
         one = Taught(3, target=target)
         one.learn(x[:8000], y[:8000])
         said = one.score(x[8000:])[:, 0] > 0.5
         true = y[8000:] == 1.0
         found.append((said[true].mean() + (~said[~true]).mean()) / 2.0)
-    print("rare class", how, found)
     assert found[1] > found[0] + 0.1
 
 
@@ -259,6 +251,5 @@ def test_safe_steps_learn_at_a_rate_at_which_plain_ones_are_lost():
     for safe in (False, True):
         one = Taught(5, target={"type": "number"}, learning_rate=1.0, safe_steps=safe)
         errors.append(float(np.mean(np.abs(one.learn(x, y)[1500:, 0] - y[1500:]))))
-    print("safe", errors)
     assert errors[1] < 0.5
     assert not errors[0] < 100.0

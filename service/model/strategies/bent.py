@@ -81,9 +81,9 @@ def step_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2
 
 
 @overload(step_run)
-def _step_run_by_type(
+def _step_run_by_type(  # type: ignore[no-untyped-def]
     rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2, strategy
-):  # type: ignore[no-untyped-def]
+):
     # the function itself, not one that calls it: a call costs as much as a short run
     none = isinstance(strategy, types.NoneType)
     return move_run.py_func if none else _run_and_pull.py_func

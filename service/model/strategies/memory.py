@@ -9,7 +9,7 @@ recent: each new event takes the place of a random one, so that ages fade geomet
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -172,7 +172,7 @@ class Memory:
             return mixed(code)
 
     def _at(self, state: State, name: str) -> NDArray:  # type: ignore[type-arg]
-        return cast("NDArray[np.generic]", state.extras[f"{self.name}/{name}"])
+        return state.extras[f"{self.name}/{name}"]
 
 
 def mixed(code: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,12 @@ from service.model.kinds.seam import Extra, Flat, Kind
 from service.model.strategies import classes, view
 from service.model.strategies.memory import Memory
 from service.model.strategies.view import Strategy
+from service.settings import BinaryTarget, LearningSettings, MulticlassTarget
+
+STRATEGIES = (
+    "l2", "l2_init", "ewc", "freeze", "trunk_every", "average", "safe_steps", "replay", "agem",
+)  # fmt: skip
+"""Settings of learning that are strategies."""
 
 if TYPE_CHECKING:
     from service.model.recipe import Recipe
@@ -79,6 +85,8 @@ class Plan:
         if self.memory or self.judges:
             extras.append(Extra("optimizer", "block_rows", "int64", (1,)))
         self.extras = tuple(extras)
+        self.names = tuple(sorted(_names(recipe)))
+        """Settings of the strategies that are in force."""
 
     def strategy(
         self, state: State, importance: NDArray[np.float64] | None = None
@@ -88,9 +96,9 @@ class Plan:
             return None
         blank, flats = view.BLANK, state.flats
         none = blank.initial
-        rows = state.extras.get("rows_learned")
+        rows = cast("NDArray[np.int64]", state.extras.get("rows_learned", blank.rows))
         return Strategy(
-            self._numbers, self._still, blank.rows if rows is None else rows,
+            self._numbers, self._still, rows,
             flats.get("initial", none), flats.get("fisher", none), flats.get("anchor", none),
             flats.get("average", none), flats.get("before", none),
             blank.importance if importance is None else importance,
@@ -120,3 +128,12 @@ def _still(patterns: tuple[str, ...], kind: Kind) -> NDArray[np.uint8]:
     if problems:
         raise BadSettings(problems)
     return still
+
+
+def _names(recipe: Recipe) -> set[str]:
+    blank = LearningSettings()
+    found = {name for name in STRATEGIES if getattr(recipe.learning, name) != getattr(blank, name)}
+    for spec in recipe.event.targets.values():
+        if isinstance(spec, BinaryTarget | MulticlassTarget):
+            found |= {n for n in ("class_weights", "balance") if getattr(spec, n)}
+    return found
