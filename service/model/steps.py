@@ -64,8 +64,8 @@ def hyper_of(
     return np.array([learning_rate, momentum, betas[0], betas[1], eps, clip or 0.0, cap or 0.0])
 
 
-@njit(nogil=True, cache=True, inline="always")
-def move_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True)
+def move_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]
     """Move weight `i` by gradient `g`. c1, c2: Adam's bias corrections 1 - beta^t."""
     lr = hyper[0]
     if rule == 0:

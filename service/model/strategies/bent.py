@@ -12,19 +12,23 @@ from numba.extending import overload
 
 from service.model.steps import move_one, move_run, rescale_run
 from service.model.strategies.pulls import is_still, pull, pull_one, reframe, shift_beside
-from service.model.strategies.view import SAFE, SERVE, TRUNK_EVERY
+from service.model.strategies.view import PULLS, SAFE, SERVE, TRUNK_EVERY
 
 
 @njit(nogil=True, cache=True)
 def _step_and_pull(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]
-    if not is_still(strategy, i):
-        move_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2)
+    if strategy.numbers[PULLS] == 0.0:
+        move_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy)
+    elif not is_still(strategy, i):
+        move_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy)
         pull_one(strategy, theta, i, g, hyper[0])
 
 
 @njit(nogil=True, cache=True)
 def _run_and_pull(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]
-    if not is_still(strategy, start):
+    if strategy.numbers[PULLS] == 0.0:
+        move_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2, strategy)
+    elif not is_still(strategy, start):
         move_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2, strategy)
         pull(strategy, theta, start, d, factor, hyper[0])
 
@@ -64,15 +68,10 @@ def step_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):
     raise NotImplementedError("for compiled code only")
 
 
-@overload(step_one, inline="always")
+@overload(step_one)
 def _step_one_by_type(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]
-    def off(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]
-        move_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2)
-
-    def on(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]
-        _step_and_pull(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy)
-
-    return off if isinstance(strategy, types.NoneType) else on
+    none = isinstance(strategy, types.NoneType)
+    return move_one.py_func if none else _step_and_pull.py_func
 
 
 def step_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]

@@ -57,6 +57,8 @@ class Plan:
             flats.append(Flat("weights", "average", "weights"))
         if learning.agem is not None:
             flats.append(Flat("optimizer", "before", "weights"))
+        pulled = {one.name for one in flats} - {"before"}
+        numbers[view.PULLS] = bool(pulled or learning.l2 > 0.0 or len(self._still))
         self._numbers = numbers
         self._on = (
             bool(flats)
