@@ -27,6 +27,11 @@ def check(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption
 
     try:
         found, errors = settings.load(path, overrides(set_)), []
+        if found.learning.freeze:  # only the model knows the names of its weights
+            from service.model.layout import Layout
+            from service.model.recipe import Recipe
+
+            Layout(Recipe.of(found))
         _say_armed()
     except BadSettings as error:
         found, errors = None, error.problems

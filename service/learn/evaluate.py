@@ -38,7 +38,7 @@ def evaluate(
     """Return the result in the shape of headwater.evaluate/1, and counts of what was not learned
     by its reason. rows: events as JSON bytes."""
     recipe = Recipe.of(settings)
-    warm.compile_passes(recipe.kind)
+    warm.compile_passes(recipe.kind, recipe.learning)
     lineage = hashlib.sha256(recipe.to_json()).hexdigest()[:16]
     learner = Learner.fresh(recipe, Standing(version=0, lineage=lineage, cursors={}))
     kept: dict[str, list[NDArray[np.float64]]] = {t.name: [] for t in _binary(learner)}

@@ -91,7 +91,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             stack.callback(broker.close)
             sources = Sources(settings, broker, stop, door.waiting, door.still_here)
             try:
-                warm.compile_passes(recipe.kind)
+                warm.compile_passes(recipe.kind, recipe.learning)
                 door.beat("restoring")
                 learner, frozen = open_learner(
                     settings, broker, sources, store, door.beat, telemetry, options.accept_removed

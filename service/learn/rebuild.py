@@ -43,7 +43,7 @@ def rebuild(
     if last is None or version > last:
         raise SnapshotInvalid(f"version {version} is not in the journal, which ends at {last}")
     learner, path, source = _foothold(snapshots, journal, version, base)
-    warm.compile_passes(learner.recipe.kind)
+    warm.compile_passes(learner.recipe.kind, learner.recipe.learning)
     replayed = Replayed()
     try:
         learner = reach.replay(learner, path, open_reader, replayed, lambda done, _: progress(done))

@@ -28,14 +28,15 @@ _EVENT = {
 }
 
 
-def compile_passes(kind: str) -> None:
-    """Learn and score two events with a tiny model of this kind."""
+def compile_passes(kind: str, learning: LearningSettings | None = None) -> None:
+    """Learn and score two events with a tiny model of this kind, and with these strategies: those
+    have kernels of their own."""
     began = time.monotonic()
     recipe = Recipe(
         "warm",
         EventSettings.model_validate(_EVENT),
         ModelSettings.model_validate({"kind": kind, "hidden": 8, "embedding": 2}),
-        LearningSettings(),
+        _without_names(learning or LearningSettings()),
     )
     learner = Learner.fresh(recipe, Standing(version=0, lineage="0" * 16, cursors={}))
     value = b'{"n": 1.5, "c": "a", "b": 1, "m": "x", "v": 2}'
@@ -45,6 +46,12 @@ def compile_passes(kind: str) -> None:
     seconds = time.monotonic() - began
     if seconds > 4.0:
         _log.info("compiled", seconds=round(seconds, 1), note="kept for later starts")
+
+
+def _without_names(learning: LearningSettings) -> LearningSettings:
+    """Return settings that ask for the same kernels, whatever weights there are."""
+    frozen = ("head/b/bias",) if learning.freeze else ()
+    return learning.model_copy(update={"freeze": frozen, "replay": None, "step_rows": 1})
 
 
 def score_once(recipe: Recipe, image: bytes) -> None:

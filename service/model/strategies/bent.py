@@ -68,7 +68,7 @@ def step_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):
     raise NotImplementedError("for compiled code only")
 
 
-@overload(step_one)
+@overload(step_one, jit_options={"forceinline": True})
 def _step_one_by_type(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]
     none = isinstance(strategy, types.NoneType)
     return move_one.py_func if none else _step_and_pull.py_func

@@ -21,7 +21,7 @@ from numba import njit
 from service.model.strategies.view import AVERAGE, EWC, FOLLOW, FORGET, L2, L2_INIT
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def is_still(strategy, i):  # type: ignore[no-untyped-def]
     """Whether weight i is frozen."""
     return strategy.still.shape[0] > 0 and strategy.still[i] != 0
@@ -60,7 +60,7 @@ def pull(strategy, theta, start, d, factor, rate):  # type: ignore[no-untyped-de
             mean[i] += share * (w[i] - mean[i])
 
 
-@njit(nogil=True, cache=True, inline="always")
+@njit(nogil=True, cache=True, forceinline=True)
 def pull_one(strategy, w, i, g, rate):  # type: ignore[no-untyped-def]
     """The same for weight i of w [P], moved by the gradient g."""
     numbers = strategy.numbers
