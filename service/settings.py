@@ -40,6 +40,7 @@ from service._settings.event import (
 )
 from service._settings.folders import runtime_root
 from service._settings.guard import GuardSettings
+from service._settings.learning import LearningSettings
 from service._settings.model import ModelSettings
 from service._settings.module import PretrainedSettings
 from service._settings.values import (
@@ -162,47 +163,6 @@ class KafkaSettings(Section):
         """Show everything but secrets."""
         for name, value in super().__repr_args__():
             yield name, redacted(value)
-
-
-class LearningSettings(Section):
-    """How it is learned. May change at any restart; in force from the next version on."""
-
-    batch_rows: int = Field(
-        1024, ge=1, le=1_000_000, description="Most rows in one cut (micro-batch), in rows."
-    )
-    linger_ms: int = Field(
-        20, ge=0, le=60_000, description="Longest wait for a cut to fill, in milliseconds."
-    )
-    step_rows: int = Field(
-        32,
-        ge=1,
-        le=1_000_000,
-        description="Rows in one optimizer step of models that learn by autograd, in rows. linear "
-        "and mlp learn row by row whatever it says.",
-    )
-    optimizer: Literal["sgd", "adagrad", "adam"] = Field(
-        "adagrad", description="How a gradient becomes a change of weights."
-    )
-    learning_rate: float = Field(0.05, gt=0, le=100, description="Length of a step.")
-    momentum: float = Field(0.0, ge=0, lt=1, description="sgd: share of the last step kept.")
-    beta1: float = Field(0.9, ge=0, lt=1, description="adam: memory of the gradient.")
-    beta2: float = Field(0.999, ge=0, lt=1, description="adam: memory of its square.")
-    clip: float | None = Field(
-        None, gt=0, description="Longest gradient of one row, as a norm; null: no limit."
-    )
-    cap: float | None = Field(
-        32.0,
-        gt=1,
-        description="Most that one event can do: where its inputs or its error on a number target are "
-        "more than so many times the usual, its gradient is shortened to that; null: no cap.",
-    )
-    holdout: float = Field(
-        0.0, ge=0, lt=1, description="Share of events that are scored and never learned."
-    )
-    adapt: AdaptSettings | None = Field(None, description="How the rate moves; null: not at all.")
-    seed: int = Field(
-        0, ge=0, lt=2**63, description="Seed of first weights and of category hashes."
-    )
 
 
 class StateSettings(Section):

@@ -94,6 +94,12 @@ METRICS: tuple[Declared, ...] = (
     Declared("headwater_guard_alarms_total", "counter", "Alarms of the guard.", ("by",)),
     Declared("headwater_rollbacks_total", "counter", "Rollbacks, by who ordered them.", ("by",)),
     Declared("headwater_capped_updates_total", "counter", "Events whose update hit the cap."),
+    Declared("headwater_memory_events", "gauge", "Events in a strategy's memory.", ("memory",)),
+    Declared("headwater_replayed_events_total", "counter", "Old events learned again by replay."),
+    Declared("headwater_agem_blocks_total", "counter", "Blocks of rows judged by the memory."),
+    Declared("headwater_agem_conflicts_total", "counter", "Blocks that contradicted the memory."),
+    Declared("headwater_gradient_conflict_ratio", "gauge", "Share of blocks that contradicted it."),
+    Declared("headwater_strategy", "gauge", "1 for each strategy of learning in force.", ("name",)),
     Declared("headwater_guard_usual_loss", "gauge", "Mean loss of a block that is not special."),
     Declared("headwater_guard_suspicion", "gauge", "Height of the watch's sum; 12 is an alarm."),
     Declared(

@@ -173,7 +173,22 @@ class _Target(Section):
     )
 
 
-class BinaryTarget(_Target):
+class _ClassTarget(_Target):
+    """What every target of classes may say."""
+
+    class_weights: dict[str, Annotated[float, Field(gt=0, le=1e6)]] = Field(
+        default_factory=dict,
+        description="What an event of a class counts, by the class; of a binary target 1 is yes "
+        "and 0 is no. A class that is not named counts 1.",
+    )
+    balance: bool = Field(
+        False,
+        description="true: rarer classes count more: the root of how much rarer than the most "
+        "frequent they are, at most 20. Probabilities are then those of the balanced world.",
+    )
+
+
+class BinaryTarget(_ClassTarget):
     """A question answered by yes or no; the prediction is a probability."""
 
     type: Literal["binary"] = Field("binary", description="Yes or no.")
@@ -184,7 +199,7 @@ class BinaryTarget(_Target):
     )
 
 
-class MulticlassTarget(_Target):
+class MulticlassTarget(_ClassTarget):
     """A question answered by one of a few names; the prediction is a probability for each."""
 
     type: Literal["multiclass"] = Field("multiclass", description="One of several classes.")

@@ -64,6 +64,9 @@ def _least_squares(model: type[BaseModel], tree: Tree, width: object) -> Iterato
             yield Found(
                 where, message, "Leave it out, or set model.forgetting for how fast it learns."
             )
+    if learning.get("adapt"):
+        message = "has no effect: rls has no learning rate"
+        yield Found(("learning", "adapt"), message, "Leave it out; model.forgetting is its pace.")
     width = default_at(model, ("model", "width")) if width is None else width
     features = [f for f in _section(tree, "event", "features").values() if isinstance(f, dict)]
     needed = 1 + sum(_inputs(feature) for feature in features)

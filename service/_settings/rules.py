@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from service._settings import fields, kinds
+from service._settings import fields, kinds, strategies
 from service._settings.adapt import AdaptSettings
 from service._settings.kafka import refusal
 from service._settings.problems import Found
@@ -47,6 +47,7 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     yield from _modules(tree)
     yield from _adapt(model, tree)
     yield from _open_to_the_world(tree)
+    yield from strategies.broken(model, tree)
 
 
 def _dead_letters_learned(tree: Tree) -> Iterator[Found]:

@@ -43,6 +43,11 @@ def check(
     said, matched = None, list[str]()
     try:
         found, errors = settings.load(path, overrides(set_)), []
+        if found.learning.freeze:  # only the model knows the names of its weights
+            from service.model.layout import Layout
+            from service.model.recipe import Recipe
+
+            Layout(Recipe.of(found))
         _say_armed()
         said = probed(found, path, set_) if probe else None
         matched = _pretrained(found, probe)

@@ -28,6 +28,7 @@ from service.model.learning import Model
 from service.model.prequential import OUTCOMES
 from service.model.recipe import Recipe
 from service.model.state import State
+from service.model.strategies.lesson import Lesson
 from service.stream.records import Offsets, Record
 
 _AT = {outcome: i for i, outcome in enumerate(OUTCOMES)}
@@ -86,6 +87,7 @@ class Learner:
         self._featurizer = Featurizer(recipe.schema)
         self._model = Model(state.layout)
         self.watch = Watch(state.layout)
+        self._lesson = Lesson(state.layout, self._featurizer, self._model)
 
     @classmethod
     def fresh(cls, recipe: Recipe, standing: Standing) -> Learner:
@@ -131,13 +133,11 @@ class Learner:
         labelled = ~np.isnan(columns.targets).all(axis=1)
         held = self._held_out(records, decoded) & labelled
         learn = labelled & ~held
-        rows = self._featurizer.rows(columns, self.state.scales, learn.astype(np.uint8))
         watched = self.watch.learn(
             self.state,
             columns,
-            rows,
-            learn.astype(np.float64),
-            lambda *part: self._model.learn(self.state, *part),
+            learn,
+            lambda *piece: self._lesson.learn(self.state, *piece),
         )
         learned = watched.learned
         crash.point("mid_forward")

@@ -105,6 +105,24 @@ class Telemetry:
         for target, report in learner.report().items():
             self._scores(target, report)
         show_drift(self.metrics, report_of_drift(learner.watch, learner.state))
+        self._strategies(learner)
+
+    def _strategies(self, learner: Learner) -> None:
+        """Say which strategies are in force, and what their memories did."""
+        plan, state, m = learner.layout.plan, learner.state, self.metrics
+        for name in plan.names:
+            m.gauge("headwater_strategy").set(1.0, name)
+        for memory in filter(None, (plan.memory, plan.judges)):
+            m.gauge("headwater_memory_events").set(float(memory.held(state)), memory.name)
+        if plan.memory is not None:
+            replayed = float(state.extras["replay/draws"][0])
+            m.set_counter("headwater_replayed_events_total", {}, replayed)
+        if plan.judges is not None:
+            blocks, conflicts = state.extras["agem/figures"].tolist()
+            m.set_counter("headwater_agem_blocks_total", {}, float(blocks))
+            m.set_counter("headwater_agem_conflicts_total", {}, float(conflicts))
+            share = conflicts / blocks if blocks else 0.0
+            m.gauge("headwater_gradient_conflict_ratio").set(share)
 
     def status(self, learner: Learner, inbox: Inbox | None, said: dict[str, Any]) -> dict[str, Any]:
         """Return what `headwater status` shows; `said` is what the loop says of itself."""

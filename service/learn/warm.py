@@ -41,7 +41,8 @@ _TARGETS: dict[str, dict[str, object]] = {
 
 
 def compile_passes(given: Recipe) -> None:
-    """Learn and score two events with a tiny model of the recipe's kind and types of fields.
+    """Learn and score two events with a tiny model of the recipe's kind, types of fields and
+    strategies, which have kernels of their own.
 
     For a module of the user's own: what lies around it.
     """
@@ -62,7 +63,7 @@ def compile_passes(given: Recipe) -> None:
         "warm",
         EventSettings.model_validate(event),
         ModelSettings.model_validate({"kind": kind, "hidden": 8, "embedding": 2}),
-        LearningSettings(),
+        _without_names(given.learning),
     )
     learner = Learner.fresh(recipe, Standing(version=0, lineage="0" * 16, cursors={}))
     event = {name: _FIELDS[name][1] for name in types} | {"b": 1, "m": "x", "v": 2}
@@ -75,6 +76,12 @@ def compile_passes(given: Recipe) -> None:
     seconds = time.monotonic() - began
     if seconds > 4.0:
         _log.info("compiled", seconds=round(seconds, 1), note="kept for later starts")
+
+
+def _without_names(learning: LearningSettings) -> LearningSettings:
+    """Return settings that ask for the same kernels, whatever weights there are."""
+    frozen = ("head/b/bias",) if learning.freeze else ()
+    return learning.model_copy(update={"freeze": frozen, "replay": None, "step_rows": 1})
 
 
 def score_once(recipe: Recipe, image: bytes) -> None:

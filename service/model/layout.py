@@ -24,6 +24,7 @@ from service.model.kinds.seam import Extra, Flat, Remembers, counters, escape
 from service.model.recipe import Recipe
 from service.model.scales import QUANTILES
 from service.model.steps import SLOTS
+from service.model.strategies.plan import Plan
 
 BLOCK_BYTES = 256
 DTYPES: dict[str, type[np.generic]] = {
@@ -79,7 +80,9 @@ class Layout:
         for kind, of, dtype, shape in drift_tensors.tensors(self.schema, recipe.drift):
             name = f"drift/{kind}" + (f"/{escape(of)}" if of is not None else "")
             self.drift.setdefault(kind, []).append(self._add("metrics", name, dtype, shape))
-        holders: list[Remembers] = [self.kind, rate.Remembered(recipe, self.kind.size)]
+        self.plan = Plan(recipe, self.kind)
+        moved = rate.Remembered(recipe, self.kind.size)
+        holders: list[Remembers] = [self.kind, self.plan, moved]
         self.extras: dict[str, Extra] = {e.name: e for each in holders for e in each.extras}
         """What kind and strategies remember beside theta, by name."""
         for quiet in (False, True):
@@ -95,11 +98,17 @@ class Layout:
         flats = [flat for each in holders for flat in each.flats]
         self.flats: dict[str, int] = {one.name: self._flat(one.name) for one in flats}
         """Where the arrays beside theta that have its shape begin, by name."""
-        self.copied: dict[tuple[str, str], str] = {}
-        """Part and name of each tensor that starts as a weight, and the weight's name."""
+        self.copied: dict[tuple[str, str], tuple[str, bool]] = {}
+        """Part and name of each tensor that starts as a weight; the weight's name, and whether as it
+        is: else as it was before the first event."""
         self._name_weights(flats)
         self.nbytes = self._end
         self.by_name = {(e.part, e.name): e for e in self.entries}
+
+    @property
+    def served(self) -> int:
+        """Where the weights begin that predictions come from: theta, or its average."""
+        return self.flats["average"] if self.plan.serves_average else self.theta
 
     @property
     def arrays(self) -> list[int]:
@@ -151,8 +160,9 @@ class Layout:
             for flat in flats:
                 start = self.flats[flat.name]
                 self._alias(flat.part, f"{flat.name}/{one.name}", one.shape, start, first)
-                if flat.starts == "weights":
-                    self.copied[flat.part, f"{flat.name}/{one.name}"] = one.name
+                if flat.starts != "zero":
+                    as_is = flat.starts == "weights"
+                    self.copied[flat.part, f"{flat.name}/{one.name}"] = (one.name, as_is)
 
     def _align(self) -> None:
         self._end = -(-self._end // BLOCK_BYTES) * BLOCK_BYTES

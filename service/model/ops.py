@@ -14,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from service.model import steps
 from service.model.kinds.compiled import Given, Passes
 from service.model.kinds.seam import Moving
+from service.model.strategies import bent as bent_steps
+from service.model.strategies.view import Strategy
 
 Operator = Callable[..., None]
-_STATE = len(Moving._fields) - 2  # rule and extras stand apart
+_STATE = len(Moving._fields) - 3  # rule, strategy and extras stand apart
+_BENT = len(Strategy._fields)
 
 
 def learn(
@@ -31,10 +33,10 @@ def learn(
     into: tuple[NDArray[Any], ...],
 ) -> None:
     """Run headwater::<name>_learn."""
-    state = _tensors((*moving[1:-1], *moving.extras))
     _operator(name, "learn", passes)(
-        moving.rule, state, _tensors(tables), _tensors(rows), _tensors(into)
-    )
+        moving.rule, moving.strategy is not None, packed(moving), _tensors(tables), _tensors(rows),
+        _tensors(into),
+    )  # fmt: skip
 
 
 def gradient(
@@ -46,10 +48,10 @@ def gradient(
     into: tuple[NDArray[Any], ...],
 ) -> None:
     """Run headwater::<name>_gradient."""
-    state = _tensors((*moving[1:-1], *moving.extras))
     _operator(name, "gradient", passes)(
-        moving.rule, state, _tensors(tables), _tensors(rows), _tensors(into)
-    )
+        moving.rule, moving.strategy is not None, packed(moving), _tensors(tables), _tensors(rows),
+        _tensors(into),
+    )  # fmt: skip
 
 
 @functools.cache
@@ -59,30 +61,38 @@ def _operator(name: str, verb: str, passes: Passes) -> Operator:
 
     @torch.library.custom_op(f"headwater::{name}_{verb}", mutates_args=changed, device_types="cpu")
     def operator(
-        rule: int, state: list[Tensor], tables: list[Tensor], rows: list[Tensor], into: list[Tensor]
-    ) -> None:
-        held: list[Any] = [t.numpy() for t in state]
-        moving = Moving._make((rule, *held[:_STATE], tuple(held[_STATE:])))
+        rule: int, bent: bool, state: list[Tensor], tables: list[Tensor], rows: list[Tensor],
+        into: list[Tensor],
+    ) -> None:  # fmt: skip
         *given, weights = (t.numpy() for t in rows)
         kernel(
-            passes.tables(*(t.numpy() for t in tables)), moving, Given(*given), weights,
-            *(t.numpy() for t in into),
+            passes.tables(*(t.numpy() for t in tables)), unpacked(rule, bent, state), Given(*given),
+            weights, *(t.numpy() for t in into),
         )  # fmt: skip
 
     return operator
+
+
+def packed(moving: Moving) -> list[Tensor]:
+    """Return the arrays of what learning changes, as an operator takes them."""
+    return _tensors((*moving[1:-2], *(moving.strategy or ()), *moving.extras))
+
+
+def unpacked(rule: int, bent: bool, state: list[Tensor]) -> Moving:
+    """Return what `packed` took apart."""
+    held: list[Any] = [t.numpy() for t in state]
+    strategy, end = None, _STATE
+    if bent:
+        end += _BENT
+        strategy = Strategy._make(held[_STATE:end])
+    return Moving._make((rule, *held[:_STATE], strategy, tuple(held[end:])))
 
 
 def _tensors(arrays: Iterable[NDArray[Any]]) -> list[Tensor]:
     return [torch.from_numpy(array) for array in arrays]
 
 
-@torch.library.custom_op(
-    "headwater::apply", mutates_args=("theta", "slot0", "slot1", "touched"), device_types="cpu"
-)
-def apply(  # noqa: PLR0913
-    rule: int, theta: Tensor, slot0: Tensor, slot1: Tensor, touched: Tensor,
-    grads: Tensor, moved: Tensor, hyper: Tensor, c1: Tensor, c2: Tensor,
-) -> None:  # fmt: skip
-    steps.apply_gradient(rule, *(
-        t.numpy() for t in (theta, slot0, slot1, touched, grads, moved, hyper, c1, c2)
-    ))  # fmt: skip
+@torch.library.custom_op("headwater::apply", mutates_args=("state",), device_types="cpu")
+def apply(rule: int, bent: bool, state: list[Tensor], by: list[Tensor]) -> None:
+    """Run bent_steps.apply_gradient; `by`: gradient, moved, c1, c2."""
+    bent_steps.apply_gradient(unpacked(rule, bent, state), *(t.numpy() for t in by))

@@ -113,8 +113,7 @@ class Rate:
             if adapt.by == "held_out":
                 self._compare(state, served, rows.take(first + np.flatnonzero(held[first:last])))
             yield first, last
-            for flags in (state.touched, state.extras["rate_pending"]):
-                np.maximum(flags, self._touched, out=flags)
+            self.note(state)
             taken = int(np.searchsorted(places, last, side="right")) - seen
             seen += taken
             vector[ROWS] += taken
@@ -122,6 +121,12 @@ class Rate:
                 vector[ROWS] = 0.0
                 self._step(state, vector, adapt)
             first = last
+
+    def note(self, state: State) -> None:
+        """Remember what a pass on the views of `moving` has changed."""
+        if self._adapt is not None:
+            for flags in (state.touched, state.extras["rate_pending"]):
+                np.maximum(flags, self._touched, out=flags)
 
     def _begin(self, state: State) -> None:
         """Take over a rate from other settings, and weights from another layout."""

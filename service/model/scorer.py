@@ -56,7 +56,7 @@ class Attached:
         self._scorer = scorer
         self._image = image
         layout, schema = scorer.layout, scorer.schema
-        self._theta = _view(image, layout.theta, np.float32, (layout.theta_size,))
+        self._theta = _view(image, layout.served, np.float32, (layout.theta_size,))
         self._frames = _view(image, layout.frames, np.float64, (len(schema.targets), 5))
         self._scales = image[: layout.scales_bytes]
         self._extras = tuple(

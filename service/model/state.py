@@ -103,12 +103,14 @@ class State:
 
     def _start(self, entry: Entry, *, added: bool) -> None:
         """Give a tensor what it starts from. The weights come before what starts as they are."""
-        weight = self.layout.copied.get((entry.part, entry.name))
+        name, as_is = self.layout.copied.get((entry.part, entry.name), (None, False))
         initial: NDArray[np.generic] | float | None
-        if weight is None:
+        if name is None:
             initial = _initial(self.layout, entry.part, entry.name, entry.shape, added=added)
+        elif as_is:
+            initial = self.layout.by_name["weights", name].view(self.image)
         else:
-            initial = self.layout.by_name["weights", weight].view(self.image)
+            initial = _initial(self.layout, "weights", name, entry.shape, added=False)
         if initial is not None:
             entry.view(self.image)[...] = initial
 

@@ -64,8 +64,8 @@ def hyper_of(
     return np.array([learning_rate, momentum, betas[0], betas[1], eps, clip or 0.0, cap or 0.0])
 
 
-@njit(nogil=True, cache=True, inline="always")
-def step_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2):  # type: ignore[no-untyped-def]
+@njit(nogil=True, cache=True)
+def move_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]
     """Move weight `i` by gradient `g`. c1, c2: Adam's bias corrections 1 - beta^t."""
     lr = hyper[0]
     if rule == 0:
@@ -88,9 +88,10 @@ def step_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2):  # type: 
 
 
 @njit(nogil=True, cache=True)
-def step_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2):  # type: ignore[no-untyped-def]
+def move_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]
     """Move the weights from `start` on by the gradient factor * d [n], all in float32, so that
-    the compiler can use vector instructions."""
+    the compiler can use vector instructions. `strategy` is left alone: see
+    strategies/bent.py."""
     n = d.shape[0]
     lr, eps = np.float32(hyper[0]), np.float32(hyper[4])
     b1, b2 = np.float32(hyper[2]), np.float32(hyper[3])
@@ -182,15 +183,7 @@ def touched_are_finite(theta, touched):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def apply_gradient(rule, theta, slot0, slot1, touched, gradient, moved, hyper, c1, c2):  # type: ignore[no-untyped-def]
-    """Step every weight where `moved` is set by the gradient in hand. All arrays: [P]."""
-    for i in range(theta.shape[0]):
-        if moved[i]:
-            step_one(rule, theta, slot0, slot1, touched, i, gradient[i], hyper, c1[i], c2[i])
-
-
-@njit(nogil=True, cache=True)
-def rescale(rule, theta, slot0, slot1, touched, start, length, ratio):  # type: ignore[no-untyped-def]
+def rescale_run(rule, theta, slot0, slot1, touched, start, length, ratio):  # type: ignore[no-untyped-def]
     """Multiply a run of weights by ratio, and their optimizer state as their gradients scale:
     sums of gradients by ratio, sums of squares by its square."""
     for i in range(start, start + length):

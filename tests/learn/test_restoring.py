@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import pytest
 
@@ -26,15 +27,18 @@ from tests.learn.cuts import recipe, records
 class Home:
     """A state directory and a broker in memory."""
 
-    def __init__(self, directory, partitions: int = 2, of: Recipe | None = None) -> None:
+    def __init__(
+        self, directory, partitions: int = 2, of: Recipe | None = None, **learning: Any
+    ) -> None:
         self.directory = directory
+        self.recipe = of or recipe(**learning)
         self.broker = FakeBroker()
         self.broker.create_topic("t", partitions)
         self.sent = 0
         self.open()
         ids = {"t": self.broker.topic_id("t")}
         start = {("t", p): 0 for p in range(partitions)}
-        self.learner = restore.begin(of or recipe(), start, ids, self.journal, {"cpu": "a"})
+        self.learner = restore.begin(self.recipe, start, ids, self.journal, {"cpu": "a"})
         self.save()
 
     def open(self) -> None:
@@ -111,6 +115,29 @@ def test_a_restart_goes_back_to_the_last_version_in_the_same_lineage(home):
 
     assert digest(before.state.parts()) == digest(after.state.parts())
     assert before.standing == after.standing
+
+
+@pytest.mark.parametrize(
+    "learning",
+    [
+        {"replay": {"memory": 30, "kind": "balanced"}, "agem": {"memory": 30, "rows": 8}},
+        {"ewc": {}, "l2_init": 0.01, "average": {}, "freeze": ["head/*/bias"]},
+    ],
+    ids=["memories", "pulls"],
+)
+def test_a_replay_repeats_every_strategy_to_the_bit(tmp_path, learning):
+    """Cuts after the snapshot are learned again from the journal: the same bits, proven by it."""
+    home = Home(tmp_path, **learning, step_rows=7)
+    for at in range(9):
+        home.learn(10, at % 2)
+        if at == 4:
+            home.save()
+    before = home.learner
+
+    after = home.restart().learner
+
+    assert before.standing == after.standing
+    assert digest(before.state.parts()) == digest(after.state.parts())
 
 
 def test_another_environment_begins_a_new_lineage_once(home):

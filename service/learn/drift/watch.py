@@ -15,10 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from service.events.decode import Columns
+from service.events.columns import Columns, take
 from service.learn.drift import detectors, inputs, reset, rises
 from service.model.drift_tensors import observed, watched
-from service.model.featurizer import Rows
 from service.model.kinds.seam import Learned
 from service.model.layout import Entry, Layout
 from service.model.state import State
@@ -29,8 +28,8 @@ _IN_BLOCK, _LEARNED, _LEFT, _RAISES = 0, 1, 2, 3
 _SURPRISE = 4.0
 """Log losses count up to so much above that of a blind guess."""
 
-Pass = Callable[[Rows, NDArray[np.float64], float], Learned]
-"""Scores and learns rows with weights [N] and a factor on the learning rate."""
+Pass = Callable[[Columns, NDArray[np.bool_], float], Learned]
+"""Scores events and learns those whose flag [N] is set, with a factor on the learning rate."""
 
 
 class Alarm(msgspec.Struct, frozen=True):
@@ -110,16 +109,16 @@ class Watch:
         self,
         state: State,
         columns: Columns,
-        rows: Rows,
-        weights: NDArray[np.float64],
+        flags: NDArray[np.bool_],
         learn: Pass,
     ) -> Watched:
-        """Have N rows scored and learned, and look at their losses and inputs."""
-        n, at, schema = len(rows), 0, self.layout.schema
+        """Have N events scored, and learned where `flags` [N] is set; look at their losses and
+        inputs."""
+        n, at, schema = len(columns), 0, self.layout.schema
         fired = np.zeros((len(self.targets), 2), dtype=np.int64)
         moved = self._no_alarms()
         if not self.settings.touches_weights:
-            learned = learn(rows, weights, 1.0)
+            learned = learn(columns, flags, 1.0)
             self._look(state, observed(schema, columns, 0, n), learned, fired, moved)
             return Watched(learned, self._alarms(state, fired, moved), [])
         pieces: list[Learned] = []
@@ -127,7 +126,8 @@ class Watch:
         while at < n or not pieces:
             course = self.course(state)
             to = min(n, at + BLOCK - int(course[_IN_BLOCK]))
-            piece = learn(rows.part(at, to), weights[at:to], self.factor(state))
+            part = take(columns, np.arange(at, to))
+            piece = learn(part, flags[at:to], self.factor(state))
             self._look(state, observed(schema, columns, at, to), piece, fired, moved)
             course[_IN_BLOCK] += to - at
             course[_LEARNED] += float(((piece.applied == 1) | (piece.applied == 3)).sum())

@@ -19,8 +19,13 @@ from service.model.steps import (
     grow_usual,
     is_small_step,
     length_of,
-    rescale,
     share_of,
+)
+from service.model.strategies.bent import (
+    emphasis_of,
+    renew_beside,
+    rescale,
+    shift,
     step_one,
     step_run,
 )
@@ -126,7 +131,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     """Score, then learn, row after row; see linear_passes.learn."""
     rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
     touched, frames, hyper, usual = moving.touched, moving.frames, moving.hyper, moving.usual
-    steps, targets, y = moving.steps, model.targets, rows.y
+    steps, targets, y, strategy = moving.steps, model.targets, rows.y, moving.strategy
     factors, n_targets, most = model.factors[0], model.targets.shape[0], most_inputs(rows)
     at = np.empty((n_targets, most), dtype=np.int64)
     far = np.empty((n_targets, most), dtype=np.int64)
@@ -149,7 +154,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                 d = slope[start : start + width]
                 losses[r, t] = loss_and_slope(kind, width, frames[t], z, s, y[r, t], d)
                 for k in range(width):
-                    d[k] *= model.emphasis[t]
+                    d[k] *= emphasis_of(model.emphasis, strategy, r, t)
                     reach = _reach(theta, model, t, k, n, far, value, sums[start + k])
                     total += d[k] * d[k] * reach
                     length = max(length, reach)
@@ -188,14 +193,16 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             for o in range(width):
                 g = slope[start + o] * factor
                 bias = model.dense[t, 0] + o
-                step_one(rule, theta, slot0, slot1, touched, bias, g, hyper, c1, c2)
+                step_one(rule, theta, slot0, slot1, touched, bias, g, hyper, c1, c2, strategy)
                 for i in range(n):
                     x = value[i]
                     w, first = at[t, i] + o, far[t, i] + o * factors
-                    step_one(rule, theta, slot0, slot1, touched, w, g * x, hyper, c1, c2)
+                    step_one(rule, theta, slot0, slot1, touched, w, g * x, hyper, c1, c2, strategy)
                     for k in range(factors):
                         d_far[k] = x * (sums[start + o, k] - x * theta[first + k])
-                    step_run(rule, theta, slot0, slot1, touched, first, d_far, g, hyper, c1, c2)
+                    step_run(
+                        rule, theta, slot0, slot1, touched, first, d_far, g, hyper, c1, c2, strategy
+                    )
             if targets[t, 3] and grow_frame(frames[t], y[r, t]):
                 _reframe(model, moving, t, rows.x.shape[1])
 
@@ -204,24 +211,28 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
 def _reframe(model, moving, t, n_dense):  # type: ignore[no-untyped-def]
     """Renew the frame of a target: weights scale by the ratio, factors by its root."""
     rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
-    ratio, shift = renew_frame(moving.frames[t])
+    ratio, by = renew_frame(moving.frames[t])
+    strategy = moving.strategy
     width, factors, touched = model.targets[t, 2], model.factors[0], moving.touched
     bias = model.dense[t, 0]
     first = model.dense[t, 1]
-    rescale(rule, theta, slot0, slot1, touched, bias, (1 + n_dense) * width, ratio)
-    _rescale_factors(rule, theta, slot0, slot1, touched, first, n_dense * width * factors, ratio)
+    rescale(rule, theta, slot0, slot1, touched, bias, (1 + n_dense) * width, ratio, strategy)
+    _rescale_factors(
+        rule, theta, slot0, slot1, touched, first, n_dense * width * factors, ratio, strategy
+    )
     for f in range(model.sizes.shape[0]):
         n = model.sizes[f] * width
-        rescale(rule, theta, slot0, slot1, touched, model.fields[t, f, 0], n, ratio)
+        rescale(rule, theta, slot0, slot1, touched, model.fields[t, f, 0], n, ratio, strategy)
         first = model.fields[t, f, 1]
-        _rescale_factors(rule, theta, slot0, slot1, touched, first, n * factors, ratio)
-    theta[bias] += shift
+        _rescale_factors(rule, theta, slot0, slot1, touched, first, n * factors, ratio, strategy)
+    shift(theta, bias, by, strategy)
 
 
 @njit(nogil=True, cache=True)
-def _rescale_factors(rule, theta, slot0, slot1, touched, start, length, ratio):  # type: ignore[no-untyped-def]
+def _rescale_factors(rule, theta, slot0, slot1, touched, start, length, ratio, strategy):  # type: ignore[no-untyped-def]
     """steps.rescale for weights that go into an output twice."""
     root = math.sqrt(ratio)
+    renew_beside(strategy, start, length, root)
     for i in range(start, start + length):
         theta[i] *= root
         if rule == 1 or rule == 3:
@@ -259,6 +270,7 @@ def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-unt
     scores = np.empty(targets[:, 2].sum())
     slope = np.empty(targets[:, 2].sum())
     sums = np.empty((targets[:, 2].sum(), factors))
+    strategy = moving.strategy
     for r in range(rows.x.shape[0]):
         n = inputs_of(model, rows, r, True, at, far, value)
         for t in range(n_targets):
@@ -269,7 +281,7 @@ def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-unt
             link(kind, width, frames[t], out, scores)
             loss_and_slope(kind, width, frames[t], out, scores, rows.y[r, t], slope)
             for o in range(width):
-                g = slope[o] * model.emphasis[t] * weights[r]
+                g = slope[o] * emphasis_of(model.emphasis, strategy, r, t) * weights[r]
                 grads[model.dense[t, 0] + o] += g
                 moved[model.dense[t, 0] + o] = 1
                 for i in range(n):

@@ -26,10 +26,18 @@ from service.model.steps import (
     clipped,
     grow_usual,
     is_small_step,
-    rescale,
     share_of,
+)
+from service.model.strategies.bent import (
+    emphasis_of,
+    is_safe,
+    is_served,
+    rescale,
+    shift,
+    steady_of,
     step_one,
 )
+from service.model.strategies.safe import safe_slope
 
 
 @njit(nogil=True, cache=True)
@@ -62,12 +70,16 @@ def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
     """Score N rows with the weights as they are. scores: float64 [N, O]."""
     out = np.empty(scores.shape[1])
     for r in range(rows.x.shape[0]):
-        for t in range(model.targets.shape[0]):
-            start, width = model.targets[t, 1], model.targets[t, 2]
-            outputs(served.theta, model, t, width, rows, r, out)
-            link(
-                model.targets[t, 0], width, served.frames[t], out, scores[r, start : start + width]
-            )
+        _score_row(served.theta, model, served.frames, rows, r, out, scores[r])
+
+
+@njit(nogil=True, cache=True)
+def _score_row(theta, model, frames, rows, r, out, scores):  # type: ignore[no-untyped-def]
+    """Write the scores [O] of row r; out [O] is room to work in."""
+    for t in range(model.targets.shape[0]):
+        start, width = model.targets[t, 1], model.targets[t, 2]
+        outputs(theta, model, t, width, rows, r, out)
+        link(model.targets[t, 0], width, frames[t], out, scores[start : start + width])
 
 
 @njit(nogil=True, cache=True)
@@ -80,10 +92,12 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     """
     rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
     touched, frames, hyper, usual = moving.touched, moving.frames, moving.hyper, moving.usual
+    strategy = moving.strategy
     steps, targets, dense, tables = moving.steps, model.targets, model.dense, model.tables
     x, ids, y = rows.x, rows.ids, rows.y
     out = np.empty(scores.shape[1])
     slope = np.empty(scores.shape[1])
+    spare = np.empty(scores.shape[1])
     for r in range(x.shape[0]):
         squares = 1.0 + ids.shape[1]
         for j in range(x.shape[1]):
@@ -101,13 +115,16 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             if not math.isnan(y[r, t]):
                 d = slope[start : start + width]
                 losses[r, t] = loss_and_slope(kind, width, frames[t], o, s, y[r, t], d)
+                by = emphasis_of(model.emphasis, strategy, r, t)
                 for k in range(width):
-                    d[k] *= model.emphasis[t]
+                    d[k] *= by
                     total += d[k] * d[k]
                 if kind == NUMBER:
                     steep += d[0] * d[0]
             if not math.isfinite(s[0]):
                 total = math.inf
+        if is_served(strategy):
+            _score_row(steady_of(strategy, theta), model, frames, rows, r, spare, scores[r])
         norm = math.sqrt(total * squares)
         norms[r] = 0.0
         applied[r] = 0
@@ -137,35 +154,44 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             c1 = 1.0 - hyper[2] ** steps[t]
             c2 = 1.0 - hyper[3] ** steps[t]
             base = dense[t]
+            if is_safe(strategy):
+                by = factor * emphasis_of(model.emphasis, strategy, r, t)
+                wide = squares * hyper[0]
+                slope[start] = safe_slope(targets[t, 0], out[start], y[r, t], frames[t], by, wide)
+                slope[start] /= factor
             for k in range(width):
                 g = slope[start + k] * factor
-                step_one(rule, theta, slot0, slot1, touched, base + k, g, hyper, c1, c2)
+                step_one(rule, theta, slot0, slot1, touched, base + k, g, hyper, c1, c2, strategy)
                 for j in range(x.shape[1]):
                     at = base + (1 + j) * width + k
                     gx = g * x[r, j]
                     if gx != 0.0 or rule == 1 or rule == 3:
-                        step_one(rule, theta, slot0, slot1, touched, at, gx, hyper, c1, c2)
+                        step_one(
+                            rule, theta, slot0, slot1, touched, at, gx, hyper, c1, c2, strategy
+                        )
                 for c in range(ids.shape[1]):
                     at = tables[t, c] + ids[r, c] * width + k
-                    step_one(rule, theta, slot0, slot1, touched, at, g, hyper, c1, c2)
+                    step_one(rule, theta, slot0, slot1, touched, at, g, hyper, c1, c2, strategy)
                 for b in range(model.bags.shape[1]):
                     for e in range(rows.spans[r, b], rows.spans[r, b + 1]):
                         at = model.bags[t, b] + rows.entries[e] * width + k
                         gx = g * rows.values[e]
                         if gx != 0.0 or rule == 1 or rule == 3:
-                            step_one(rule, theta, slot0, slot1, touched, at, gx, hyper, c1, c2)
+                            step_one(
+                                rule, theta, slot0, slot1, touched, at, gx, hyper, c1, c2, strategy
+                            )
             if targets[t, 0] >= HINGE:
                 s = scores[r, start : start + width]
                 grow_map(width, frames[t], out[start : start + width], s, y[r, t], weights[r])
             if targets[t, 3] and grow_frame(frames[t], y[r, t]):
-                ratio, shift = renew_frame(frames[t])
+                ratio, by = renew_frame(frames[t])
                 dense_size = 1 + x.shape[1]
-                rescale(rule, theta, slot0, slot1, touched, base, dense_size, ratio)
+                rescale(rule, theta, slot0, slot1, touched, base, dense_size, ratio, strategy)
                 n_tables = tables.shape[1]
                 for c in range(model.sizes.shape[0]):
                     at = tables[t, c] if c < n_tables else model.bags[t, c - n_tables]
-                    rescale(rule, theta, slot0, slot1, touched, at, model.sizes[c], ratio)
-                theta[base] += shift
+                    rescale(rule, theta, slot0, slot1, touched, at, model.sizes[c], ratio, strategy)
+                shift(theta, base, by, strategy)
 
 
 @njit(nogil=True, cache=True)
@@ -194,6 +220,7 @@ def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-unt
     """Add up the gradient of N rows at the weights as they are: grads [P]; moved [P] is set
     where a step would be taken (all dense weights of a labelled target, touched table rows)."""
     theta, frames, targets = moving.theta, moving.frames, model.targets
+    strategy = moving.strategy
     x, ids, y = rows.x, rows.ids, rows.y
     out = np.empty(targets[:, 2].sum())
     scores = np.empty(targets[:, 2].sum())
@@ -209,7 +236,7 @@ def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-unt
             loss_and_slope(kind, width, frames[t], o, s, y[r, t], slope)
             base = model.dense[t]
             for k in range(width):
-                g = slope[k] * model.emphasis[t] * weights[r]
+                g = slope[k] * emphasis_of(model.emphasis, strategy, r, t) * weights[r]
                 grads[base + k] += g
                 moved[base + k] = 1
                 for j in range(x.shape[1]):

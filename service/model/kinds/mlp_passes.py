@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from service.model.kinds.mlp_score import hidden_of, inputs_of
+from service.model.kinds.mlp_score import hidden_of, inputs_of, score_steady, take_steady
 from service.model.kinds.mlp_slopes import along, backward, drop, forward, moved_length
 from service.model.losses import NUMBER, grow_frame, renew_frame
 from service.model.steps import (
@@ -19,10 +19,15 @@ from service.model.steps import (
     clipped,
     grow_usual,
     is_small_step,
-    rescale,
     share_of,
+)
+from service.model.strategies.bent import (
+    count_row,
+    rescale,
+    shift,
     step_one,
     step_run,
+    trunk_moves,
 )
 
 
@@ -32,6 +37,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     layers."""
     rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
     touched, frames, hyper, usual = moving.touched, moving.frames, moving.hyper, moving.usual
+    strategy = moving.strategy
     steps, targets, heads, dense = moving.steps, model.targets, model.heads, model.dense
     embedding, size = model.sizes[0], model.sizes[1]
     x, ids, y = rows.x, rows.ids, rows.y
@@ -49,22 +55,32 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     masked = np.empty(scores.shape[1], dtype=np.float64)
     unsaid = np.empty(targets.shape[0], dtype=np.float64)
     trunk = steps.shape[0] - 1
+    steady = np.empty(scores.shape[1], dtype=np.float64)
     for r in range(x.shape[0]):
+        score_steady(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady)
         inputs_of(theta, model, rows, r, inputs)
         inverse = hidden_of(theta, model, inputs, hidden, plain)
-        total = forward(theta, frames, model, hidden, y[r], out, scores[r], losses[r], slope)
+        total = forward(
+            theta, frames, strategy, model, hidden, y[r], r, out, scores[r], losses[r], slope
+        )
+        take_steady(strategy, steady, scores[r])
         norms[r] = 0.0
         applied[r] = 0
         if weights[r] <= 0.0:
             continue
         if model.dropout[0] > 0.0:
             drop(model, steps[trunk], hidden)
-            again = forward(theta, frames, model, hidden, y[r], out, masked, unsaid, slope)
+            again = forward(
+                theta, frames, strategy, model, hidden, y[r], r, out, masked, unsaid, slope
+            )
             total = again if math.isfinite(total) else total
-        along_hidden, along_norm, along_inputs = backward(
-            theta, model, hidden, plain, inverse, inputs, y[r], slope, d_hidden, d_norm, d_inputs,
-            first,
-        )  # fmt: skip
+        moves = trunk_moves(strategy)
+        along_hidden, along_norm, along_inputs = 0.0, 0.0, 0.0
+        if moves:
+            along_hidden, along_norm, along_inputs = backward(
+                theta, model, hidden, plain, inverse, inputs, y[r], slope, d_hidden, d_norm,
+                d_inputs, first,
+            )  # fmt: skip
         lit, fed = 1.0, 1.0
         for h in range(size):
             lit += float(hidden[h]) * float(hidden[h])
@@ -80,6 +96,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             continue
         factor = clipped(norm, weights[r], hyper)
         applied[r] = 1
+        count_row(strategy)
         share = share_of(math.sqrt(length), usual[:2], hyper)
         steep = 0.0
         for t in range(targets.shape[0]):
@@ -95,32 +112,63 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                 applied[r] = 3
                 factor *= share
         norms[r] = norm * factor
-        steps[trunk] += 1
-        c1 = 1.0 - hyper[2] ** steps[trunk]
-        c2 = 1.0 - hyper[3] ** steps[trunk]
-        at = dense[0]
-        step_run(rule, theta, slot0, slot1, touched, at, d_hidden, factor, hyper, c1, c2)
-        for j in range(n_inputs):
-            if inputs[j] != np.float32(0.0) or rule == 1 or rule == 3:
-                at = dense[1] + j * size
-                by = float(inputs[j]) * factor
-                step_run(rule, theta, slot0, slot1, touched, at, d_hidden, by, hyper, c1, c2)
-        for k in range(model.norm.shape[0]):
-            at = model.norm[k]
-            step_run(rule, theta, slot0, slot1, touched, at, d_norm[k], factor, hyper, c1, c2)
-        for c in range(n_tables):
-            at = model.tables[c] + ids[r, c] * embedding
-            e = first + c * embedding
-            d = d_inputs[e : e + embedding]
-            step_run(rule, theta, slot0, slot1, touched, at, d, factor, hyper, c1, c2)
-        for b in range(n_bags):
-            e = first + (n_tables + b) * embedding
-            d = d_inputs[e : e + embedding]
-            for i in range(rows.spans[r, b], rows.spans[r, b + 1]):
-                if rows.values[i] != np.float32(0.0) or rule == 1 or rule == 3:
-                    at = model.bags[b] + rows.entries[i] * embedding
-                    by = float(rows.values[i]) * factor
-                    step_run(rule, theta, slot0, slot1, touched, at, d, by, hyper, c1, c2)
+        if moves:
+            steps[trunk] += 1
+            c1 = 1.0 - hyper[2] ** steps[trunk]
+            c2 = 1.0 - hyper[3] ** steps[trunk]
+            at = dense[0]
+            step_run(
+                rule, theta, slot0, slot1, touched, at, d_hidden, factor, hyper, c1, c2, strategy
+            )
+            for j in range(n_inputs):
+                if inputs[j] != np.float32(0.0) or rule == 1 or rule == 3:
+                    at = dense[1] + j * size
+                    by = float(inputs[j]) * factor
+                    step_run(
+                        rule,
+                        theta,
+                        slot0,
+                        slot1,
+                        touched,
+                        at,
+                        d_hidden,
+                        by,
+                        hyper,
+                        c1,
+                        c2,
+                        strategy,
+                    )
+            for k in range(model.norm.shape[0]):
+                at = model.norm[k]
+                step_run(
+                    rule,
+                    theta,
+                    slot0,
+                    slot1,
+                    touched,
+                    at,
+                    d_norm[k],
+                    factor,
+                    hyper,
+                    c1,
+                    c2,
+                    strategy,
+                )
+            for c in range(n_tables):
+                at = model.tables[c] + ids[r, c] * embedding
+                e = first + c * embedding
+                d = d_inputs[e : e + embedding]
+                step_run(rule, theta, slot0, slot1, touched, at, d, factor, hyper, c1, c2, strategy)
+            for b in range(n_bags):
+                e = first + (n_tables + b) * embedding
+                d = d_inputs[e : e + embedding]
+                for i in range(rows.spans[r, b], rows.spans[r, b + 1]):
+                    if rows.values[i] != np.float32(0.0) or rule == 1 or rule == 3:
+                        at = model.bags[b] + rows.entries[i] * embedding
+                        by = float(rows.values[i]) * factor
+                        step_run(
+                            rule, theta, slot0, slot1, touched, at, d, by, hyper, c1, c2, strategy
+                        )
         for t in range(targets.shape[0]):
             if math.isnan(y[r, t]):
                 continue
@@ -130,19 +178,22 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             c2 = 1.0 - hyper[3] ** steps[t]
             for o in range(width):
                 g = slope[start + o] * factor
-                step_one(rule, theta, slot0, slot1, touched, heads[t] + o, g, hyper, c1, c2)
+                step_one(
+                    rule, theta, slot0, slot1, touched, heads[t] + o, g, hyper, c1, c2, strategy
+                )
                 at = heads[t] + width + o * size
-                step_run(rule, theta, slot0, slot1, touched, at, hidden, g, hyper, c1, c2)
+                step_run(rule, theta, slot0, slot1, touched, at, hidden, g, hyper, c1, c2, strategy)
             if targets[t, 3] and grow_frame(frames[t], y[r, t]):
-                ratio, shift = renew_frame(frames[t])
-                rescale(rule, theta, slot0, slot1, touched, heads[t], 1 + size, ratio)
-                theta[heads[t]] += shift
+                ratio, by = renew_frame(frames[t])
+                rescale(rule, theta, slot0, slot1, touched, heads[t], 1 + size, ratio, strategy)
+                shift(theta, heads[t], by, strategy)
 
 
 @njit(nogil=True, cache=True)
 def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-untyped-def]
     """Add up the gradient of N rows at the weights as they are, as in linear_passes.gradient."""
     theta, frames, targets, heads = moving.theta, moving.frames, model.targets, model.heads
+    strategy = moving.strategy
     embedding, size, dense = model.sizes[0], model.sizes[1], model.dense
     x, ids, y = rows.x, rows.ids, rows.y
     n_tables, n_bags = ids.shape[1], model.bags.shape[0]
@@ -167,7 +218,7 @@ def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-unt
         if model.dropout[0] > 0.0:
             drop(model, counter, hidden)
             counter += 1
-        forward(theta, frames, model, hidden, y[r], out, scores, losses, slope)
+        forward(theta, frames, strategy, model, hidden, y[r], r, out, scores, losses, slope)
         backward(
             theta, model, hidden, plain, inverse, inputs, y[r], slope, d_hidden, d_norm, d_inputs,
             first,

@@ -8,9 +8,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import overload
 
 from service.model.losses import link
+from service.model.strategies.bent import is_served
 
 NORM_EPS = 1e-5
 """Added to a layer's variance, as torch.nn.LayerNorm does."""
@@ -102,16 +104,59 @@ def head_of(theta, base, width, hidden, out):  # type: ignore[no-untyped-def]
 @njit(nogil=True, cache=True)
 def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
     """Score N rows with the weights as they are. scores: float64 [N, O]."""
-    theta, targets = served.theta, model.targets
+    theta = served.theta
     fields = model.tables.shape[0] + model.bags.shape[0]
     inputs = np.empty(rows.x.shape[1] + fields * model.sizes[0], dtype=np.float32)
     hidden = np.empty(model.sizes[1], dtype=np.float32)
     plain = np.empty(model.sizes[1], dtype=np.float32)
     out = np.empty(scores.shape[1])
     for r in range(rows.x.shape[0]):
-        inputs_of(theta, model, rows, r, inputs)
-        hidden_of(theta, model, inputs, hidden, plain)
-        for t in range(targets.shape[0]):
-            start, width = targets[t, 1], targets[t, 2]
-            head_of(theta, model.heads[t], width, hidden, out)
-            link(targets[t, 0], width, served.frames[t], out, scores[r, start : start + width])
+        score_row(theta, served.frames, model, rows, r, inputs, hidden, plain, out, scores[r])
+
+
+@njit(nogil=True, cache=True)
+def score_row(theta, frames, model, rows, r, inputs, hidden, plain, out, scores):  # type: ignore[no-untyped-def]
+    """Write the scores [O] of row r; inputs [I], hidden [H], plain [H], out [O] are room to work."""
+    inputs_of(theta, model, rows, r, inputs)
+    hidden_of(theta, model, inputs, hidden, plain)
+    for t in range(model.targets.shape[0]):
+        start, width = model.targets[t, 1], model.targets[t, 2]
+        head_of(theta, model.heads[t], width, hidden, out)
+        link(model.targets[t, 0], width, frames[t], out, scores[start : start + width])
+
+
+def score_steady(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):  # type: ignore[no-untyped-def]
+    """Write the scores [O] of row r by the average, where that is served, into `steady`."""
+    raise NotImplementedError("for compiled code only")
+
+
+def take_steady(strategy, steady, scores):  # type: ignore[no-untyped-def]
+    """Put the scores by the average, where that is served, into `scores` [O]."""
+    raise NotImplementedError("for compiled code only")
+
+
+@overload(score_steady)
+def _score_steady_by_type(  # type: ignore[no-untyped-def]
+    strategy, frames, model, rows, r, inputs, hidden, plain, out, steady
+):
+    def off(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):  # type: ignore[no-untyped-def]
+        pass
+
+    def on(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):  # type: ignore[no-untyped-def]
+        if is_served(strategy):
+            mean = strategy.average
+            score_row(mean, frames, model, rows, r, inputs, hidden, plain, out, steady)
+
+    return off if isinstance(strategy, types.NoneType) else on
+
+
+@overload(take_steady)
+def _take_steady_by_type(strategy, steady, scores):  # type: ignore[no-untyped-def]
+    def off(strategy, steady, scores):  # type: ignore[no-untyped-def]
+        pass
+
+    def on(strategy, steady, scores):  # type: ignore[no-untyped-def]
+        if is_served(strategy):
+            scores[:] = steady
+
+    return off if isinstance(strategy, types.NoneType) else on

@@ -14,11 +14,12 @@ from service.model.codes import mixed
 from service.model.kinds.mlp_score import dot, head_of
 from service.model.losses import link, loss_and_slope
 from service.model.steps import length_of
+from service.model.strategies.bent import emphasis_of
 
 
 @njit(nogil=True, cache=True)
-def forward(theta, frames, model, hidden, y, out, scores, losses, slope):  # type: ignore[no-untyped-def]
-    """Score every target of one row; return the sum of squared slopes (inf: not finite)."""
+def forward(theta, frames, strategy, model, hidden, y, r, out, scores, losses, slope):  # type: ignore[no-untyped-def]
+    """Score every target of one row, the r-th; return the sum of squared slopes (inf: not finite)."""
     total = 0.0
     targets, heads = model.targets, model.heads
     for t in range(targets.shape[0]):
@@ -31,8 +32,9 @@ def forward(theta, frames, model, hidden, y, out, scores, losses, slope):  # typ
         if not math.isnan(y[t]):
             d = slope[start : start + width]
             losses[t] = loss_and_slope(kind, width, frames[t], o, s, y[t], d)
+            by = emphasis_of(model.emphasis, strategy, r, t)
             for k in range(width):
-                d[k] *= model.emphasis[t]
+                d[k] *= by
                 total += d[k] * d[k]
         if not math.isfinite(s[0]):
             total = math.inf

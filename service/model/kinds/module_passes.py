@@ -12,7 +12,8 @@ import numpy as np
 from numba import njit
 
 from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
-from service.model.steps import LARGEST_NORM, grow_usual, rescale, share_of, step_run
+from service.model.steps import LARGEST_NORM, grow_usual, share_of
+from service.model.strategies.bent import emphasis_of, rescale, shift, step_run
 
 
 @njit(nogil=True, cache=True)
@@ -69,7 +70,7 @@ def slopes(targets, emphasis, moving, outs, rows, weights, shares, slope):  # ty
             link(kind, width, frames[t], o, s)
             loss_and_slope(kind, width, frames[t], o, s, rows.y[r, t], d)
             for k in range(width):
-                d[k] *= emphasis[t]
+                d[k] *= emphasis_of(emphasis, moving.strategy, r, t)
                 total += d[k] * d[k]
             if kind == NUMBER:
                 steep += d[0] * d[0]
@@ -104,7 +105,7 @@ def settle(targets, emphasis, model, moving, outs, rows):  # type: ignore[no-unt
             link(kind, width, frames[t], o, s)
             d = slope[start : start + width]
             loss_and_slope(kind, width, frames[t], o, s, rows.y[r, t], d)
-            steep += (d[0] * emphasis[t]) ** 2
+            steep += (d[0] * emphasis_of(emphasis, moving.strategy, r, t)) ** 2
         if steep > 0.0:
             grow_usual(math.sqrt(steep), usual[2:])
         grow_usual(math.sqrt(_squares(rows, r)), usual[:2])
@@ -124,11 +125,12 @@ def _renew(frame, head, moving):  # type: ignore[no-untyped-def]
         if frame[0] <= 1024.0 or off > frame[4] or ratio < 0.5 or ratio > 2.0:
             renew_frame(frame)
         return
-    ratio, shift = renew_frame(frame)
+    ratio, by = renew_frame(frame)
+    strategy = moving.strategy
     rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
-    rescale(rule, theta, slot0, slot1, moving.touched, head[0], head[2], ratio)
-    rescale(rule, theta, slot0, slot1, moving.touched, head[1], 1, ratio)
-    theta[head[1]] += shift
+    rescale(rule, theta, slot0, slot1, moving.touched, head[0], head[2], ratio, strategy)
+    rescale(rule, theta, slot0, slot1, moving.touched, head[1], 1, ratio, strategy)
+    shift(theta, head[1], by, strategy)
 
 
 @njit(nogil=True, cache=True)
@@ -140,7 +142,7 @@ def step_rows(moving, first, ids, grads, factor):  # type: ignore[no-untyped-def
     for k in range(ids.shape[0]):
         step_run(
             moving.rule, moving.theta, moving.slot0, moving.slot1, moving.touched,
-            first + ids[k] * grads.shape[1], grads[k], factor, hyper, c1, c2,
+            first + ids[k] * grads.shape[1], grads[k], factor, hyper, c1, c2, moving.strategy,
         )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ def compile_all() -> None:
     hyper = hyper_of(0.1, 0.0, (0.9, 0.999), "adagrad", None, 32.0)
     moving = Moving(
         RULES["adagrad"], hyper, theta, slot0, slot1, np.zeros(3, dtype=np.int64), np.zeros(1, dtype=np.uint8),
-        np.zeros((2, 5)), np.zeros(4), (),
+        np.zeros((2, 5)), np.zeros(4), None, (),
     )  # fmt: skip
     rows = Given(
         np.zeros((2, 1), dtype=np.float32),

@@ -15,7 +15,7 @@ from numba import njit
 
 from service.model.codes import mixed
 from service.model.losses import grow_frame, link, loss_and_slope, renew_frame
-from service.model.steps import LARGEST_NORM, clipped, grow_usual, rescale, share_of
+from service.model.steps import LARGEST_NORM, clipped, grow_usual, rescale_run, share_of
 
 LEAST = 1e-9
 """Smallest variance of a weight: what rounding took below it is put back."""
@@ -166,8 +166,8 @@ def _reframe(model, moving, t):  # type: ignore[no-untyped-def]
     ratio, shift = renew_frame(moving.frames[t])
     theta, none, touched = moving.theta, moving.slot0[:0], moving.touched
     dense = model.sizes[1] - model.sizes[0]
-    rescale(0, theta, none, none, touched, model.dense[t], dense, ratio)
-    rescale(0, theta, none, none, touched, model.hashed[t], model.sizes[0], ratio)
+    rescale_run(0, theta, none, none, touched, model.dense[t], dense, ratio)
+    rescale_run(0, theta, none, none, touched, model.hashed[t], model.sizes[0], ratio)
     theta[model.dense[t]] += shift
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from service.events.schema import Bag, Dense, Schema, Table, TargetKind
 from service.model.featurizer import Rows
+from service.model.strategies.view import Strategy
 
 if TYPE_CHECKING:
     from service.model.recipe import Recipe
@@ -70,8 +71,9 @@ class Flat(msgspec.Struct, frozen=True):
 
     part: Literal["weights", "optimizer"]
     name: str
-    starts: Literal["zero", "weights"] = "zero"
-    """`weights`: as theta is when the array comes into being."""
+    starts: Literal["zero", "initial", "weights"] = "zero"
+    """What it is where it is new: zeros, the weights before the first event, the weights as they
+    are."""
 
 
 class Remembers(Protocol):
@@ -115,12 +117,10 @@ class Moving(NamedTuple):
     frames: NDArray[np.float64]
     usual: NDArray[np.float64]
     """[4], usual lengths of inputs and slopes, see steps.py."""
+    strategy: Strategy | None
+    """What steps and labels are bent by, see strategies/view.py; None: nothing, for which kernels
+    are compiled of their own."""
     extras: tuple[NDArray[np.generic], ...]
-
-    @property
-    def served(self) -> Served:
-        """The part that a prediction reads."""
-        return Served(self.theta, self.frames, self.extras)
 
 
 class Learned(msgspec.Struct):

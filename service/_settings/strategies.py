@@ -1,0 +1,92 @@
+"""Rules about strategies of learning: which go with which kind of model, and with each other.
+
+Works on the plain tree, as rules.py does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from service._settings.problems import Found
+from service._settings.tree import default_at
+
+Tree = dict[str, object]
+
+_IN_THE_PASS = ("l2", "l2_init", "ewc", "freeze", "trunk_every", "average")
+_KINDS: dict[str, set[str]] = {
+    "auto": {*_IN_THE_PASS, "agem", "safe_steps"} - {"trunk_every"},
+    "linear": {*_IN_THE_PASS, "agem", "safe_steps"} - {"trunk_every"},
+    "mlp": {*_IN_THE_PASS, "agem"},
+    "svm": {*_IN_THE_PASS, "agem"} - {"trunk_every", "average"},
+    "fm": {*_IN_THE_PASS, "agem"} - {"trunk_every", "average"},
+}
+"""What each kind of model can follow beside replay and the weights of classes, which all can."""
+_MODULE = {"l2", "l2_init", "ewc", "freeze"}
+"""What a module of the user's own can."""
+_ALL = (*_IN_THE_PASS, "agem", "safe_steps")
+
+
+def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
+    """Tell which rules the tree breaks."""
+    learning = _section(tree, "learning")
+    chosen = _section(tree, "model").get("kind", default_at(model, ("model", "kind")))
+    kind = chosen if isinstance(chosen, str) else "auto"
+    for name in _ALL:
+        where = ("learning", name)
+        asked = name in learning and learning[name] not in ([], default_at(model, where))
+        if asked and name not in _KINDS.get(kind, _MODULE if ":" in kind else set()):
+            can = ", ".join(k for k, names in _KINDS.items() if name in names and k != "auto")
+            hint = f"Leave it out, or choose a model.kind that can: {can}."
+            yield Found(where, f"a model of kind {kind} cannot follow it", hint)
+    yield from _safe(model, tree, learning)
+    yield from _classes(tree, learning, kind)
+
+
+def _safe(model: type[BaseModel], tree: Tree, learning: Tree) -> Iterator[Found]:
+    if learning.get("safe_steps") is not True:
+        return
+    where = ("learning", "safe_steps")
+    optimizer = learning.get("optimizer", default_at(model, ("learning", "optimizer")))
+    momentum = learning.get("momentum", 0.0)
+    if optimizer != "sgd" or momentum != 0.0:
+        hint = "Set learning.optimizer: sgd and no momentum, or leave it out."
+        yield Found(where, "needs plain sgd: other rules choose the length of a step", hint)
+    for name, target in _section(tree, "event", "targets").items():
+        if isinstance(target, dict) and target.get("type") == "multiclass":
+            hint = "Leave it out, or ask one binary question per class."
+            yield Found(where, f"target {name} has several classes: no safe step is known", hint)
+
+
+def _classes(tree: Tree, learning: Tree, kind: str) -> Iterator[Found]:
+    targets = _section(tree, "event", "targets")
+    types = {n: t.get("type") for n, t in targets.items() if isinstance(t, dict)}
+    replay = _section(learning, "replay")
+    if replay.get("kind") == "balanced" and not {"binary", "multiclass"} & set(types.values()):
+        where = ("learning", "replay", "kind")
+        yield Found(where, "balanced needs a target with classes", "Use reservoir or recent.")
+    for name, target in targets.items():
+        if not isinstance(target, dict):
+            continue
+        where, given = ("event", "targets", name), target.get("class_weights")
+        weighted = [key for key in ("class_weights", "balance") if target.get(key)]
+        if len(weighted) == 2:
+            yield Found((*where, "balance"), "stands beside class_weights", "Keep one of them.")
+        if weighted and len(targets) > 1 and kind not in _KINDS:
+            msg = f"a {kind} model can weigh classes only where there is one target"
+            yield Found((*where, weighted[0]), msg, "Leave it out, or drop the other targets.")
+        known = target.get("classes") if types[name] == "multiclass" else ["0", "1"]
+        if isinstance(given, dict) and isinstance(known, list | tuple):
+            names = [str(k) for k in known]
+            for key in given:
+                if str(key) not in names:
+                    msg = f"{key!r} is no class of this target"
+                    yield Found((*where, "class_weights"), msg, f"Known: {', '.join(names)}.")
+
+
+def _section(tree: Tree, *where: str) -> Tree:
+    section: object = tree
+    for key in where:
+        section = section.get(key) if isinstance(section, dict) else None
+    return section if isinstance(section, dict) else {}

@@ -1,0 +1,104 @@
+"""A-GEM over blocks of rows: what a block moved is bent where it contradicts the memory.
+
+Chaudhry et al., "Efficient Lifelong Learning with A-GEM", ICLR 2019. Rows are learned one by one,
+with all that guards a row; when a block is full, its move d = theta - before is held against the
+gradient g of the loss over drawn events of the memory: where d . g > 0 the move would raise that
+loss, and d <- d - (d . g / g . g) g. With sgd d is the block's gradient times minus the rate, which
+is A-GEM to the letter (g is taken after the block, not before it).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from service.model.featurizer import Featurizer, Rows
+from service.model.kinds.seam import Gradient, Learned
+from service.model.strategies.memory import Memory
+
+if TYPE_CHECKING:
+    from service.model.layout import Layout
+    from service.model.learning import Model
+    from service.model.state import State
+
+
+class Agem:
+    """Judges the blocks of states of one layout. Holds room to work in, no state."""
+
+    def __init__(
+        self, layout: Layout, featurizer: Featurizer, model: Model, memory: Memory
+    ) -> None:
+        settings = layout.recipe.learning.agem
+        self._rows = 0 if settings is None else settings.rows
+        self._featurizer = featurizer
+        self._model = model
+        self._memory = memory
+        size = layout.theta_size
+        targets = np.zeros(len(layout.schema.targets), dtype=np.bool_)
+        self._room = Gradient(
+            np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.uint8), targets
+        )
+
+    def learn(
+        self, state: State, rows: Rows, weights: NDArray[np.float64], factor: float
+    ) -> Learned:
+        """Score and learn rows, and remember which weights the block moved."""
+        moved = _blocks(state)
+        before = state.touched.copy()
+        state.touched[:] = 0
+        learned = self._model.learn(state, rows, weights, factor)
+        moved |= state.touched
+        state.touched |= before
+        return learned
+
+    def judge(self, state: State) -> None:
+        """End a block: bend its move where it contradicts the memory, and begin another."""
+        moved, figures = _blocks(state), cast("NDArray[np.int64]", state.extras["agem/figures"])
+        before, room = state.flats["before"], self._room
+        rows = self._featurizer.rows(self._memory.draw(state, self._rows), state.scales)
+        if len(rows):
+            self._model.add_gradient(state, rows, np.ones(len(rows)), room)
+            figures[0] += 1
+            figures[1] += _bend(state.theta, before, room.values, room.moved, moved, state.touched)
+        _begin(state.theta, before, moved)
+
+
+def _blocks(state: State) -> NDArray[np.uint8]:
+    return cast("NDArray[np.uint8]", state.extras["agem/moved"])
+
+
+@njit(nogil=True, cache=True)
+def _bend(theta, before, gradient, felt, moved, touched):  # type: ignore[no-untyped-def]
+    """Bend the move of theta [P] since `before`; clear the gradient [P] and `felt` [P] where they
+    are set. moved, touched: [P / 64]. Return 1 where the move was bent."""
+    along, squares = 0.0, 0.0
+    for block in range(moved.shape[0]):
+        first = block * 64
+        for i in range(first, first + 64):
+            if felt[i]:
+                squares += float(gradient[i]) * float(gradient[i])
+                if moved[block]:
+                    along += (float(theta[i]) - float(before[i])) * float(gradient[i])
+    share = along / squares if along > 0.0 and squares > 0.0 and np.isfinite(squares) else 0.0
+    for block in range(moved.shape[0]):
+        first, any_felt = block * 64, False
+        for i in range(first, first + 64):
+            if felt[i]:
+                if share > 0.0:
+                    theta[i] -= share * gradient[i]
+                gradient[i], felt[i], any_felt = 0.0, 0, True
+        if any_felt and share > 0.0:
+            moved[block] = touched[block] = 1
+    return int(share > 0.0)
+
+
+@njit(nogil=True, cache=True)
+def _begin(theta, before, moved):  # type: ignore[no-untyped-def]
+    """Take the weights of moved blocks as those where the next block begins."""
+    for block in range(moved.shape[0]):
+        if moved[block]:
+            before[block * 64 : block * 64 + 64] = theta[block * 64 : block * 64 + 64]
+            moved[block] = 0

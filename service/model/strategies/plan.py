@@ -1,0 +1,141 @@
+"""Which strategies a recipe asks for: what they remember, and what the passes see of them."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import BadSettings, Problem
+from service.model.kinds.seam import Extra, Flat, Kind
+from service.model.strategies import classes, view
+from service.model.strategies.memory import Memory
+from service.model.strategies.view import Strategy
+from service.settings import BinaryTarget, LearningSettings, MulticlassTarget
+
+STRATEGIES = (
+    "l2", "l2_init", "ewc", "freeze", "trunk_every", "average", "safe_steps", "replay", "agem",
+)  # fmt: skip
+"""Settings of learning that are strategies."""
+
+if TYPE_CHECKING:
+    from service.model.recipe import Recipe
+    from service.model.state import State
+
+
+class Plan:
+    """The strategies of one recipe. Raises BadSettings where they do not fit the weights."""
+
+    def __init__(self, recipe: Recipe, kind: Kind) -> None:
+        learning = recipe.learning
+        self._still = _still(learning.freeze, kind)
+        if learning.trunk_every > 1 and all(one.target is not None for one in kind.parameters):
+            raise BadSettings([
+                Problem(
+                    "learning.trunk_every", None,
+                    f"has no effect: targets share no weights in a {kind.name} model",
+                    "Leave it out, or choose model.kind: mlp.",
+                )
+            ])  # fmt: skip
+        ewc, average = learning.ewc, learning.average
+        self.serves_average: bool = average is not None and average.serve
+        numbers = np.zeros(len(view.BLANK.numbers))
+        numbers[view.L2], numbers[view.L2_INIT] = learning.l2, learning.l2_init
+        numbers[view.TRUNK_EVERY] = learning.trunk_every
+        numbers[view.SAFE] = learning.safe_steps
+        flats: list[Flat] = []
+        if learning.l2_init > 0.0:
+            flats.append(Flat("optimizer", "initial", "initial"))
+        if ewc is not None:
+            numbers[view.EWC], numbers[view.FORGET] = ewc.strength, 1.0 - ewc.decay
+            numbers[view.FOLLOW] = 1.0 / ewc.every
+            flats += [Flat("optimizer", "fisher"), Flat("optimizer", "anchor", "weights")]
+        if average is not None:
+            numbers[view.AVERAGE], numbers[view.SERVE] = average.decay, average.serve
+            flats.append(Flat("weights", "average", "weights"))
+        if learning.agem is not None:
+            flats.append(Flat("optimizer", "before", "weights"))
+        pulled = {one.name for one in flats} - {"before"}
+        numbers[view.PULLS] = bool(pulled or learning.l2 > 0.0 or len(self._still))
+        self._numbers = numbers
+        self._on = (
+            bool(flats)
+            or len(self._still) > 0
+            or learning.l2 > 0.0
+            or learning.trunk_every > 1
+            or learning.safe_steps
+        )
+        self.flats = tuple(flats)
+        self.memory: Memory | None
+        self.judges: Memory | None
+        extras = classes.extras(recipe)
+        if learning.trunk_every > 1:
+            extras.append(Extra("optimizer", "rows_learned", "int64", (1,)))
+        self.memory = self.judges = None
+        schema, seed = recipe.schema, learning.seed
+        if learning.replay is not None:
+            replay = learning.replay
+            self.memory = Memory("replay", replay.memory, schema, seed, replay.kind)
+            extras += self.memory.extras
+        if learning.agem is not None:
+            self.judges = Memory("agem", learning.agem.memory, schema, seed + 1, "reservoir")
+            extras += self.judges.extras
+            extras.append(Extra("optimizer", "agem/moved", "uint8", (kind.size // 64,)))
+            extras.append(Extra("optimizer", "agem/figures", "int64", (2,)))
+        if self.memory or self.judges:
+            extras.append(Extra("optimizer", "block_rows", "int64", (1,)))
+        self.extras = tuple(extras)
+        self.names = tuple(sorted(_names(recipe)))
+        """Settings of the strategies that are in force."""
+
+    def strategy(
+        self, state: State, importance: NDArray[np.float64] | None = None
+    ) -> Strategy | None:
+        """Return what the passes see of a state; None where no strategy is asked for."""
+        if not self._on and importance is None:
+            return None
+        blank, flats = view.BLANK, state.flats
+        none = blank.initial
+        rows = cast("NDArray[np.int64]", state.extras.get("rows_learned", blank.rows))
+        return Strategy(
+            self._numbers, self._still, rows,
+            flats.get("initial", none), flats.get("fisher", none), flats.get("anchor", none),
+            flats.get("average", none), flats.get("before", none),
+            blank.importance if importance is None else importance,
+        )  # fmt: skip
+
+
+def _still(patterns: tuple[str, ...], kind: Kind) -> NDArray[np.uint8]:
+    """Return [P]: which weights are frozen; [0] where no pattern is given."""
+    if not patterns:
+        return view.BLANK.still
+    still = np.zeros(kind.size, dtype=np.uint8)
+    names = [one.name for one in kind.parameters]
+    problems = []
+    for at, pattern in enumerate(patterns):
+        chosen = fnmatch.filter(names, pattern)
+        if not chosen:
+            problems.append(
+                Problem(
+                    f"learning.freeze.{at}", None, f"no weights are named {pattern!r}",
+                    f"Known: {', '.join(names)}.",
+                )
+            )  # fmt: skip
+        for one in kind.parameters:
+            if one.name in chosen:
+                first = kind.places[one.name]
+                still[first : first + one.size] = 1
+    if problems:
+        raise BadSettings(problems)
+    return still
+
+
+def _names(recipe: Recipe) -> set[str]:
+    blank = LearningSettings()
+    found = {name for name in STRATEGIES if getattr(recipe.learning, name) != getattr(blank, name)}
+    for spec in recipe.event.targets.values():
+        if isinstance(spec, BinaryTarget | MulticlassTarget):
+            found |= {n for n in ("class_weights", "balance") if getattr(spec, n)}
+    return found

@@ -1,0 +1,92 @@
+"""Settings of strategies that do not go together are refused, each with its reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service import settings
+from service.errors import BadSettings
+from service.settings import BinaryTarget
+
+HEAD = """
+name: test
+kafka: {topics: [t]}
+event:
+  features: {x: {type: number}}
+  targets:
+    y: %s
+model: {kind: %s}
+learning: %s
+"""
+YES = "{type: binary}"
+
+
+def problems(tmp_path: Path, learning: str, kind: str = "linear", target: str = YES) -> str:
+    """Return what is wrong with these settings."""
+    path = tmp_path / "test.yaml"
+    path.write_text(HEAD % (target, kind, learning))
+    with pytest.raises(BadSettings) as caught:
+        settings.load(path, environment={})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("learning", "kind", "said"),
+    [
+        ("{trunk_every: 2}", "linear", "a model of kind linear cannot follow it"),
+        ("{optimizer: sgd, safe_steps: true}", "mlp", "a model of kind mlp cannot follow it"),
+        ("{optimizer: adam, safe_steps: true}", "linear", "needs plain sgd"),
+        ("{optimizer: sgd, momentum: 0.9, safe_steps: true}", "linear", "needs plain sgd"),
+        ("{replay: {kind: newest}}", "linear", "learning.replay.kind"),
+        ("{ewc: {strength: -1}}", "linear", "learning.ewc.strength"),
+    ],
+)
+def test_a_strategy_that_cannot_work_is_refused(tmp_path, learning, kind, said):
+    """With the name of the setting and the reason."""
+    assert said in problems(tmp_path, learning, kind)
+
+
+def test_safe_steps_are_refused_for_targets_of_several_classes(tmp_path):
+    """No closed step is known for them."""
+    target = "{type: multiclass, classes: [a, b]}"
+    assert "no safe step is known" in problems(
+        tmp_path, "{optimizer: sgd, safe_steps: true}", target=target
+    )
+
+
+def test_a_balanced_memory_needs_classes(tmp_path):
+    """A number target has none."""
+    assert "needs a target with classes" in problems(
+        tmp_path, "{replay: {kind: balanced}}", target="{type: number}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("{type: binary, class_weights: {2: 5}}", "is no class of this target"),
+        ("{type: multiclass, classes: [a, b], class_weights: {c: 5}}", "Known: a, b"),
+        ("{type: binary, class_weights: {1: 5}, balance: true}", "stands beside class_weights"),
+        ("{type: binary, class_weights: {1: 0}}", "class_weights"),
+    ],
+)
+def test_weights_of_classes_are_checked(tmp_path, target, said):
+    """Unknown classes, both ways at once, no weight."""
+    assert said in problems(tmp_path, "{}", target=target)
+
+
+def test_every_strategy_may_be_asked_for_at_once(tmp_path):
+    """What goes together is taken."""
+    path = tmp_path / "test.yaml"
+    learning = (
+        "{l2: 0.1, l2_init: 0.1, ewc: {}, freeze: [head/*/bias], trunk_every: 2, average: {}, "
+        "replay: {kind: balanced}, agem: {}}"
+    )
+    path.write_text(HEAD % ("{type: binary, class_weights: {1: 20}}", "mlp", learning))
+    found = settings.load(path, environment={})
+    assert found.learning.replay is not None
+    target = found.event.targets["y"]
+    assert isinstance(target, BinaryTarget)
+    assert {"1": 20} == target.class_weights
