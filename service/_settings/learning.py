@@ -55,6 +55,18 @@ class AverageSettings(Section):
     serve: bool = Field(True, description="Whether predictions come from the mean.")
 
 
+class LookaheadSettings(Section):
+    """After each block of rows the weights go back part of the way."""
+
+    share: float = Field(
+        0.5,
+        gt=0,
+        lt=1,
+        description="How far they go from where the block of `step_rows` rows began to where it "
+        "ended, as a share.",
+    )
+
+
 class LearningSettings(Section):
     """How it is learned. May change at any restart; in force from the next version on."""
 
@@ -90,6 +102,9 @@ class LearningSettings(Section):
     )
     holdout: float = Field(
         0.0, ge=0, lt=1, description="Share of events that are scored and never learned."
+    )
+    lookahead: LookaheadSettings | None = Field(
+        None, description="Weights go back part of the way after each block; null: no."
     )
     adapt: AdaptSettings | None = Field(None, description="How the rate moves; null: not at all.")
     seed: int = Field(

@@ -14,7 +14,7 @@ from service._settings.tree import default_at
 
 Tree = dict[str, object]
 
-_IN_THE_PASS = ("l2", "l2_init", "ewc", "freeze", "trunk_every", "average")
+_IN_THE_PASS = ("l2", "l2_init", "ewc", "freeze", "trunk_every", "average", "lookahead")
 _KINDS: dict[str, set[str]] = {
     "auto": {*_IN_THE_PASS, "agem", "safe_steps"} - {"trunk_every"},
     "linear": {*_IN_THE_PASS, "agem", "safe_steps"} - {"trunk_every"},
@@ -23,8 +23,13 @@ _KINDS: dict[str, set[str]] = {
     "fm": {*_IN_THE_PASS, "agem"} - {"trunk_every", "average"},
 }
 """What each kind of model can follow beside replay and the weights of classes, which all can."""
-_MODULE = {"l2", "l2_init", "ewc", "freeze"}
+_MODULE = {"l2", "l2_init", "ewc", "freeze", "lookahead"}
 """What a module of the user's own can."""
+_NOT_TOGETHER = (
+    ("agem", "lookahead", "each of them says where a block of rows ends"),
+    ("adapt", "agem", "a bent step says nothing about the rate"),
+    ("adapt", "lookahead", "a step that is taken back says nothing about the rate"),
+)
 _ALL = (*_IN_THE_PASS, "agem", "safe_steps")
 
 
@@ -40,6 +45,9 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
             can = ", ".join(k for k, names in _KINDS.items() if name in names and k != "auto")
             hint = f"Leave it out, or choose a model.kind that can: {can}."
             yield Found(where, f"a model of kind {kind} cannot follow it", hint)
+    for one, other, why in _NOT_TOGETHER:
+        if learning.get(one) is not None and learning.get(other) is not None:
+            yield Found(("learning", one), f"does not go with {other}: {why}", "Keep one of them.")
     yield from _safe(model, tree, learning)
     yield from _classes(tree, learning, kind)
 

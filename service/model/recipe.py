@@ -90,7 +90,8 @@ class Recipe:
 
     def to_json(self) -> bytes:
         """Return the canonical bytes: equal recipes give equal bytes."""
-        in_steps = self.model.is_module or self.learning.replay or self.learning.agem
+        of = self.learning
+        in_steps = self.model.is_module or of.replay or of.agem or of.lookahead
         unsaid = _NOT_IN_WEIGHTS if in_steps else _NOT_IN_WEIGHTS | {"step_rows"}
         learning = self.learning.model_dump(mode="json", exclude=unsaid)
         value: dict[str, object] = {

@@ -30,6 +30,7 @@ PASS: dict[str, dict[str, Any]] = {
     "balanced": {"replay": {"memory": 40, "kind": "balanced", "rows": 2}, "step_rows": 8},
     "recent": {"replay": {"memory": 40, "kind": "recent", "weight": 0.5}, "step_rows": 8},
     "trunk_every": {"trunk_every": 3},
+    "lookahead": {"lookahead": {}, "step_rows": 8},
 }
 CASES = [(kind, name) for kind in ("linear", "mlp") for name in PASS
          if (kind, name) != ("linear", "trunk_every")]  # fmt: skip

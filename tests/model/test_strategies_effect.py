@@ -183,6 +183,19 @@ def test_a_pull_to_first_weights_keeps_a_network_able_to_learn():
     assert losses[1] < 0.7 * losses[0]
 
 
+def test_lookahead_takes_back_what_single_events_pull_to_and_fro():
+    """At a rate that is far too high for labels that are noisy, the loss is clearly lower."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(4000, 12))
+    y = labels(x[:, 0] - x[:, 1], rng)
+    found = []
+    for learning in (PLAIN, {"lookahead": {"share": 0.2}, "step_rows": 16}):
+        one = Taught(12, learning_rate=0.5, **learning)
+        scores = one.learn(x, y)
+        found.append(log_loss(scores[1000:], y[1000:]))
+    assert found[1] < 0.85 * found[0]
+
+
 def test_the_average_is_steadier_than_weights_that_move_at_a_high_rate():
     """The loss before learning is lower."""
     rng = np.random.default_rng(2)

@@ -15,8 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from service.model.featurizer import Featurizer, Rows
-from service.model.kinds.seam import Gradient, Learned
+from service.model.featurizer import Featurizer
+from service.model.kinds.seam import Gradient
 from service.model.strategies.memory import Memory
 
 if TYPE_CHECKING:
@@ -41,18 +41,6 @@ class Agem:
         self._room = Gradient(
             np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.uint8), targets
         )
-
-    def learn(
-        self, state: State, rows: Rows, weights: NDArray[np.float64], factor: float
-    ) -> Learned:
-        """Score and learn rows, and remember which weights the block moved."""
-        moved = _blocks(state)
-        before = state.touched.copy()
-        state.touched[:] = 0
-        learned = self._model.learn(state, rows, weights, factor)
-        moved |= state.touched
-        state.touched |= before
-        return learned
 
     def judge(self, state: State) -> None:
         """End a block: bend its move where it contradicts the memory, and begin another."""

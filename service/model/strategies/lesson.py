@@ -5,6 +5,7 @@ Blocks are counted over the learned rows of all cuts, so that how rows are cut c
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from service.model.featurizer import Featurizer
 from service.model.kinds.seam import Learned
 from service.model.learning import Model
 from service.model.strategies.agem import Agem
+from service.model.strategies.lookahead import Lookahead
 
 if TYPE_CHECKING:
     from service.model.layout import Layout
@@ -35,13 +37,16 @@ class Lesson:
         self._agem = None
         if plan.judges is not None:
             self._agem = Agem(layout, featurizer, model, plan.judges)
+        self._in_blocks, self._moved = plan.in_blocks, plan.moved
+        ahead = layout.recipe.learning.lookahead
+        self._lookahead = None if ahead is None else Lookahead(ahead.share)
 
     def learn(
         self, state: State, columns: Columns, learn: NDArray[np.bool_], factor: float = 1.0
     ) -> Learned:
         """Score every event, and learn those where `learn` [N] is set. factor: what the learning
         rate is multiplied by."""
-        if self._memory is None and self._agem is None:
+        if not self._in_blocks:
             return self._piece(state, columns, learn, factor)
         done = cast("NDArray[np.int64]", state.extras["block_rows"])
         number = done[0] % self._block + np.cumsum(learn)
@@ -64,19 +69,33 @@ class Lesson:
         self, state: State, columns: Columns, learn: NDArray[np.bool_], factor: float
     ) -> Learned:
         rows = self._featurizer.rows(columns, state.scales, learn.astype(np.uint8))
-        weights = learn.astype(np.float64)
-        if self._agem is not None:
-            return self._agem.learn(state, rows, weights, factor)
-        return self._model.learn(state, rows, weights, factor)
+        return self._noted(
+            state, lambda: self._model.learn(state, rows, learn.astype(np.float64), factor)
+        )
+
+    def _noted(self, state: State, act: Callable[[], Learned]) -> Learned:
+        """Return what `act` does, and note which weights the open block has moved."""
+        if not self._moved:
+            return act()
+        before = state.touched.copy()
+        state.touched[:] = 0
+        learned = act()
+        for name in self._moved:
+            flags = state.extras[name]
+            np.maximum(flags, state.touched, out=flags)
+        state.touched |= before
+        return learned
 
     def _end_block(self, state: State, factor: float) -> None:
-        if self._agem is not None:
-            self._agem.judge(state)
         if self._replay is not None and self._memory is not None:
             again = self._memory.draw(state, self._replay.rows * self._block)
             rows = self._featurizer.rows(again, state.scales)
             weights = np.full(len(rows), self._replay.weight)
-            self._model.learn_again(state, rows, weights, factor)
+            self._noted(state, lambda: self._model.learn_again(state, rows, weights, factor))
+        if self._agem is not None:
+            self._agem.judge(state)
+        if self._lookahead is not None:
+            self._lookahead.end_block(state)
 
 
 def _joined(parts: list[Learned]) -> Learned:

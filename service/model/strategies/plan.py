@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from service.settings import BinaryTarget, LearningSettings, MulticlassTarget
 
 STRATEGIES = (
     "l2", "l2_init", "ewc", "freeze", "trunk_every", "average", "safe_steps", "replay", "agem",
+    "lookahead",
 )  # fmt: skip
 """Settings of learning that are strategies."""
 
@@ -39,56 +41,39 @@ class Plan:
                     "Leave it out, or choose model.kind: mlp.",
                 )
             ])  # fmt: skip
-        ewc, average = learning.ewc, learning.average
-        self.serves_average: bool = average is not None and average.serve
-        numbers = np.zeros(len(view.BLANK.numbers))
-        numbers[view.L2], numbers[view.L2_INIT] = learning.l2, learning.l2_init
-        numbers[view.TRUNK_EVERY] = learning.trunk_every
-        numbers[view.SAFE] = learning.safe_steps
-        flats: list[Flat] = []
-        if learning.l2_init > 0.0:
-            flats.append(Flat("optimizer", "initial", "initial"))
-        if ewc is not None:
-            numbers[view.EWC], numbers[view.FORGET] = ewc.strength, 1.0 - ewc.decay
-            numbers[view.FOLLOW] = 1.0 / ewc.every
-            flats += [Flat("optimizer", "fisher"), Flat("optimizer", "anchor", "weights")]
-        if average is not None:
-            numbers[view.AVERAGE], numbers[view.SERVE] = average.decay, average.serve
-            flats.append(Flat("weights", "average", "weights"))
-        if learning.agem is not None:
-            flats.append(Flat("optimizer", "before", "weights"))
-        pulled = {one.name for one in flats} - {"before"}
-        numbers[view.PULLS] = bool(pulled or learning.l2 > 0.0 or len(self._still))
-        self._numbers = numbers
-        self._on = (
-            bool(flats)
-            or len(self._still) > 0
-            or learning.l2 > 0.0
-            or learning.trunk_every > 1
-            or learning.safe_steps
-        )
-        self.flats = tuple(flats)
-        self.memory: Memory | None
-        self.judges: Memory | None
-        extras = classes.extras(recipe)
-        if learning.trunk_every > 1:
-            extras.append(Extra("optimizer", "rows_learned", "int64", (1,)))
-        self.memory = self.judges = None
-        schema, seed = recipe.schema, learning.seed
-        if learning.replay is not None:
-            replay = learning.replay
+        self.serves_average: bool = learning.average is not None and learning.average.serve
+        self.flats = _flats(learning)
+        pulled = {one.name for one in self.flats} - {"before", "slow"}
+        pulls = bool(pulled) or learning.l2 > 0.0 or len(self._still) > 0
+        self._numbers = _numbers(learning, pulls)
+        self._on = bool(self.flats) or pulls or learning.trunk_every > 1 or learning.safe_steps
+        schema, seed, replay, agem = recipe.schema, learning.seed, learning.replay, learning.agem
+        self.memory: Memory | None = None
+        self.judges: Memory | None = None
+        if replay is not None:
             self.memory = Memory("replay", replay.memory, schema, seed, replay.kind)
-            extras += self.memory.extras
-        if learning.agem is not None:
-            self.judges = Memory("agem", learning.agem.memory, schema, seed + 1, "reservoir")
-            extras += self.judges.extras
-            extras.append(Extra("optimizer", "agem/moved", "uint8", (kind.size // 64,)))
-            extras.append(Extra("optimizer", "agem/figures", "int64", (2,)))
-        if self.memory or self.judges:
-            extras.append(Extra("optimizer", "block_rows", "int64", (1,)))
-        self.extras = tuple(extras)
+        if agem is not None:
+            self.judges = Memory("agem", agem.memory, schema, seed + 1, "reservoir")
+        asked = {"agem/moved": agem, "lookahead/moved": learning.lookahead}
+        self.moved = tuple(name for name, settings in asked.items() if settings is not None)
+        """Names of the extras that hold what a block has moved, one flag per 64 weights."""
+        self.in_blocks: bool = bool(self.memory or self.moved)
+        """Whether something is done after each block of `step_rows` learned rows."""
+        self.extras = (*classes.extras(recipe), *self._extras(learning, kind.size // 64))
         self.names = tuple(sorted(_names(recipe)))
         """Settings of the strategies that are in force."""
+
+    def _extras(self, learning: LearningSettings, blocks: int) -> Iterator[Extra]:
+        if learning.trunk_every > 1:
+            yield Extra("optimizer", "rows_learned", "int64", (1,))
+        for memory in filter(None, (self.memory, self.judges)):
+            yield from memory.extras
+        for name in self.moved:
+            yield Extra("optimizer", name, "uint8", (blocks,))
+        if self.judges is not None:
+            yield Extra("optimizer", "agem/figures", "int64", (2,))
+        if self.in_blocks:
+            yield Extra("optimizer", "block_rows", "int64", (1,))
 
     def strategy(
         self, state: State, importance: NDArray[np.float64] | None = None
@@ -102,9 +87,36 @@ class Plan:
         return Strategy(
             self._numbers, self._still, rows,
             flats.get("initial", none), flats.get("fisher", none), flats.get("anchor", none),
-            flats.get("average", none), flats.get("before", none),
+            flats.get("average", none), flats.get("before", flats.get("slow", none)),
             blank.importance if importance is None else importance,
         )  # fmt: skip
+
+
+def _flats(learning: LearningSettings) -> tuple[Flat, ...]:
+    asked = {
+        Flat("optimizer", "initial", "initial"): learning.l2_init > 0.0,
+        Flat("optimizer", "fisher"): learning.ewc,
+        Flat("optimizer", "anchor", "weights"): learning.ewc,
+        Flat("weights", "average", "weights"): learning.average,
+        Flat("optimizer", "before", "weights"): learning.agem,
+        Flat("optimizer", "slow", "weights"): learning.lookahead,
+    }
+    return tuple(flat for flat, settings in asked.items() if settings)
+
+
+def _numbers(learning: LearningSettings, pulls: bool) -> NDArray[np.float64]:
+    """Return Strategy.numbers."""
+    ewc, average = learning.ewc, learning.average
+    numbers = np.zeros(len(view.BLANK.numbers))
+    numbers[view.L2], numbers[view.L2_INIT] = learning.l2, learning.l2_init
+    numbers[view.TRUNK_EVERY], numbers[view.SAFE] = learning.trunk_every, learning.safe_steps
+    numbers[view.PULLS] = pulls
+    if ewc is not None:
+        numbers[view.EWC], numbers[view.FORGET] = ewc.strength, 1.0 - ewc.decay
+        numbers[view.FOLLOW] = 1.0 / ewc.every
+    if average is not None:
+        numbers[view.AVERAGE], numbers[view.SERVE] = average.decay, average.serve
+    return numbers
 
 
 def _still(patterns: tuple[str, ...], kind: Kind) -> NDArray[np.uint8]:

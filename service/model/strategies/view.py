@@ -32,7 +32,7 @@ class Strategy(NamedTuple):
     average: NDArray[np.float32]
     """[P]"""
     before: NDArray[np.float32]
-    """[P] weights where the block of rows began that agem will judge."""
+    """[P] weights where the block of rows began that agem or lookahead will end."""
     importance: NDArray[np.float64]
     """[N, T] what a label's class makes of a row's weight; N = 0: nothing."""
 
