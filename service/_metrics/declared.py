@@ -86,6 +86,17 @@ METRICS: tuple[Declared, ...] = (
         by="api",
     ),
     Declared(
+        "headwater_category_codes_total",
+        "counter",
+        "Codes of categories that were remembered, and that had to be computed; since the start.",
+        ("result",),
+    ),
+    Declared(
+        "headwater_texts_cut_short_total",
+        "counter",
+        "Texts that had more entries than are counted (4,096 a field); the first were kept.",
+    ),
+    Declared(
         "headwater_learner_time_seconds_total",
         "counter",
         "Where the learner's time goes.",

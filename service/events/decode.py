@@ -86,6 +86,13 @@ class Decoder:
         texts = (r for r in self._readers.values() if isinstance(r, fields.TextField))
         return sum(field.reader.cut_short for field in texts)
 
+    @property
+    def codes(self) -> tuple[int, int]:
+        """Codes of categories so far: those that were remembered, and those that were computed."""
+        hashers = fields.hashers(self._readers.values())
+        computed = sum(one.computed for one in hashers)
+        return sum(one.asked for one in hashers) - computed, computed
+
     def decode_records(self, payloads: Sequence[bytes | None]) -> Decoded:
         """Decode the values of records, in their order. Never raises for what they hold."""
         read, events, odd = self._read, [], dict[int, list[Any]]()

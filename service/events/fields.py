@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -85,7 +85,9 @@ class Raw:
 
     def codes(self, hasher: TextHasher) -> list[int]:
         """Return codes of texts, 0 where missing."""
-        return [0 if text is None else hasher(text) for text in self.texts()]
+        texts = self.texts()
+        hasher.asked += len(texts) - texts.count(None)
+        return [0 if text is None else hasher(text) for text in texts]
 
 
 class Reader(Protocol):
@@ -139,6 +141,12 @@ def _reader(schema: Schema, name: str, spec: Feature, seed: int) -> Reader:
             return TextField(dense, bag, TextReader(name, seed, spec))
 
 
+def hashers(readers: Iterable[Reader]) -> list[TextHasher]:
+    """Return the hashers of the fields that hold one name or several."""
+    bound = [r.args for r in readers if isinstance(r, functools.partial)]
+    return [one for args in bound for one in args if isinstance(one, TextHasher)]
+
+
 def _read_numbers(at: int, raw: Raw, into: Draft) -> None:
     into.numbers[:, at] = raw.numbers()
 
@@ -190,7 +198,9 @@ def _clock(spec: TimeFeature, value: object) -> datetime | None:
 
 def _read_lists(bag: int, hasher: TextHasher, separator: str | None, raw: Raw, into: Draft) -> None:
     def entries(value: object) -> list[Entry]:
-        codes = {hasher(name) for name in values.names(separator, value)}
+        names = values.names(separator, value)
+        hasher.asked += len(names)
+        codes = {hasher(name) for name in names}
         share = 1.0 / math.sqrt(len(codes)) if codes else 0.0
         return [(code, share, 0) for code in codes]
 

@@ -21,11 +21,16 @@ class TextHasher:
     def __init__(self, field: str, seed: int) -> None:
         self._key = hashlib.blake2b(f"{seed}/{field}".encode(), digest_size=32).digest()
         self._cache: dict[str, int] = {}
+        self.asked = 0
+        """Codes that were asked for; whoever asks for many at once counts them."""
+        self.computed = 0
+        """Codes that were not remembered and had to be computed."""
 
     def __call__(self, text: str) -> int:
         """Return the code of one text."""
         code = self._cache.get(text)
         if code is None:
+            self.computed += 1
             raw = text.encode("utf-8", "surrogatepass")
             digest = hashlib.blake2b(raw, digest_size=8, key=self._key).digest()
             code = int.from_bytes(digest, "little") or 1

@@ -101,6 +101,10 @@ class Telemetry:
             for phase, seconds in inbox.seconds.items():
                 labels = {"phase": phase}
                 m.set_counter("headwater_learner_time_seconds_total", labels, seconds)
+        remembered, computed = learner.decoder.codes
+        for result, n in (("remembered", remembered), ("computed", computed)):
+            m.set_counter("headwater_category_codes_total", {"result": result}, float(n))
+        m.set_counter("headwater_texts_cut_short_total", {}, float(learner.decoder.cut_short))
         m.gauge("headwater_learning_rate").set(learner.rate)
         for target, report in learner.report().items():
             self._scores(target, report)

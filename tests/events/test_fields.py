@@ -314,3 +314,15 @@ def test_a_value_is_read_the_same_alone_and_among_many(name: str, values: list[A
 
     assert [] == faults
     same(columns, join([row(decoder, event) for event in events]))
+
+
+def test_codes_of_categories_are_counted_by_whether_they_were_remembered() -> None:
+    """Three shops and two tags, then the same again with one that is new."""
+    event = {"shop": {"type": "category"}, "tags": {"type": "categories"}}
+    decoder = decoder_of(event)
+    first = [b'{"shop": "a", "tags": ["x", "y"]}', b'{"shop": "b"}', b'{"shop": "c"}']
+
+    decoder.decode_records(first)
+    assert (0, 5) == decoder.codes
+    decoder.decode_records([*first, b'{"shop": "d", "tags": null}', b"{}"])
+    assert (5, 6) == decoder.codes
