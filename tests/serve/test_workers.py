@@ -117,10 +117,10 @@ def lonely(tmp_path: Path) -> Iterator[Api]:
 def _api(folder: Path, workers: int) -> Iterator[Api]:
     api = Api(folder, workers)
     yield api
-    workers = api.workers()
+    started = api.workers()
     api.process.kill()
     api.process.wait()
-    for pid in workers:  # they would end by themselves, in a second or two
+    for pid in started:  # they would end by themselves, in a second or two
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     until(lambda: not api.workers())
