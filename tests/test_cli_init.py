@@ -25,13 +25,6 @@ from service.stream.files import read_files, to_json
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-KNOWN = {"number", "category"} | (
-    {"boolean", "categories", "text", "vector", "map", "time"}
-    if hasattr(settings, "TextFeature")
-    else set()
-)
-"""Types of features that the settings take."""
-
 FILES = [
     ("electricity.csv.gz", "class", 5_000),
     ("electricity_delayed_labels.csv.gz", "ValueToPredict", 5_000),
@@ -63,7 +56,6 @@ def test_the_settings_learn_at_once(
     On each of the public streams they beat the prior without an edit.
     """
     path = data_file(name)
-    _only_known(path, target)
     made(path, target, tmp_path / "it.yaml")
     found = settings.load(tmp_path / "it.yaml", environment={})
     result, _ = evaluate(found, map(to_json, read_files([path], limit)), limit)
@@ -73,13 +65,6 @@ def test_the_settings_learn_at_once(
     assert report["scored"] > 0
     for metric in metrics:
         assert report["metrics"][metric] < report["baselines"]["prior"][metric]
-
-
-def _only_known(path: Path, target: str) -> None:
-    rows = [row for row in read_files([path], 5000) if isinstance(row, dict)]
-    types = {g.type for g in guess_table(rows, target).features if not g.left_out}
-    if not types <= KNOWN:
-        pytest.skip(f"the settings do not know {', '.join(sorted(types - KNOWN))} yet")
 
 
 def test_the_answer_in_disguise_stands_in_a_comment(
@@ -264,7 +249,6 @@ def test_any_table_gives_settings_that_can_be_used(data: st.DataObject) -> None:
         table = guess_table(events, target)
     except HeadwaterError:
         return  # no target, or nothing beside it; what is said has tests of its own
-    assume({g.type for g in table.features if not g.left_out} <= KNOWN)
     text = settings_text(table, Origin(Path("t.csv"), "t", "t", None))
     with tempfile.TemporaryDirectory() as folder:
         found = settings.load(write(Path(folder) / "t.yaml", text), environment={})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +25,45 @@ ROOT = Path(__file__).parent.parent
 PAGES = ROOT / "docs" / "scenarios"
 
 
-def ran(page: str, folder: Path) -> dict[str, Any]:
-    """Run the page's commands as they stand, evaluate with --json; return its one target."""
-    text = (PAGES / page).read_text()
-    (commands,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    (folder / "config").symlink_to(ROOT / "config")
-    # `-m benchmarks` is found beside the checkout's service
-    commands = f"export PYTHONPATH='{ROOT}'\n{commands}"
-    done = subprocess.run(
-        ["bash", "-euc", commands.replace("headwater evaluate", "headwater evaluate --json")],
-        cwd=folder, capture_output=True, text=True,
-        timeout=120, check=False,
-    )  # fmt: skip
-    assert 0 == done.returncode, done.stderr
-    (target,) = json.loads(done.stdout)["targets"].values()
-    return target
+class Page:
+    """The commands of a page as they stand, evaluate with --json, running in a folder."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        text = (PAGES / name).read_text()
+        (commands,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+        (folder / "config").symlink_to(ROOT / "config")
+        # `-m benchmarks` is found beside the checkout's service
+        commands = f"export PYTHONPATH='{ROOT}'\n{commands}"
+        self._files = folder / "stdout", folder / "stderr"
+        with self._files[0].open("wb") as out, self._files[1].open("wb") as err:
+            self._process = subprocess.Popen(
+                ["bash", "-euc", commands.replace("headwater evaluate", "headwater evaluate --json")],
+                cwd=folder, stdout=out, stderr=err, start_new_session=True,
+            )  # fmt: skip
+
+    def target(self) -> dict[str, Any]:
+        """Wait for its end; return the report of its one target."""
+        code = self._process.wait(240)
+        out, err = (file.read_text() for file in self._files)
+        assert 0 == code, err
+        (target,) = json.loads(out)["targets"].values()
+        return target
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Page]]:
+    """Every scenario's page; they run side by side."""
+    names = sorted(scenarios.SCENARIOS)
+    made = {name: Page(f"{name}.md", tmp_path_factory.mktemp(name)) for name in names}
+    yield made
+    for page in made.values():
+        page.close()
 
 
 def learned(config: str, events: list[dict[str, Any]]) -> Learner:
@@ -64,9 +91,9 @@ def score(of: Learner, events: list[dict[str, Any]]) -> Any:
     return of.score(columns)
 
 
-def test_fraud_is_found_far_better_than_by_chance(tmp_path: Path) -> None:
+def test_fraud_is_found_far_better_than_by_chance(pages: dict[str, Page]) -> None:
     """Average precision of rare events, and a loss below that of their share."""
-    found = ran("fraud.md", tmp_path)
+    found = pages["fraud"].target()
 
     assert found["metrics"]["average_precision"] > 0.5
     assert found["metrics"]["log_loss"] < 0.6 * found["baselines"]["prior"]["log_loss"]
@@ -86,11 +113,8 @@ def test_a_sudden_large_payment_raises_the_score_within_one_version() -> None:
     assert score(of, [large])[0, 0] > 1.5 * of_large
 
 
-def test_ratings_are_predicted_and_a_user_gets_what_the_user_likes(tmp_path: Path) -> None:
+def test_ratings_are_predicted_and_a_user_gets_what_the_user_likes(pages: dict[str, Page]) -> None:
     """Better than the mean by a quarter; the best candidates are of the genres rated best."""
-    found = ran("recommendation.md", tmp_path)
-    assert found["metrics"]["mae"] < 0.75 * found["baselines"]["prior"]["mae"]
-
     events = list(scenarios.recommendation(30_000))
     of = learned("recommendation.yaml", events)
     rated: dict[str, list[int]] = {}
@@ -102,13 +126,15 @@ def test_ratings_are_predicted_and_a_user_gets_what_the_user_likes(tmp_path: Pat
     scores = score(of, candidates)
     best = [candidates[i]["genre"] for i in ranked(Top(10, "rating"), of.recipe.schema, scores)]
     mean_of_best = sum(means[genre] for genre in best) / len(best)
+    found = pages["recommendation"].target()
 
+    assert found["metrics"]["mae"] < 0.75 * found["baselines"]["prior"]["mae"]
     assert mean_of_best > sum(means.values()) / len(means) + 0.5
 
 
-def test_clicks_of_one_in_a_hundred_are_calibrated(tmp_path: Path) -> None:
+def test_clicks_of_one_in_a_hundred_are_calibrated(pages: dict[str, Page]) -> None:
     """What is predicted adds up to what comes, within a twentieth."""
-    found = ran("ads.md", tmp_path)
+    found = pages["ads"].target()
 
     assert 0.95 < found["metrics"]["calibration_ratio"] < 1.05
     assert found["metrics"]["log_loss"] < found["baselines"]["prior"]["log_loss"]

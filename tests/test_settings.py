@@ -195,6 +195,14 @@ class TestSecrets:
         token = shown["event"]["features"]["token"]  # type: ignore[index]  # a section
         assert {"type": "number", "scale": "auto", "path": None} == token
 
+    def test_a_path_is_a_text_or_a_list_of_keys(self, load_settings: Load) -> None:
+        """
+        A list is for keys that have a dot in them.
+        """
+        for written, meant in (("a.b", ("a", "b")), ("[a, b.c]", ("a", "b.c"))):
+            text = GOOD.replace("{type: number}", f"{{type: number, path: {written}}}", 1)
+            assert meant == load_settings(text).event.features["price"].path
+
 
 class TestFolders:
     def test_state_lies_below_the_working_directory(

@@ -130,7 +130,9 @@ def _check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _path_keys(path: object) -> object:
-    return tuple(path.split(".")) if isinstance(path, str) else path
+    if isinstance(path, str):
+        return tuple(path.split("."))
+    return tuple(path) if isinstance(path, list) else path
 
 
 def _check_path(path: tuple[str, ...]) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ def test_the_demo_learns_predicts_and_leaves_nothing_behind(tmp_path):
     """headwater demo --for S --json: a live model that beats its frozen twin."""
     pytest.importorskip("noida_db", reason="the extra `embedded` is not installed")
     done = subprocess.run(
-        [sys.executable, "-m", "service", "demo", "--for", "15", "--json", "--port", "0"],
+        [sys.executable, "-m", "service", "demo", "--for", "10", "--json", "--port", "0"],
         cwd=CHECKOUT, capture_output=True, text=True, timeout=150, check=False,
         env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "PYTHONPATH": str(CHECKOUT)},
     )  # fmt: skip

@@ -117,8 +117,12 @@ def lonely(tmp_path: Path) -> Iterator[Api]:
 def _api(folder: Path, workers: int) -> Iterator[Api]:
     api = Api(folder, workers)
     yield api
+    started = api.workers()
     api.process.kill()
     api.process.wait()
+    for pid in started:  # they would end by themselves, in a second or two
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     until(lambda: not api.workers())
 
 

@@ -18,7 +18,7 @@ class Hook(ThreadingHTTPServer):
         self.status, self.open, self.asked = 200, threading.Event(), threading.Event()
         self.open.set()
         super().__init__(("127.0.0.1", 0), _Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def url(self) -> str:
