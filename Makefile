@@ -9,8 +9,9 @@ READY := $(VENV)/.ready
 run: $(READY)
 	$(BIN)/headwater demo
 
+# two at a time, file by file: much of it waits for processes
 test: check
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check
@@ -30,9 +31,10 @@ chaos: $(READY)
 		--broker $(BROKER) --directory $(CHAOS_DIR) $(if $(SEED),--seed $(SEED)) \
 		$(if $(BOOTSTRAP),--bootstrap $(BOOTSTRAP))
 
-# the long ones too: three brokers, a minute without any, a million predictions; about half an hour
+# the long ones too: three brokers, a minute without any, a million predictions, other examples in
+# each property test; about forty minutes
 faults: $(READY)
-	HEADWATER_TEST_CHAOS=1 $(BIN)/python -m pytest -q tests/faults tests/e2e tests/chaos
+	HEADWATER_TEST_CHAOS=1 $(BIN)/python -m pytest -q
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
