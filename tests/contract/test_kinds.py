@@ -9,12 +9,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from service.errors import LayoutChanged
 from service.learn import changes, history
 from service.learn.learner import Learner
 from service.learn.standing import standing_of
 from service.model.featurizer import Featurizer
+from service.model.kinds.module import Module
 from service.model.layout import Layout
 from service.model.learning import Model
+from service.model.recipe import ModuleCode, Recipe
 from service.model.scorer import Scorer
 from service.model.state import State
 from service.weights.digest import digest
@@ -69,6 +72,12 @@ def room_for(one: Learner, event: dict[str, Any]) -> dict[str, int]:
         return {}
     before, after = (recipe("rls", e).schema.inputs for e in (None, event))
     return {"width": one.recipe.model.width + after - before}
+
+
+def with_code(of: Recipe) -> Recipe:
+    """Return the recipe of a module as settings make it: with the shapes of its weights."""
+    of.module = ModuleCode("0" * 64, Module(of).shapes())
+    return of
 
 
 def flat(columns: Any) -> list[np.ndarray]:
@@ -249,9 +258,15 @@ def test_an_event_that_is_not_finite_changes_nothing_but_what_is_usual_of_fields
 
 
 def test_a_field_that_is_added_changes_a_prediction_only_once_it_was_learned_from(kind):
-    """Of every type; then it is used."""
+    """Of every type; then it is used. A module whose weights have other shapes then is refused."""
     if kind == "module":
-        pytest.skip("its weights have shapes of their own: the settings refuse another field")
+        code = [
+            with_code(recipe(kind, event_of(kind, **more)))
+            for more in ({}, {"number": ADDED["number"][0]})
+        ]
+        with pytest.raises(LayoutChanged, match="has the shape"):
+            changes.compare(code[0], code[1])
+        return
     one, given = taught(recipe(kind)), events(30, 60)
     for name, (spec, value) in ADDED.items():
         event = event_of(kind, **{name: spec})
@@ -267,3 +282,24 @@ def test_a_field_that_is_added_changes_a_prediction_only_once_it_was_learned_fro
         if kind != "rls" or spec["type"] in {"number", "boolean", "vector"}:  # names meet others
             np.testing.assert_allclose(after, before, rtol=1e-5, err_msg=name)
         assert not np.array_equal(with_it, without), name
+
+
+def test_a_target_that_is_added_changes_no_prediction_of_the_others(kind):
+    """Under every kind that has heads of its own for each."""
+    one, given = taught(recipe(kind)), events(20, 60)
+    event = event_of(kind)
+    more = {"type": "number"} if kind == "rls" else {"type": "binary"}
+    of = recipe(kind, {**event, "targets": {**event["targets"], "zeal": more}})
+    if kind == "module":
+        with pytest.raises(LayoutChanged, match="has the shape"):
+            changes.compare(with_code(recipe(kind)), with_code(of))
+        return
+    grown = history.rebuilt(one.copy(), of)
+    before = one.score(one.decoder.features(given)[0])
+    after = grown.score(grown.decoder.features(given)[0])
+    told = [one_record(60 + i, {**e, "zeal": i % 2}) for i, e in enumerate(given)]
+    step = cuts.take(grown, told)
+
+    assert changes.compare(one.recipe, of) == "layout"
+    assert np.array_equal(after[:, : before.shape[1]], before)
+    assert len(given) == step.counts["learned"]

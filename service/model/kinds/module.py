@@ -263,11 +263,8 @@ class Module:
             if head is not None:
                 layer, row = head
                 width = layer.in_features
-                places[o] = (
-                    firsts[id(layer.weight)] + row * width,
-                    firsts[id(layer.bias)] + row,
-                    width,
-                )
+                weight, bias = firsts[id(layer.weight)], firsts[id(layer.bias)]
+                places[o] = (weight + row * width, bias + row, width)
         return Heads(places)
 
 
