@@ -110,6 +110,11 @@ METRICS: tuple[Declared, ...] = (
     Declared("headwater_agem_blocks_total", "counter", "Blocks of rows judged by the memory."),
     Declared("headwater_agem_conflicts_total", "counter", "Blocks that contradicted the memory."),
     Declared("headwater_gradient_conflict_ratio", "gauge", "Share of blocks that contradicted it."),
+    Declared(
+        "headwater_covariance_restarts_total",
+        "counter",
+        "Matrices of rls that rounding made useless, so that they started anew.",
+    ),
     Declared("headwater_strategy", "gauge", "1 for each strategy of learning in force.", ("name",)),
     Declared("headwater_guard_usual_loss", "gauge", "Mean loss of a block that is not special."),
     Declared("headwater_guard_suspicion", "gauge", "Height of the watch's sum; 12 is an alarm."),

@@ -36,10 +36,7 @@ def compare(
     if old.kind != new.kind:
         problems.append(f"model.kind: the state is of a {old.kind} model, not {new.kind}")
     if old.kind == new.kind:
-        for name in class_of(new.kind).shaped_by:
-            before, after = getattr(old.model, name), getattr(new.model, name)
-            if before != after:
-                problems.append(f"model.{name}: the state has {before}, the settings say {after}")
+        problems += class_of(new.kind).misfits(old, new)
     problems += _modules(old, new)
     if old.learning.seed != new.learning.seed:
         problems.append("learning.seed: it decides where every category lies")

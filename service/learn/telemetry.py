@@ -25,6 +25,7 @@ from service.learn.inbox import Inbox
 from service.learn.learner import Learner
 from service.learn.standing import nested
 from service.metrics import Metrics
+from service.model.kinds.rls import RESTARTS
 from service.model.prequential import OUTCOMES
 from service.stream.records import TP, Offsets
 from service.stream.source import Source
@@ -127,6 +128,13 @@ class Telemetry:
             m.set_counter("headwater_agem_conflicts_total", {}, float(conflicts))
             share = conflicts / blocks if blocks else 0.0
             m.gauge("headwater_gradient_conflict_ratio").set(share)
+
+        restarts = sum(
+            float(vector.sum())
+            for name, vector in state.extras.items()
+            if name.startswith(RESTARTS)
+        )
+        m.set_counter("headwater_covariance_restarts_total", {}, restarts)
 
     def status(self, learner: Learner, inbox: Inbox | None, said: dict[str, Any]) -> dict[str, Any]:
         """Return what `headwater status` shows; `said` is what the loop says of itself."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numba import njit
@@ -40,6 +40,7 @@ RATE, START, ROWS, SIZE, GAIN, SQUARES, EVENTS = range(7)
 going on; weights when it was last looked at; of its held-out events: the sum of what they gain by the
 longer step, of its squares, and their number."""
 _FROM, _STEP, _LONGER, _SHORTER = "rate_from", "rate_step", "rate_longer", "rate_shorter"
+_FRAMES = "rate_frames"
 _FLATS = {"hypergradient": (_FROM, _STEP), "held_out": (_FROM, _LONGER, _SHORTER)}
 _TINY = 1e-7  # as in prequential: a probability is never scored as exactly 0
 
@@ -48,7 +49,7 @@ class Remembered:
     """What the image holds of a rate, see seam.Remembers: nothing where it stands still.
 
     Flats: the weights at the last step; that step, or what weights would be had it been longer or
-    shorter.
+    shorter. For held_out also the frames of targets at that time.
     """
 
     def __init__(self, recipe: Recipe, theta_size: int) -> None:
@@ -65,6 +66,9 @@ class Remembered:
             Extra("optimizer", "rate_pending", "uint8", flags),
             Extra("optimizer", "rate_moved", "uint8", flags),
         )
+        if adapt.by == "held_out":
+            shape = (len(recipe.schema.targets), 5)
+            self.extras += (Extra("optimizer", _FRAMES, "float64", shape),)
         self.flats = tuple(Flat("optimizer", name) for name in _FLATS[adapt.by])
 
 
@@ -140,6 +144,8 @@ class Rate:
             for name in (_FROM, _LONGER, _SHORTER):
                 if name in state.flats:
                     state.flats[name][:] = state.theta
+            if _FRAMES in state.extras:
+                state.extras[_FRAMES][:] = state.frames
             if _STEP in state.flats:
                 state.flats[_STEP][:] = 0.0
             state.touched[:] = 1
@@ -151,6 +157,8 @@ class Rate:
         if not len(held):
             return
         vector, losses = state.extras["rate"], []
+        # those that the weights were written in: frames of now depend on where a cut ends
+        served = served._replace(frames=cast("NDArray[np.float64]", state.extras[_FRAMES]))
         for name in (_SHORTER, _LONGER):
             scores = self._kind.score(served._replace(theta=state.flats[name]), held)
             losses.append(self._losses(scores, held.y))
@@ -191,6 +199,7 @@ class Rate:
             most = math.sqrt(float(vector[EVENTS]) * float(vector[SQUARES]))
             by = float(vector[GAIN]) / most if most > 0 and math.isfinite(most) else 0.0
             vector[GAIN:] = 0.0
+            state.extras[_FRAMES][:] = state.frames
             _varied(state.theta, flats[_FROM], flats[_LONGER], flats[_SHORTER], *flags)
         self._move(vector, adapt.pace * by)
 

@@ -27,5 +27,5 @@ def _is_own(layout: Layout, part: str, name: str, target: Target) -> bool:
     if part == "metrics":
         return False
     if name in layout.extras:
-        return name.endswith(f"/{escape(target.name)}")
+        return layout.extras[name].target == target.name
     return name.startswith(own) or f"/{own}" in name or name == f"steps/{escape(target.name)}"

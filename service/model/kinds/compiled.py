@@ -17,13 +17,16 @@ from service.events.schema import Schema, TargetKind
 from service.model.featurizer import Rows
 from service.model.kinds.seam import (
     Extra,
+    Extras,
     Flat,
     Gradient,
+    Kind,
     Learned,
     Moving,
     Parameter,
     Served,
     placed,
+    reshaped,
 )
 from service.model.losses import KINDS as TARGETS
 
@@ -60,6 +63,7 @@ class Compiled:
 
     name: ClassVar[str]
     shaped_by: ClassVar[tuple[str, ...]] = ()
+    """Settings of `model` that may not change under weights that have learned."""
     learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
     differentiable: ClassVar[bool] = True
     passes: ClassVar[Passes]
@@ -83,6 +87,14 @@ class Compiled:
     def tables_of(self) -> tuple[NDArray[Any], ...]:
         """Return the named tuple of arrays that the kernels read."""
         raise NotImplementedError
+
+    @classmethod
+    def misfits(cls, old: Recipe, new: Recipe) -> list[str]:
+        """Return why weights cannot go on; see seam.Kind."""
+        return reshaped(cls.shaped_by, old, new)
+
+    def inherit(self, old: Kind, held: Extras, into: Extras) -> None:
+        """Take over nothing but what names tell; see seam.Kind."""
 
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Score N rows; see seam.Kind."""

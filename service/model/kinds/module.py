@@ -40,13 +40,16 @@ from service.model.kinds.module_build import (
 )
 from service.model.kinds.seam import (
     Extra,
+    Extras,
     Flat,
     Gradient,
+    Kind,
     Learned,
     Moving,
     Parameter,
     Served,
     placed,
+    reshaped,
 )
 from service.model.steps import LARGEST_NORM, clipped
 
@@ -67,7 +70,6 @@ class Module:
     """The kind that is made of a user's module."""
 
     name: ClassVar[str] = "module"
-    shaped_by: ClassVar[tuple[str, ...]] = ()
     learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
     differentiable: ClassVar[bool] = True
 
@@ -102,6 +104,14 @@ class Module:
         """Return the shape of every parameter and kept buffer, by name."""
         tensors = {**self._named, **self._kept}
         return {name: list(tensor.shape) for name, tensor in tensors.items()}
+
+    @classmethod
+    def misfits(cls, old: Recipe, new: Recipe) -> list[str]:
+        """Return nothing: the shapes of the user's weights are compared by others."""
+        return reshaped((), old, new)
+
+    def inherit(self, old: Kind, held: Extras, into: Extras) -> None:
+        """Take over nothing but what names tell; see seam.Kind."""
 
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Score N rows; see seam.Kind."""
@@ -253,11 +263,8 @@ class Module:
             if head is not None:
                 layer, row = head
                 width = layer.in_features
-                places[o] = (
-                    firsts[id(layer.weight)] + row * width,
-                    firsts[id(layer.bias)] + row,
-                    width,
-                )
+                weight, bias = firsts[id(layer.weight)], firsts[id(layer.bias)]
+                places[o] = (weight + row * width, bias + row, width)
         return Heads(places)
 
 

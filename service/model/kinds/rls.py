@@ -25,6 +25,8 @@ from service.model.kinds.compiled import Compiled, Passes, target_table
 from service.model.kinds.linear import linear_parameters
 from service.model.kinds.seam import (
     Extra,
+    Extras,
+    Kind,
     Parameter,
     escape,
     head_of,
@@ -34,6 +36,10 @@ from service.model.kinds.seam import (
 
 if TYPE_CHECKING:
     from service.model.recipe import Recipe
+
+
+RESTARTS = "covariance_restarts/"
+"""How the names begin of how often rounding made a matrix useless, so that it started anew."""
 
 
 class Tables(NamedTuple):
@@ -57,7 +63,6 @@ class Rls(Compiled):
     """Recursive least squares."""
 
     name: ClassVar[str] = "rls"
-    shaped_by: ClassVar[tuple[str, ...]] = ("width",)
     learns: ClassVar[tuple[TargetKind, ...]] = ("number",)
     differentiable: ClassVar[bool] = False
     passes: ClassVar[Passes] = Passes(
@@ -82,18 +87,58 @@ class Rls(Compiled):
         return found
 
     def extras_of(self) -> list[Extra]:
-        """Return a matrix for each target. Its name tells which inputs it is of: under other
-        fields it starts anew, and the weights go on from where they are."""
+        """Return a matrix for each target, and how often it had to start anew. The name of a matrix
+        tells which inputs it is of; under other fields, see `inherit`."""
         schema = self.recipe.schema
         inputs = [label_of(block) for block in schema.dense] + [str(self.hashed)]
         mark = hashlib.sha256("\0".join(inputs).encode()).hexdigest()[:8]
+        names = [escape(target.name) for target in schema.targets]
         return [
-            Extra(
-                "optimizer", f"covariance/{escape(target.name)}/{mark}", "float64",
-                (self.width, self.width), np.eye(self.width),
-            )
-            for target in schema.targets
+            *(
+                Extra(
+                    "optimizer", f"covariance/{name}/{mark}", "float64", (self.width, self.width),
+                    np.eye(self.width), target.name,
+                )
+                for name, target in zip(names, schema.targets, strict=True)
+            ),
+            *(Extra("optimizer", f"{RESTARTS}{name}", "float64", (1, 1)) for name in names),
         ]  # fmt: skip
+
+    @classmethod
+    def misfits(cls, old: Recipe, new: Recipe) -> list[str]:
+        """Return why hashed weights cannot go on: names lie elsewhere among more or fewer."""
+        before, after = cls(old), cls(new)
+        if before.hashed in {0, after.hashed} or after.hashed == 0:
+            return []
+        needed = 1 + new.schema.inputs + before.hashed
+        return [
+            f"model.width: names were hashed into {before.hashed} inputs, {new.model.width} leaves "
+            f"{after.hashed}; set it to {needed}, which makes room for what was added"
+        ]
+
+    def inherit(self, old: Kind, held: Extras, into: Extras) -> None:
+        """Bring the matrices to other fields: what is known of inputs that stay is kept, what is new
+        is as uncertain as at the start."""
+        if not isinstance(old, Rls):
+            return
+        before, after = old.spans_of(), self.spans_of()
+        pairs = [
+            (before[n], after[n]) for n in after if n in before and before[n][1] == after[n][1]
+        ]
+        source = np.concatenate([np.arange(at, at + n) for (at, n), _ in pairs])
+        place = np.concatenate([np.arange(at, at + n) for _, (at, n) in pairs])
+        matrices = {e.target: e.name for e in old.extras if e.target is not None}
+        for one in self.extras:
+            if one.target in matrices and matrices[one.target] != one.name:
+                kept = held[matrices[one.target]][np.ix_(source, source)]
+                into[one.name][np.ix_(place, place)] = kept
+
+    def spans_of(self) -> dict[str, tuple[int, int]]:
+        """Return where the inputs of each field lie in a row of a matrix, and how many there are."""
+        found = {"": (0, 1), "hashed": (self.width - self.hashed, self.hashed)}
+        for block in self.recipe.schema.dense:
+            found[label_of(block)] = (1 + block.start, block.width + 1)
+        return found
 
     def tables_of(self) -> Tables:
         """Return where the weights lie."""

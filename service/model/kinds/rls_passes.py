@@ -3,7 +3,8 @@
     K = P x / (rho / h + x' P x),  w += K (y - w' x),  P = D (P - K x' P) D / rho
 
 with h the importance of the row, rho the forgetting, and D that keeps P small (see _solve). Arguments and results are those of
-linear_passes; `model` is rls.Tables, moving.extras are the matrices P [W, W], one a target.
+linear_passes; `model` is rls.Tables, moving.extras are the matrices P [W, W], one a target, then how often each of
+them started anew [1, 1].
 """
 
 from __future__ import annotations
@@ -139,6 +140,7 @@ def _solve(model, moving, t, x, error, importance, along, kept):  # type: ignore
     for i in range(n):
         spread += x[i] * along[i]
     if not spread >= 0.0:  # P is no longer positive, by rounding: start it anew
+        moving.extras[model.targets.shape[0] + t][0, 0] += 1.0
         held[:] = 0.0
         for i in range(n):
             held[i, i] = 1.0

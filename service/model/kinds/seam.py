@@ -8,8 +8,8 @@ named tensor of the image. Both are found by name when a state is read under oth
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import msgspec
 import numpy as np
@@ -58,9 +58,15 @@ class Extra(msgspec.Struct, frozen=True):
     dtype: Literal["float32", "float64", "int64", "uint8"]
     shape: tuple[int, ...]
     initial: NDArray[np.generic] | float = 0.0
+    target: str | None = None
+    """The target that it belongs to; None: it is of all of them."""
     quiet: bool = False
     """False: counts as changed whenever anything was learned. True, for what is large and changes
     in few places: it counts as changed only where State.touch says so."""
+
+
+Extras = Mapping[str, NDArray[Any]]
+"""Views of extras, by name."""
 
 
 class Flat(msgspec.Struct, frozen=True):
@@ -157,8 +163,6 @@ class Kind(Remembers, Protocol):
     """A kind of model, made from a recipe. Holds no state: all of it is passed in."""
 
     name: ClassVar[str]
-    shaped_by: ClassVar[tuple[str, ...]]
-    """Settings of `model` that may not change under weights that have learned."""
     learns: ClassVar[tuple[TargetKind, ...]]
     """The kinds of targets that it can learn; the settings refuse others."""
     differentiable: ClassVar[bool]
@@ -184,10 +188,28 @@ class Kind(Remembers, Protocol):
         nothing; clip and cap hold for each row.
         """
 
+    @classmethod
+    def misfits(cls, old: Recipe, new: Recipe) -> list[str]:
+        """Return why weights that learned under one recipe cannot go on under another: sentences
+        that begin with the setting. Fields are compared by others."""
+
+    def inherit(self, old: Kind, held: Extras, into: Extras) -> None:
+        """Take over of the old kind's extras what no name tells: both by name, `into` as it starts."""
+
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient
     ) -> None:
         """Add the sum of the rows' gradients to into.values, set into.moved; change no weight."""
+
+
+def reshaped(names: Sequence[str], old: Recipe, new: Recipe) -> list[str]:
+    """Return which settings of `model` that shape the weights are not as they were."""
+    pairs = [(name, getattr(old.model, name), getattr(new.model, name)) for name in names]
+    return [
+        f"model.{name}: the state has {before}, the settings say {after}"
+        for name, before, after in pairs
+        if before != after
+    ]
 
 
 def placed(parameters: Sequence[Parameter]) -> tuple[dict[str, int], int]:

@@ -79,7 +79,7 @@ def extras(recipe: Recipe) -> list[Extra]:
     for name, spec in sorted(recipe.event.targets.items()):
         if isinstance(spec, BinaryTarget | MulticlassTarget) and spec.balance:
             shape = (len(_names(spec)),)
-            found.append(Extra("optimizer", _counts(name), "float64", shape, initial=1.0))
+            found.append(Extra("optimizer", _counts(name), "float64", shape, 1.0, name))
     return found
 
 

@@ -9,6 +9,7 @@ recent: each new event takes the place of a random one, so that ages fade geomet
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -46,21 +47,22 @@ class Memory:
         size = self._room * n_classes
         bags = len(schema.bags)
         part: Literal["optimizer"] = "optimizer"
+        self._inside = inside = f"{name}/{_mark(schema, kind, size, n_classes)}"
         self._tensors = [
-            Extra(part, f"{name}/numbers", "float64", (size, schema.values), quiet=True),
-            Extra(part, f"{name}/codes", "int64", (size, schema.coded), quiet=True),
-            Extra(part, f"{name}/targets", "float64", (size, len(schema.targets)), quiet=True),
+            Extra(part, f"{inside}/numbers", "float64", (size, schema.values), quiet=True),
+            Extra(part, f"{inside}/codes", "int64", (size, schema.coded), quiet=True),
+            Extra(part, f"{inside}/targets", "float64", (size, len(schema.targets)), quiet=True),
         ]
         if bags:
             shape = (size, bags, MOST_ENTRIES)
             self._tensors += [
-                Extra(part, f"{name}/lengths", "int64", (size, bags), quiet=True),
-                Extra(part, f"{name}/entries", "int64", shape, quiet=True),
-                Extra(part, f"{name}/values", "float64", shape, quiet=True),
-                Extra(part, f"{name}/names", "int64", shape, quiet=True),
+                Extra(part, f"{inside}/lengths", "int64", (size, bags), quiet=True),
+                Extra(part, f"{inside}/entries", "int64", shape, quiet=True),
+                Extra(part, f"{inside}/values", "float64", shape, quiet=True),
+                Extra(part, f"{inside}/names", "int64", shape, quiet=True),
             ]
         self.extras = (
-            Extra(part, f"{name}/seen", "int64", (n_classes,)),
+            Extra(part, f"{inside}/seen", "int64", (n_classes,)),
             Extra(part, f"{name}/draws", "int64", (1,)),
             *self._tensors,
         )
@@ -86,7 +88,7 @@ class Memory:
 
     def draw(self, state: State, n: int) -> Columns:
         """Return n events drawn from the memory, with repetition; none where it is empty."""
-        seen, draws = self._at(state, "seen"), self._at(state, "draws")
+        seen, draws = self._at(state, "seen"), state.extras[f"{self.name}/draws"]
         full = np.minimum(seen, self._room)
         classes = np.flatnonzero(full)
         if not len(classes):
@@ -172,7 +174,18 @@ class Memory:
             return mixed(code)
 
     def _at(self, state: State, name: str) -> NDArray:  # type: ignore[type-arg]
-        return state.extras[f"{self.name}/{name}"]
+        return state.extras[f"{self._inside}/{name}"]
+
+
+def _mark(schema: Schema, kind: Kept, size: int, n_classes: int) -> str:
+    """Return what tells a memory from one of other fields, sizes or ways of keeping: under those it
+    starts empty, for its columns would mean something else."""
+    fields = [f"{d.kind} {d.name} {d.width}" for d in schema.dense]
+    fields += [f"{t.kind} {t.name}" for t in schema.tables[: schema.coded]]
+    fields += [f"{b.kind} {b.name}" for b in schema.bags]
+    fields += [f"{t.kind} {t.name} {t.classes}" for t in schema.targets]
+    text = "\0".join([*fields, kind, str(size), str(n_classes)])
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def mixed(code: NDArray[np.uint64]) -> NDArray[np.uint64]:

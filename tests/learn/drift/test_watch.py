@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from service.learn.drift.report import report
 from service.learn.learner import Learner
+from service.model.kinds import module_code
 from service.model.recipe import Recipe
-from service.settings import DriftSettings
+from service.settings import DriftSettings, EventSettings, LearningSettings, ModelSettings
 from service.stream.records import Record
 from service.weights.digest import digest
 from tests.learn.cuts import learner, recipe, record, take
 from tests.learn.desk import Desk
 
+NET = "tests.modules.nets:Net"
 REACTIONS = [["raise_rates"], ["reset_head"], ["raise_rates", "reset_head"]]
-EVENT = {
+EVENT: dict[str, Any] = {
     "features": {"x": {"type": "number"}, "c": {"type": "category", "buckets": 64}},
     "targets": {"y": {"type": "binary"}, "z": {"type": "number"}},
 }
@@ -23,8 +27,9 @@ TURNED, ENDS = 3000, 4500
 
 
 def of(kind: str, *react: str, **drift: object) -> Recipe:
-    """Return a recipe of two targets."""
-    return recipe(kind, EVENT, {"react": react, **drift})
+    """Return a recipe of two targets; of one where a kind learns no numbers."""
+    targets = {"y": EVENT["targets"]["y"]} if kind == "svm" else EVENT["targets"]
+    return recipe(kind, {**EVENT, "targets": targets}, {"react": react, **drift})
 
 
 def stream() -> list[Record]:
@@ -54,7 +59,10 @@ def learned(by: Recipe, records: list[Record], size: int = 500) -> tuple[Learner
 
 @pytest.mark.parametrize(
     ("kind", "react"),
-    [*(("linear", react) for react in REACTIONS), ("mlp", REACTIONS[-1])],
+    [
+        *(("linear", react) for react in REACTIONS),
+        *((kind, REACTIONS[-1]) for kind in ("mlp", "svm", "fm")),
+    ],
     ids=lambda given: given if isinstance(given, str) else "+".join(given),
 )
 def test_how_rows_are_cut_makes_no_difference_to_what_an_alarm_does(turned, kind, react):
@@ -82,6 +90,28 @@ def test_a_replay_repeats_what_alarms_did(turned, tmp_path, react):
 
     assert before == replayed
     assert desk.learner.standing.lineage == lineage
+
+
+def test_a_replay_repeats_raised_rates_of_a_module(turned, tmp_path):
+    """A module has no heads of its targets, and its rates are raised as all others."""
+    module_code.trust(NET)
+    by = Recipe(
+        "test",
+        EventSettings.model_validate(EVENT),
+        ModelSettings.model_validate({"kind": NET, "arguments": {"size": 2, "hidden": 6}}),
+        LearningSettings(),
+        DriftSettings.model_validate({"react": ["raise_rates"]}),
+    )
+    desk = Desk(tmp_path, by)
+    for at in range(0, 3900, 130):
+        desk.learn(turned[at : at + 130])
+    assert any(e["drift"]["answers"] for e in desk.entries() if "drift" in e)
+    before = digest(desk.learner.state.parts())
+    again = desk.restart()
+    replayed = digest(again.learner.state.parts())
+    again.close()
+
+    assert before == replayed
 
 
 def test_a_snapshot_carries_what_is_known_of_drift(turned, tmp_path):
