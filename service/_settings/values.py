@@ -130,6 +130,8 @@ def _check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _path_keys(path: object) -> object:
+    if isinstance(path, list):  # read before, so no longer JSON, where a list may be a tuple
+        return tuple(path)
     return tuple(path.split(".")) if isinstance(path, str) else path
 
 
