@@ -101,7 +101,7 @@ class Telemetry:
             for phase, seconds in inbox.seconds.items():
                 labels = {"phase": phase}
                 m.set_counter("headwater_learner_time_seconds_total", labels, seconds)
-        m.gauge("headwater_learning_rate").set(learner.rate)
+        m.gauge("headwater_learning_rate").set(math.nan if learner.rate is None else learner.rate)
         for target, report in learner.report().items():
             self._scores(target, report)
         show_drift(self.metrics, report_of_drift(learner.watch, learner.state))
