@@ -210,3 +210,14 @@ def test_every_variant_is_a_line_and_a_far_baseline_only_a_word(tmp_path: Path) 
     assert ["a", "b", "prior (mean so far)", "no change: off the chart, 3"] == labels
     assert ["a", "b", "prior (mean so far)"] == [line.get_label() for line in right.lines]
     assert ("rows", "log loss (nats, less is better)") == (left.get_xlabel(), left.get_ylabel())
+
+
+def test_a_curve_of_one_point_can_be_seen() -> None:
+    """
+    A file of one cut is a dot and not an empty picture.
+    """
+    report = {"type": "number", "metrics": {"mae": 1.0}, "fading": {"mae": 1.0}}
+    baselines = {"baselines": {"prior": {"mae": 1.1}}, "fading_baselines": {"prior": {"mae": 1.1}}}
+    figure = plot.picture([("a", [(300, {"y": report | baselines})])])
+
+    assert {"o"} == {drawn.get_marker() for panel in figure.axes for drawn in panel.lines}

@@ -256,3 +256,30 @@ def test_any_table_gives_settings_that_can_be_used(data: st.DataObject) -> None:
 
     assert len(events) == result["rows"]
     assert not result["outcomes"].get("dead_lettered"), text
+
+
+@pytest.mark.parametrize(("text", "said"), [("a,y\n,\n", "is empty"), ("a,y\n", "no event")])
+def test_a_file_with_nothing_in_it_is_said_to_be_empty(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    """
+    Not that it lacks the target.
+    """
+    path = write(tmp_path / "x.csv", text)
+
+    with pytest.raises(HeadwaterError, match=said):
+        made(path, "y", tmp_path / "x.yaml")
+
+
+def test_keys_with_dots_inside_objects_give_settings_that_load(tmp_path: Path) -> None:
+    """
+    Their path is written as a list.
+    """
+    lines = "".join(
+        json.dumps({"device": {"screen.size": {"inch": 5 + i % 7}}, "y": i % 2}) + "\n"
+        for i in range(50)
+    )
+    made(write(tmp_path / "x.jsonl", lines), "y", tmp_path / "x.yaml")
+    (field,) = settings.load(tmp_path / "x.yaml", environment={}).event.features.values()
+
+    assert ("device", "screen.size", "inch") == field.path

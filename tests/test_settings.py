@@ -69,6 +69,15 @@ class TestRead:
 
         assert EventTime(field="at", format="iso", zone="UTC") == found.event.time
 
+    @pytest.mark.parametrize("path", ["device.os", "[device, os]"])
+    def test_a_path_is_a_text_with_dots_or_a_list(self, load_settings: Load, path: str) -> None:
+        """
+        As YAML says them, both are keys from the outside in.
+        """
+        found = load_settings(GOOD.replace("{type: category}", f"{{type: category, path: {path}}}"))
+
+        assert ("device", "os") == found.event.features["shop"].path
+
     def test_labels_compare_as_text(self, load_settings: Load) -> None:
         """
         Classes and positive labels become the text that events are compared by.

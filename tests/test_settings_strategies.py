@@ -90,3 +90,38 @@ def test_every_strategy_may_be_asked_for_at_once(tmp_path):
     target = found.event.targets["y"]
     assert isinstance(target, BinaryTarget)
     assert {"1": 20} == target.class_weights
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "strategies.md"
+ASKED = {
+    "l2": "l2: 0.1", "l2_init": "l2_init: 0.1", "ewc": "ewc: {}", "freeze": 'freeze: ["head/*"]',
+    "agem": "agem: {}", "average": "average: {}", "trunk_every": "trunk_every: 2",
+    "safe_steps": "safe_steps: true, optimizer: sgd", "replay": "replay: {}",
+}  # fmt: skip
+KINDS = {"your own module": '"a.b:C"'}
+
+
+def test_the_page_says_which_kind_takes_what(tmp_path: Path) -> None:
+    """
+    Its table, cell by cell, against the settings.
+    """
+    rows = PAGE.read_text().split("## What goes with what\n")[1].split("\n\n")[0].splitlines()
+    said = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    path = tmp_path / "test.yaml"
+    held = set()
+    for names, *cells in said[2:]:
+        for columns, cell in zip(said[0][1:], cells, strict=True):
+            for kind in columns.split(", "):
+                for name in set(names.split(", ")) & ASKED.keys():
+                    target = "{type: number}" if kind == "rls" else YES
+                    learning = f"{{{ASKED[name]}}}"
+                    path.write_text(HEAD % (target, KINDS.get(kind, kind), learning))
+                    try:
+                        settings.load(path, environment={})
+                        answer = "yes"
+                    except BadSettings:
+                        answer = "refused"
+                    held.add(name)
+                    assert cell == answer, (name, kind)
+
+    assert ASKED.keys() == held

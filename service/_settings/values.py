@@ -130,9 +130,9 @@ def _check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _path_keys(path: object) -> object:
-    if isinstance(path, str):
-        return tuple(path.split("."))
-    return tuple(path) if isinstance(path, list) else path
+    if isinstance(path, list):  # read before, so no longer JSON, where a list may be a tuple
+        return tuple(path)
+    return tuple(path.split(".")) if isinstance(path, str) else path
 
 
 def _check_path(path: tuple[str, ...]) -> tuple[str, ...]:

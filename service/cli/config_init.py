@@ -108,8 +108,9 @@ def _check_target(file: Path, target: str, rows: Sequence[dict[str, object]]) ->
     names = names_of(rows)
     if target in names:
         return
-    if not rows:
-        raise HeadwaterError(f"{file} holds no event: there is nothing to guess from")
+    if not names:
+        what = "every cell of its first rows is empty" if rows else "it holds no event"
+        raise HeadwaterError(f"{file}: {what}, there is nothing to guess from")
     close = difflib.get_close_matches(target.lower(), [name.lower() for name in names], n=1)
     meant = next((name for name in names if close and name.lower() == close[0]), None)
     there = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")

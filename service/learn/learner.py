@@ -59,7 +59,7 @@ class Step(msgspec.Struct):
     labels: NDArray[np.float64]
     held: NDArray[np.bool_]
     """[N] which events were set aside: scored, never learned."""
-    rate: float
+    rate: float | None
     """The learning rate after the cut."""
     newest_ms: int
     timestamps_ms: NDArray[np.int64]
@@ -111,8 +111,8 @@ class Learner:
         return int(self.state.outcomes[_AT["learned", ""]])
 
     @property
-    def rate(self) -> float:
-        """The learning rate in force."""
+    def rate(self) -> float | None:
+        """The learning rate in force; None where there is none."""
         return self._model.rate(self.state)
 
     def decode(self, records: Sequence[Record]) -> Decoded:

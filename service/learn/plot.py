@@ -82,6 +82,7 @@ def _lines(
             color=_COLOURS[at % len(_COLOURS)],
             linestyle=_STROKES[at // len(_COLOURS) % len(_STROKES)],
             linewidth=1.8,
+            marker=_marker(values),
             label=name if at < _LEGENDED else "_more",
         )
 
@@ -99,7 +100,14 @@ def _dash(panel: Any, points: Sequence[Point], target: str, where: tuple[str, st
         roof = high + max(0.6 * (high - low), 0.1 * abs(high))
         if name == "no_change" and middle > roof:
             label, rows, values = f"{label}: off the chart, {middle:.3g}", [], []
-        panel.plot(rows, values, "--", color=colour, linewidth=1.4, label=label)
+        panel.plot(
+            rows, values, "--", color=colour, linewidth=1.4, marker=_marker(values), label=label
+        )
+
+
+def _marker(values: Sequence[float]) -> str | None:
+    """A line of one point would not be seen."""
+    return "o" if sum(not math.isnan(value) for value in values) == 1 else None
 
 
 def _series(points: Sequence[Point], target: str, *keys: str) -> tuple[list[int], list[float]]:

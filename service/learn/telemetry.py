@@ -106,7 +106,7 @@ class Telemetry:
         for result, n in (("remembered", remembered), ("computed", computed)):
             m.set_counter("headwater_category_codes_total", {"result": result}, float(n))
         m.set_counter("headwater_texts_cut_short_total", {}, float(learner.decoder.cut_short))
-        m.gauge("headwater_learning_rate").set(learner.rate)
+        m.gauge("headwater_learning_rate").set(math.nan if learner.rate is None else learner.rate)
         for target, report in learner.report().items():
             self._scores(target, report)
         show_drift(self.metrics, report_of_drift(learner.watch, learner.state))

@@ -77,9 +77,9 @@ class Model:
         self._rate.note(state)
         return done
 
-    def rate(self, state: State) -> float:
-        """Return the learning rate in force."""
-        return self._rate.of(state)
+    def rate(self, state: State) -> float | None:
+        """Return the learning rate in force; None where the kind solves and takes no steps."""
+        return self._rate.of(state) if self.kind.differentiable else None
 
     def served(self, state: State) -> Served:
         """Return what predictions come from."""

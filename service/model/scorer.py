@@ -78,9 +78,11 @@ class Attached:
             parts.setdefault(entry.part, []).append(entry)
         return {part: self._digest(entries) for part, entries in parts.items()}
 
-    def learning_rate(self) -> float:
-        """Return the rate that the next event will be learned with."""
+    def learning_rate(self) -> float | None:
+        """Return the rate that the next event will be learned with; None where there is none."""
         layout = self._scorer.layout
+        if not layout.kind.differentiable:
+            return None
         entry = layout.by_name.get(("optimizer", "rate"))
         vector = None if entry is None else entry.view(self._image)
         return rate_of(layout.recipe.learning.learning_rate, vector)

@@ -121,7 +121,7 @@ def components(recipe: Recipe) -> Json:
                         "required": ["type", "metrics", "fading", "baselines", "held_out"],
                     },
                 },
-                "learning_rate": {"type": "number", "exclusiveMinimum": 0},
+                "learning_rate": {"type": ["number", "null"], "exclusiveMinimum": 0},
                 "learner": {"$ref": "#/components/schemas/Learner"},
             }
         ),

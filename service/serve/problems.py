@@ -90,6 +90,7 @@ def bad_events(errors: Sequence[dict[str, object]]) -> Refused:
     """The refusal of a request for what its events hold."""
     shown = f", the first {MOST_ERRORS} of them shown" if len(errors) > MOST_ERRORS else ""
     one = errors[0]
-    where = ".".join(map(str, one["loc"])) if isinstance(one["loc"], list) else "the body"
+    where = ".".join(map(str, one["loc"])) if isinstance(one["loc"], list) else ""
+    where = where or "the body"
     detail = f"{len(errors)} problem{'s' if len(errors) > 1 else ''}{shown}; {where}: {one['msg']}"
     return Refused("BAD_EVENT", detail, errors=errors)

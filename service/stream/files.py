@@ -121,7 +121,12 @@ def _csv(path: Path) -> Iterator[Row]:
                     )
                 if cells:
                     yield {n: cell for n, cell in zip(names, cells, strict=False) if cell != ""}
-        except (csv.Error, UnicodeDecodeError, *_UNREADABLE) as error:
+        except UnicodeDecodeError:
+            raise HeadwaterError(
+                f"{path}, line {reader.line_num + 1} or after it: not UTF-8. Convert the file, as "
+                f"iconv -f latin1 -t utf-8 does; or -f utf-16, as spreadsheets write it"
+            ) from None
+        except (csv.Error, *_UNREADABLE) as error:
             raise HeadwaterError(f"{path}, line {reader.line_num + 1}: {error}") from None
 
 
@@ -145,7 +150,8 @@ def _parquet(path: Path) -> Iterator[Row]:
 
 
 def _cells(column: Any) -> list[Any]:
-    """Return a column's cells. Times and dates become ISO texts, what is not finite a text too."""
+    """Return a column's cells as JSON has them. Times, dates and durations become ISO texts, maps
+    objects, bytes base64; of floats what is not finite is a text too."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -158,12 +164,12 @@ def _cells(column: Any) -> list[Any]:
         column = pc.replace_substring_regex(column, r"\.?$", zone)
     elif pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    cells: list[Any] = column.to_pylist()
+    cells: list[Any] = column.to_pylist(maps_as_pydicts="lossy")
     if pa.types.is_floating(column.type):
         return [str(c) if c is not None and math.isinf(c) else c for c in cells]
-    if pa.types.is_date(column.type) or pa.types.is_decimal(column.type):
-        return [None if c is None else str(c) for c in cells]
-    return cells
+    if pa.types.is_integer(column.type) or pa.types.is_string(column.type):
+        return cells
+    return list(msgspec.to_builtins(cells, str_keys=True))
 
 
 def _is_there(cell: object) -> bool:

@@ -97,6 +97,26 @@ def test_what_cannot_be_learned_is_left_out_and_said_why(name: str, values: list
     assert why in found.reason
 
 
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("x", "2024/01/{:02}"),
+        ("x", "2024-01-{:02} 12:30"),
+        ("x", "202401{:02}T123000"),
+        ("x", "202401{:02}123000"),
+        ("day", "202401{:02}"),
+    ],
+)
+def test_a_time_is_found_in_every_spelling_that_can_be_read(name: str, written: str) -> None:
+    """
+    Eight digits need a name that says so: they may be anything.
+    """
+    values = [written.format(1 + i * 7 % 28) for i in range(60)]
+
+    assert {"type": "time", "format": "iso"} == one(name, values).settings
+    assert "time" != one("x", [f"202401{1 + i % 28:02}" for i in range(60)]).type
+
+
 def test_whole_numbers_that_each_go_with_one_text_are_names() -> None:
     """
     A number with a title of its own is the number of a thing.

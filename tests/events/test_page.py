@@ -13,13 +13,28 @@ from ruamel.yaml import YAML
 
 from service.events.decode import Decoder
 from service.events.schema import Schema
-from service.settings import EventSettings
+from service.settings import EventSettings, load
 
 PAGE = Path(__file__).parents[2] / "docs/events.md"
 EXAMPLES = re.findall(r"```yaml\n(.*?)```\n```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
 SETTINGS: list[dict[str, Any]] = [
     YAML(typ="safe", pure=True).load(StringIO(settings)) for settings, _ in EXAMPLES
 ]
+
+
+@pytest.mark.parametrize("at", range(len(EXAMPLES)))
+def test_an_example_can_stand_in_a_file(at: int, tmp_path: Path) -> None:
+    """
+    Read as `headwater` reads a file of settings, which takes less than Python does.
+    """
+    said = "".join(f"  {line}\n" for line in EXAMPLES[at][0].splitlines())
+    path = tmp_path / "headwater.yaml"
+    path.write_text(
+        f"name: page\nkafka: {{topics: [page]}}\nevent:\n{said}"
+        "  targets: {answer: {type: binary}}\n"
+    )
+
+    assert SETTINGS[at]["features"].keys() == load(path, environment={}).event.features.keys()
 
 
 @pytest.mark.parametrize("at", range(len(EXAMPLES)))

@@ -8,6 +8,7 @@ import pytest
 from service.model.layout import Layout
 from service.model.learning import Model
 from service.model.recipe import Recipe
+from service.model.scorer import Scorer
 from service.model.state import State
 from service.settings import EventSettings, LearningSettings, ModelSettings
 from tests.model import wide
@@ -174,6 +175,17 @@ def test_asking_for_a_gradient_is_refused():
     assert not state.layout.kind.differentiable
     with pytest.raises(TypeError, match="no gradient"):
         Model(state.layout).gradient(state, rows, np.ones(4))
+
+
+def test_no_learning_rate_is_told():
+    """
+    Neither where it learns nor where it answers: the default of the settings means nothing to it.
+    """
+    of = rls(PLAIN)
+    state = State.fresh(Layout(of))
+
+    assert Model(state.layout).rate(state) is None
+    assert Scorer(of).attach(state.image).learning_rate() is None
 
 
 def test_inputs_that_always_add_up_stay_stable():

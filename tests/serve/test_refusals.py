@@ -139,6 +139,15 @@ def check_problem(answer: Answer) -> dict[str, Any]:
     return problem
 
 
+def test_a_body_that_is_no_object_is_called_the_body(client: Client) -> None:
+    """
+    Where the fault lies is said, though it has no name.
+    """
+    problem = check_problem(client.post("/v1/predict", b"[]"))
+
+    assert problem["detail"].startswith("1 problem; the body: expected an object")
+
+
 def test_every_fault_is_named_with_event_and_field(client: Client) -> None:
     """
     One reply names all that is wrong, so that one repair is enough.

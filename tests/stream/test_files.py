@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import datetime
+import decimal
 import gzip
 import io
 import sys
@@ -108,6 +110,21 @@ class TestJsonl:
         assert [b'{"a":1}', b'{"a":2}'] == list(rows(Path("-")))
 
 
+class TestEncoding:
+    @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+    def test_a_csv_in_another_encoding_is_told_what_to_do(
+        self, tmp_path: Path, encoding: str
+    ) -> None:
+        """
+        The file is named, and how it becomes UTF-8.
+        """
+        path = tmp_path / "x.csv"
+        path.write_text("city,y\nKöln,1\n", encoding=encoding)
+
+        with pytest.raises(HeadwaterError, match=r"x\.csv.*not UTF-8.*iconv"):
+            list(rows(path))
+
+
 class TestParquet:
     def test_cells_keep_their_types_and_times_are_iso(self, tmp_path: Path) -> None:
         """
@@ -136,6 +153,36 @@ class TestParquet:
             },
             {"f": 2.5, "t": "1970-01-01T00:00:00", "z": "1970-01-01T00:00:00Z", "s": "y"},
         ] == list(rows(path))
+
+    def test_cells_of_every_type_are_as_json_has_them(self, tmp_path: Path) -> None:
+        """
+        Times of day, durations, bytes and maps too, inside lists as well; so is what `config init`
+        looks at.
+        """
+        pa = pytest.importorskip("pyarrow")
+        pq = pytest.importorskip("pyarrow.parquet")
+        path = tmp_path / "x.parquet"
+        table = pa.table(
+            {
+                "clock": pa.array([datetime.time(1, 2, 3)]),
+                "took": pa.array([datetime.timedelta(seconds=5)]),
+                "raw": pa.array([b"\x00\xff"]),
+                "open": pa.array([[("a", 1.5)]], pa.map_(pa.string(), pa.float64())),
+                "days": pa.array([[datetime.date(2024, 1, 31)]]),
+                "price": pa.array([decimal.Decimal("1.50")]),
+            }
+        )
+        pq.write_table(table, path)
+        (found,) = rows(path)
+
+        assert {
+            "clock": "01:02:03",
+            "took": "PT5S",
+            "raw": "AP8=",
+            "open": {"a": 1.5},
+            "days": ["2024-01-31"],
+            "price": "1.50",
+        } == found
 
     def test_what_is_no_parquet_is_told(self, tmp_path: Path) -> None:
         """

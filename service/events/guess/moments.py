@@ -15,7 +15,12 @@ from service.settings import EventTime
 
 Unit = Literal["iso", "s", "ms", "us", "ns"]
 
-_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9:.,]+([+-][0-9:]+|Z)?)?")
+_ISO = re.compile(
+    r"[0-9]{4}([-/])[0-9]{2}\1[0-9]{2}([T ][0-9:.,]+([+-][0-9:]+|Z)?)?"
+    r"|(19|20)[0-9]{6}(T[0-9:.,]+([+-][0-9:]+|Z)?|[0-9]{6})"
+)
+_DAY = re.compile(r"(19|20)[0-9]{6}")
+"""Eight digits are seldom a day: the name of the column has to say so."""
 _OTHER = re.compile(r"[0-9]{1,4}([/.-])[0-9]{1,2}\1[0-9]{2,4}([ T,].*)?")
 _PER_SECOND: dict[Unit, int] = {"ns": 10**9, "us": 10**6, "ms": 10**3, "s": 1}
 _EARLIEST, _LATEST = -2_208_988_800, 4_102_444_800  # 1900 and 2100
@@ -59,6 +64,10 @@ def other_spelling(column: Column) -> str | None:
 
 def _candidates(column: Column) -> Iterator[Unit]:
     if all(isinstance(v, str) and _ISO.fullmatch(v) for v in column.present):
+        yield "iso"
+    if column.named(names.TIMES) and all(
+        isinstance(v, str) and _DAY.fullmatch(v) for v in column.present
+    ):
         yield "iso"
     if not column.whole:
         return
