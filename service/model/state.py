@@ -176,8 +176,10 @@ class State:
         return flags
 
     def touch_all(self) -> None:
-        """Count everything as changed."""
+        """Count everything as changed, quiet extras too."""
         self.touched[:] = 1
+        for pending in self._followers:
+            pending[:] = 1
 
 
 def parts_of(layout: Layout, image: NDArray[np.uint8]) -> Parts:

@@ -55,6 +55,25 @@ def test_a_rollback_makes_a_new_version_with_the_old_bits(desk):
     assert 11 == desk.live_meta()["version"]
 
 
+@pytest.mark.parametrize("order", [{"command": "rollback", "to": 4}, {"command": "freeze"}])
+def test_what_is_served_after_a_turn_has_every_bit_of_its_state(tmp_path, order):
+    """The memory of replay too: it is large, and so it is told apart what of it changed."""
+    made = Desk(tmp_path, recipe(replay={"memory": 200}, step_rows=8))
+    more(made, 10)
+    made.order(**order)
+    served = made.acts.course.served
+    assert served is not None
+    assert served.state.image.tobytes() == made.live_image()
+
+    if order["command"] == "freeze":
+        more(made, 2)
+        made.order("unfreeze")
+    more(made, 1)
+
+    assert made.learner.state.image.tobytes() == made.live_image()
+    made.close()
+
+
 def test_a_rollback_with_skip_leaves_out_what_was_given_up(desk):
     """Cursors stay, and every event between is counted as skipped."""
     four = digest_at(desk, 4)

@@ -63,7 +63,7 @@ class Agem:
             self._model.add_gradient(state, rows, np.ones(len(rows)), room)
             figures[0] += 1
             figures[1] += _bend(state.theta, before, room.values, room.moved, moved, state.touched)
-        _begin(state.theta, before, moved)
+        _begin(state.theta, before, moved, state.touched)
 
 
 def _blocks(state: State) -> NDArray[np.uint8]:
@@ -96,9 +96,10 @@ def _bend(theta, before, gradient, felt, moved, touched):  # type: ignore[no-unt
 
 
 @njit(nogil=True, cache=True)
-def _begin(theta, before, moved):  # type: ignore[no-untyped-def]
-    """Take the weights of moved blocks as those where the next block begins."""
+def _begin(theta, before, moved, touched):  # type: ignore[no-untyped-def]
+    """Take the weights of moved blocks as those where the next block begins. What was moved in an
+    earlier cut counts as touched again: `before` changes there only now."""
     for block in range(moved.shape[0]):
         if moved[block]:
             before[block * 64 : block * 64 + 64] = theta[block * 64 : block * 64 + 64]
-            moved[block] = 0
+            moved[block], touched[block] = 0, 1

@@ -9,6 +9,7 @@ recent: each new event takes the place of a random one, so that ages fade geomet
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -28,7 +29,11 @@ Kept = Literal["reservoir", "balanced", "recent"]
 
 
 class Memory:
-    """Where and how events are kept. Holds no state; `name` begins the names of its tensors."""
+    """Where and how events are kept. Holds no state; `name` begins the names of its tensors.
+
+    A mark in those names tells of which fields the events are, and how many there is room for: under
+    other fields or another size a memory starts empty, instead of taking one field for another.
+    """
 
     def __init__(self, name: str, size: int, schema: Schema, seed: int, kind: Kept) -> None:
         self.name = name
@@ -45,6 +50,7 @@ class Memory:
         """Events in the memory of each class."""
         size = self._room * n_classes
         bags = len(schema.bags)
+        name = self._path = f"{name}/{_mark(schema, size, kind)}"
         part: Literal["optimizer"] = "optimizer"
         self._tensors = [
             Extra(part, f"{name}/numbers", "float64", (size, schema.values), quiet=True),
@@ -68,6 +74,10 @@ class Memory:
     def held(self, state: State) -> int:
         """Return how many events are in the memory."""
         return int(np.minimum(self._at(state, "seen"), self._room).sum())
+
+    def drawn(self, state: State) -> int:
+        """Return how many events were drawn from the memory so far."""
+        return int(self._at(state, "draws")[0])
 
     def keep(self, state: State, columns: Columns) -> None:
         """Offer learned events to the memory, in their order."""
@@ -172,7 +182,16 @@ class Memory:
             return mixed(code)
 
     def _at(self, state: State, name: str) -> NDArray:  # type: ignore[type-arg]
-        return state.extras[f"{self.name}/{name}"]
+        return state.extras[f"{self._path}/{name}"]
+
+
+def _mark(schema: Schema, size: int, kind: Kept) -> str:
+    """Return a name for what a row of the memory means; the schema's order is that of columns."""
+    blocks = [(d.kind, d.name, d.width) for d in schema.dense]
+    others = [(x.kind, x.name) for x in (*schema.tables[: schema.coded], *schema.bags)]
+    labels = [(t.kind, t.name, t.classes) for t in schema.targets]
+    said = repr((blocks, others, labels, size, kind))
+    return hashlib.sha256(said.encode()).hexdigest()[:8]
 
 
 def mixed(code: NDArray[np.uint64]) -> NDArray[np.uint64]:
