@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numba import njit
@@ -39,6 +39,7 @@ RATE, START, ROWS, SIZE, GAIN, SQUARES, EVENTS = range(7)
 """Places in the vector `rate`: the rate; the setting that it began from; events in the step that is
 going on; weights when it was last looked at; of its held-out events: the sum of what they gain by the
 longer step, of its squares, and their number."""
+_FRAMES = "rate_frames"
 _FROM, _STEP, _LONGER, _SHORTER = "rate_from", "rate_step", "rate_longer", "rate_shorter"
 _FLATS = {"hypergradient": (_FROM, _STEP), "held_out": (_FROM, _LONGER, _SHORTER)}
 _TINY = 1e-7  # as in prequential: a probability is never scored as exactly 0
@@ -48,7 +49,7 @@ class Remembered:
     """What the image holds of a rate, see seam.Remembers: nothing where it stands still.
 
     Flats: the weights at the last step; that step, or what weights would be had it been longer or
-    shorter.
+    shorter. Frames of targets move between steps, and such weights are read in those of the step.
     """
 
     def __init__(self, recipe: Recipe, theta_size: int) -> None:
@@ -65,6 +66,9 @@ class Remembered:
             Extra("optimizer", "rate_pending", "uint8", flags),
             Extra("optimizer", "rate_moved", "uint8", flags),
         )
+        if adapt.by == "held_out":
+            shape = (len(recipe.schema.targets), 5)
+            self.extras += (Extra("optimizer", _FRAMES, "float64", shape),)
         self.flats = tuple(Flat("optimizer", name) for name in _FLATS[adapt.by])
 
 
@@ -142,6 +146,8 @@ class Rate:
                     state.flats[name][:] = state.theta
             if _STEP in state.flats:
                 state.flats[_STEP][:] = 0.0
+            if _FRAMES in state.extras:
+                state.extras[_FRAMES][:] = state.frames
             state.touched[:] = 1
             state.extras["rate_pending"][:] = 0
             state.extras["rate_moved"][:] = 0
@@ -151,8 +157,10 @@ class Rate:
         if not len(held):
             return
         vector, losses = state.extras["rate"], []
+        frames = cast("NDArray[np.float64]", state.extras[_FRAMES])
         for name in (_SHORTER, _LONGER):
-            scores = self._kind.score(served._replace(theta=state.flats[name]), held)
+            then = served._replace(theta=state.flats[name], frames=frames)
+            scores = self._kind.score(then, held)
             losses.append(self._losses(scores, held.y))
         for gain in losses[0] - losses[1]:  # in order: the sum must not depend on the cuts
             if math.isfinite(gain):
@@ -192,6 +200,7 @@ class Rate:
             by = float(vector[GAIN]) / most if most > 0 and math.isfinite(most) else 0.0
             vector[GAIN:] = 0.0
             _varied(state.theta, flats[_FROM], flats[_LONGER], flats[_SHORTER], *flags)
+            state.extras[_FRAMES][:] = state.frames
         self._move(vector, adapt.pace * by)
 
     def _move(self, vector: NDArray[np.generic], by: float) -> None:

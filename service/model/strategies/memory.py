@@ -188,9 +188,10 @@ class Memory:
 def _mark(schema: Schema, size: int, kind: Kept) -> str:
     """Return a name for what a row of the memory means; the schema's order is that of columns."""
     blocks = [(d.kind, d.name, d.width) for d in schema.dense]
-    others = [(x.kind, x.name) for x in (*schema.tables[: schema.coded], *schema.bags)]
+    others = [(table.kind, table.name) for table in schema.tables[: schema.coded]]
+    bags = [(bag.kind, bag.name) for bag in schema.bags]
     labels = [(t.kind, t.name, t.classes) for t in schema.targets]
-    said = repr((blocks, others, labels, size, kind))
+    said = repr((blocks, others, bags, labels, size, kind))
     return hashlib.sha256(said.encode()).hexdigest()[:8]
 
 
