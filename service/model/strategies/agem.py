@@ -62,7 +62,10 @@ class Agem:
         if len(rows):
             self._model.add_gradient(state, rows, np.ones(len(rows)), room)
             figures[0] += 1
-            figures[1] += _bend(state.theta, before, room.values, room.moved, moved, state.touched)
+            figures[1] += _bend(
+                state.theta, before, room.values, room.moved, room.moved.view(np.uint64), moved,
+                state.touched,
+            )  # fmt: skip
         _begin(state.theta, before, moved, state.touched)
 
 
@@ -71,26 +74,34 @@ def _blocks(state: State) -> NDArray[np.uint8]:
 
 
 @njit(nogil=True, cache=True)
-def _bend(theta, before, gradient, felt, moved, touched):  # type: ignore[no-untyped-def]
+def _bend(theta, before, gradient, felt, words, moved, touched):  # type: ignore[no-untyped-def]
     """Bend the move of theta [P] since `before`; clear the gradient [P] and `felt` [P] where they
-    are set. moved, touched: [P / 64]. Return 1 where the move was bent."""
-    along, squares = 0.0, 0.0
+    are set. words: felt as uint64 [P / 8], so that what is not set is passed over quickly; moved,
+    touched: [P / 64]. Return 1 where the move was bent."""
+    along, squares, n_felt = 0.0, 0.0, 0
+    blocks = np.empty(moved.shape[0], dtype=np.int32)
     for block in range(moved.shape[0]):
-        first = block * 64
-        for i in range(first, first + 64):
+        some = words[8 * block]
+        for i in range(1, 8):
+            some |= words[8 * block + i]
+        if some == 0:
+            continue
+        blocks[n_felt] = block
+        n_felt += 1
+        for i in range(block * 64, block * 64 + 64):
             if felt[i]:
                 squares += float(gradient[i]) * float(gradient[i])
                 if moved[block]:
                     along += (float(theta[i]) - float(before[i])) * float(gradient[i])
     share = along / squares if along > 0.0 and squares > 0.0 and np.isfinite(squares) else 0.0
-    for block in range(moved.shape[0]):
-        first, any_felt = block * 64, False
-        for i in range(first, first + 64):
+    for k in range(n_felt):
+        block = blocks[k]
+        for i in range(block * 64, block * 64 + 64):
             if felt[i]:
                 if share > 0.0:
                     theta[i] -= share * gradient[i]
-                gradient[i], felt[i], any_felt = 0.0, 0, True
-        if any_felt and share > 0.0:
+                gradient[i], felt[i] = 0.0, 0
+        if share > 0.0:
             moved[block] = touched[block] = 1
     return int(share > 0.0)
 
