@@ -251,3 +251,15 @@ def test_the_weight_of_a_class_bends_its_own_target_only(kind):
 
     assert not np.array_equal(heads[0]["fraud"], heads[1]["fraud"])
     assert np.array_equal(heads[0]["grade"], heads[1]["grade"]) == (kind == "linear")
+
+
+def test_an_average_that_is_not_finite_is_not_fit_to_be_served():
+    """It is what predictions come from, whatever the weights are."""
+    one = learner(cuts.recipe(average={"decay": 0.05}))
+    teach(one, 10)
+    assert one.state.is_finite()
+    at = one.layout.kind.places["head/y/bias"]
+
+    one.state.flats["average"][at] = np.inf
+
+    assert not one.state.is_finite()

@@ -74,28 +74,33 @@ def _blocks(state: State) -> NDArray[np.uint8]:
 
 
 @njit(nogil=True, cache=True)
+def _felt_blocks(words):  # type: ignore[no-untyped-def]
+    """Return the blocks of 64 weights of which any is set in words [P / 8]."""
+    blocks, n = np.empty(words.shape[0] // 8, dtype=np.int32), 0
+    for block in range(blocks.shape[0]):
+        some = words[8 * block]
+        for i in range(1, 8):
+            some |= words[8 * block + i]
+        if some != 0:
+            blocks[n] = block
+            n += 1
+    return blocks[:n]
+
+
+@njit(nogil=True, cache=True)
 def _bend(theta, before, gradient, felt, words, moved, touched):  # type: ignore[no-untyped-def]
     """Bend the move of theta [P] since `before`; clear the gradient [P] and `felt` [P] where they
     are set. words: felt as uint64 [P / 8], so that what is not set is passed over quickly; moved,
     touched: [P / 64]. Return 1 where the move was bent."""
-    along, squares, n_felt = 0.0, 0.0, 0
-    blocks = np.empty(moved.shape[0], dtype=np.int32)
-    for block in range(moved.shape[0]):
-        some = words[8 * block]
-        for i in range(1, 8):
-            some |= words[8 * block + i]
-        if some == 0:
-            continue
-        blocks[n_felt] = block
-        n_felt += 1
+    along, squares, blocks = 0.0, 0.0, _felt_blocks(words)
+    for block in blocks:
         for i in range(block * 64, block * 64 + 64):
             if felt[i]:
                 squares += float(gradient[i]) * float(gradient[i])
                 if moved[block]:
                     along += (float(theta[i]) - float(before[i])) * float(gradient[i])
     share = along / squares if along > 0.0 and squares > 0.0 and np.isfinite(squares) else 0.0
-    for k in range(n_felt):
-        block = blocks[k]
+    for block in blocks:
         for i in range(block * 64, block * 64 + 64):
             if felt[i]:
                 if share > 0.0:
