@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from service.learn.commands import Refused
 from service.serve.learner_door import STATUS_KEYS
@@ -296,6 +297,23 @@ def test_weights_that_are_not_finite_are_never_served(desk):
     desk.order("resume")
     more(desk, 1)
     assert desk.learner.standing.version == desk.live_meta()["version"]
+
+
+def test_weights_too_large_for_any_score_are_never_served(tmp_path):
+    """Each is finite, but a sum of them is not: no client is told that its event is at fault."""
+    made = Desk(tmp_path, recipe("mlp"))
+    more(made, 2)
+    served = made.live_meta()["version"]
+    state = made.learner.state
+    state.parts()["weights"]["hidden/bias"][:] = 3e38
+    state.parts()["weights"]["head/y/weight"][:] = torch.tensor([3e38, -3e38] * 4).reshape(1, 8)
+    state.touch_all()
+    assert state.is_finite()
+    more(made, 1)
+
+    assert served == made.live_meta()["version"]
+    assert "halted" == made.acts.state
+    made.close()
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
