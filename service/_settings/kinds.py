@@ -67,6 +67,10 @@ def _least_squares(model: type[BaseModel], tree: Tree, width: object) -> Iterato
     if learning.get("adapt"):
         message = "has no effect: rls has no learning rate"
         yield Found(("learning", "adapt"), message, "Leave it out; model.forgetting is its pace.")
+    react = _section(tree, "drift").get("react", [])
+    if "raise_rates" in (react if isinstance(react, list) else [react]):
+        message = "raise_rates has no effect: rls has no learning rate"
+        yield Found(("drift", "react"), message, "Take it out; reset_head works.")
     width = default_at(model, ("model", "width")) if width is None else width
     features = [f for f in _section(tree, "event", "features").values() if isinstance(f, dict)]
     needed = 1 + sum(_inputs(feature) for feature in features)

@@ -8,6 +8,9 @@ from service.model.kinds.seam import escape, head_of
 from service.model.layout import Layout
 from service.model.state import State
 
+_MEMORIES = {"replay", "agem"}
+"""What begins the names of what strategies remember of events: it is no target's own."""
+
 
 def head(state: State, target: Target) -> None:
     """Reset every tensor of the state that is the target's own, by its name."""
@@ -27,5 +30,6 @@ def _is_own(layout: Layout, part: str, name: str, target: Target) -> bool:
     if part == "metrics":
         return False
     if name in layout.extras:
-        return name.endswith(f"/{escape(target.name)}")
+        kind, *of = name.split("/")
+        return kind not in _MEMORIES and of[:1] == [escape(target.name)]
     return name.startswith(own) or f"/{own}" in name or name == f"steps/{escape(target.name)}"
