@@ -324,6 +324,8 @@ class TestRefused:
         ("{factors: 4}", "model.factors", "belongs to fm, the model is linear", "model.kind: fm"),
         ("{kind: fm, forgetting: 0.9}", "model.forgetting", "belongs to rls", "model.kind: rls"),
         ("{kind: rls, width: 3}", "model.width", "these features need 4 inputs", "4 or more"),
+        ("{kind: rls}\ndrift: {react: [raise_rates]}", "drift.react", "rls has no learning rate",
+         "Take it out"),
         ("{kind: rls}\nlearning: {learning_rate: 0.3}", "learning.learning_rate", "it solves",
          "model.forgetting"),
     ],

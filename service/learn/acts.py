@@ -259,7 +259,7 @@ class Acts:
         """What is served changed: let it answer at once, then make it durable."""
         self._beat()
         served = self.course.served
-        if served is not None and served.state.is_finite():
+        if served is not None and served.is_fit():
             self._t.publisher.publish(served)
         self.course.secure()
 
@@ -268,7 +268,7 @@ class Acts:
         served = self.course.served
         if served is None or not self._t.publisher.is_due(served):
             return
-        if served.state.is_finite():
+        if served.is_fit():
             self._t.publisher.publish(served)
         elif self.may_learn:
             why = f"the weights of version {served.standing.version} are not finite"

@@ -18,8 +18,9 @@ import service
 
 _LIBRARIES = ("numpy", "numba", "llvmlite", "torch", "msgspec")
 _CODE = (
-    "model/*.py", "model/kinds/*.py", "events/*.py", "learn/learner.py", "learn/quarantine.py", "stream/cutter.py",
-    "stream/lanes.py",
+    "model/*.py", "model/kinds/*.py", "model/strategies/*.py", "events/*.py", "learn/learner.py",
+    "learn/quarantine.py", "learn/history.py", "learn/pretrained.py", "learn/drift/*.py",
+    "stream/cutter.py", "stream/lanes.py",
 )  # fmt: skip
 """Our own code that decides bits: what a row is, how it is learned, in which order."""
 
@@ -53,11 +54,15 @@ def mint_lineage() -> str:
     return secrets.token_hex(8)
 
 
-def _code() -> str:
+def sources() -> list[Path]:
+    """Return the files of our own that decide bits."""
     root = Path(service.__file__).parent
+    return [source for pattern in _CODE for source in sorted(root.glob(pattern))]
+
+
+def _code() -> str:
     total = hashlib.sha256()
-    for pattern in _CODE:
-        for source in sorted(root.glob(pattern)):
-            total.update(source.name.encode())
-            total.update(source.read_bytes())
+    for source in sources():
+        total.update(source.name.encode())
+        total.update(source.read_bytes())
     return total.hexdigest()[:16]

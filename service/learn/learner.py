@@ -88,6 +88,7 @@ class Learner:
         self._model = Model(state.layout)
         self.watch = Watch(state.layout)
         self._lesson = Lesson(state.layout, self._featurizer, self._model)
+        self._blank, _ = self.decoder.features([{}])
 
     @classmethod
     def fresh(cls, recipe: Recipe, standing: Standing) -> Learner:
@@ -122,6 +123,11 @@ class Learner:
     def score(self, columns: Columns) -> NDArray[np.float64]:
         """Return the scores [N, O] of events by the weights as they are; changes nothing."""
         return self._model.score(self.state, self._featurizer.rows(columns, self.state.scales))
+
+    def is_fit(self) -> bool:
+        """Whether its version may be served: what a prediction reads is finite, and so is that of
+        an event without fields (finite weights of a network can be too large for any)."""
+        return self.state.is_finite() and bool(np.isfinite(self.score(self._blank)).all())
 
     def take(self, records: Sequence[Record], decoded: Decoded, next_offsets: Offsets) -> Step:
         """Score and learn one cut; the version grows by one.

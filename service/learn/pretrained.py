@@ -7,10 +7,12 @@ which, so that a rebuild from version 0 is the same, or says that the file is no
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import safetensors
 import structlog
 import torch
@@ -123,10 +125,18 @@ def start_from(state: State, entry: dict[str, Any]) -> None:
                 _write(state, name, file.get_tensor(their), path)
     except (OSError, safetensors.SafetensorError) as error:
         raise SnapshotInvalid(f"version 0 was made of {path}, {hint}: {error}") from None
+    _follow(state, entry["names"])
     state.touch_all()
-    for extra in state.layout.extras.values():
-        if extra.quiet:
-            state.touch(extra.name)
+
+
+def _follow(state: State, written: Collection[str]) -> None:
+    """What begins as a weight (an average, an anchor, the point of l2_init) begins as the one of
+    the file, unless the file says what it is."""
+    layout = state.layout
+    for (part, name), (weight, _) in layout.copied.items():
+        if name not in written:
+            ours = layout.by_name["weights", weight].view(state.image)
+            layout.by_name[part, name].view(state.image)[...] = ours
 
 
 def _write(state: State, name: str, tensor: torch.Tensor, path: Path) -> None:
@@ -134,7 +144,11 @@ def _write(state: State, name: str, tensor: torch.Tensor, path: Path) -> None:
         raise _bad("file", f"{name} is not finite in {path}", "Leave it out of the file.")
     entry = state.layout.by_name["weights", name]
     view = entry.view(state.image)
-    view[...] = tensor.to(torch.float64 if tensor.is_floating_point() else tensor.dtype).numpy()
+    plain = tensor.to(torch.float64 if tensor.is_floating_point() else tensor.dtype).numpy()
+    with np.errstate(over="ignore"):
+        view[...] = plain
+    if not np.isfinite(view).all():
+        raise _bad("file", f"{name} is too large in {path}", "Leave it out of the file.")
 
 
 def _ours(layout: Layout) -> dict[str, Entry]:

@@ -120,7 +120,7 @@ class Telemetry:
         for memory in filter(None, (plan.memory, plan.judges)):
             m.gauge("headwater_memory_events").set(float(memory.held(state)), memory.name)
         if plan.memory is not None:
-            replayed = float(state.extras["replay/draws"][0])
+            replayed = float(plan.memory.drawn(state))
             m.set_counter("headwater_replayed_events_total", {}, replayed)
         if plan.judges is not None:
             blocks, conflicts = state.extras["agem/figures"].tolist()

@@ -129,13 +129,17 @@ class State:
         """Whether the weights that changed since they were last published are finite, and all that
         scales them."""
         self.gather()
-        first = self.layout.theta // BLOCK_BYTES
-        flags = self._published[first : first + len(self.touched)]
         return bool(
-            steps.touched_are_finite(self.theta, flags)
+            all(map(self._is_finite_at, {self.layout.theta, self.layout.served}))
             and np.isfinite(self.image[: self.layout.scales_bytes].view(np.float64)).all()
             and np.isfinite(self.frames).all()
         )
+
+    def _is_finite_at(self, start: int) -> bool:
+        """Whether what changed of theta, or of its average, is finite."""
+        first = start // BLOCK_BYTES
+        flags = self._published[first : first + len(self.touched)]
+        return bool(steps.touched_are_finite(self._flat(start), flags))
 
     def follow(self) -> NDArray[np.uint8]:
         """Return a new follower: one flag per 256-byte block of the image, all of them set.
@@ -176,8 +180,10 @@ class State:
         return flags
 
     def touch_all(self) -> None:
-        """Count everything as changed."""
+        """Count everything as changed, quiet extras too."""
         self.touched[:] = 1
+        for pending in self._followers:
+            pending[:] = 1
 
 
 def parts_of(layout: Layout, image: NDArray[np.uint8]) -> Parts:

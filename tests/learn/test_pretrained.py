@@ -125,3 +125,32 @@ def test_a_rebuild_from_snapshot_0_needs_no_file(tmp_path):
     made = rebuild(tmp_path, 0, tmp_path / "out", lambda _: pytest.fail("nothing is read"))
 
     assert digest(begun.state.parts()) == made["digest"]
+
+
+@pytest.mark.parametrize(
+    "learning",
+    [{"average": {}}, {"l2_init": 0.1}, {"ewc": {}}, {"agem": {"memory": 10}, "step_rows": 4}],
+)
+def test_what_begins_as_a_weight_begins_as_that_of_the_file(tmp_path, learning):
+    """The average is what is served; an anchor and the point of l2_init pull to what was given."""
+    path = file_of(tmp_path, hidden__bias=torch.full((8,), 0.5))
+    of = recipe("mlp", **learning)
+    found = pretrained.match(Layout(of), PretrainedSettings.model_validate({"file": path}))
+    with Journal.open(tmp_path / "journal") as journal:
+        begun = restore.begin(of, {("t", 0): 0}, {"t": None}, journal, {}, found)
+
+    beside = [name for name in begun.state.flats if name != "fisher"]
+    assert beside
+    for name in beside:
+        first = begun.layout.kind.places["hidden/bias"]
+        assert np.array_equal(begun.state.flats[name][first : first + 8], np.full(8, 0.5))
+
+
+def test_a_number_that_single_precision_cannot_hold_is_refused(tmp_path):
+    """It would be infinite."""
+    path = file_of(tmp_path, hidden__bias=torch.full((8,), 1e300, dtype=torch.float64))
+    with (
+        Journal.open(tmp_path / "journal") as journal,
+        pytest.raises(BadSettings, match="too large"),
+    ):
+        restore.begin(recipe("mlp"), {("t", 0): 0}, {"t": None}, journal, {}, matched(path))

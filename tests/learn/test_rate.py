@@ -96,6 +96,20 @@ def test_how_rows_are_cut_changes_no_bit_of_it(kind, adapt):
     assert np.array_equal(whole.state.image, pieces.state.image)
 
 
+@pytest.mark.parametrize(("kind", "target"), [("linear", "number"), ("svm", "binary")])
+def test_frames_that_move_within_a_step_change_no_bit_of_it_either(kind, target):
+    """What weights would be is scored in the frames of the step that they are of."""
+    event = EVENT | {"targets": {"y": {"type": target}}}
+    of = recipe(kind, event, holdout=0.2, adapt=HELD | {"every": 13})
+    whole, pieces = learner(of), learner(of)
+    given = stream()[:300]
+    take(whole, given)
+    for r in given:
+        take(pieces, [r])
+
+    assert np.array_equal(whole.state.image, pieces.state.image)
+
+
 @pytest.mark.parametrize("adapt", [HYPER, HELD], ids=lambda a: a["by"])
 def test_a_learner_resumed_from_its_parts_goes_on_with_its_rate(adapt):
     """What the rate moves by lies in the state."""

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import pytest
+import torch
 
 from service.learn.commands import Refused
 from service.serve.learner_door import STATUS_KEYS
@@ -53,6 +54,25 @@ def test_a_rollback_makes_a_new_version_with_the_old_bits(desk):
     assert four == bits(desk)
     assert 4 * CUT == desk.learner.standing.cursors[PLACE]
     assert 11 == desk.live_meta()["version"]
+
+
+@pytest.mark.parametrize("order", [{"command": "rollback", "to": 4}, {"command": "freeze"}])
+def test_what_is_served_after_a_turn_has_every_bit_of_its_state(tmp_path, order):
+    """The memory of replay too: it is large, and so it is told apart what of it changed."""
+    made = Desk(tmp_path, recipe(replay={"memory": 200}, step_rows=8))
+    more(made, 10)
+    made.order(**order)
+    served = made.acts.course.served
+    assert served is not None
+    assert served.state.image.tobytes() == made.live_image()
+
+    if order["command"] == "freeze":
+        more(made, 2)
+        made.order("unfreeze")
+    more(made, 1)
+
+    assert made.learner.state.image.tobytes() == made.live_image()
+    made.close()
 
 
 def test_a_rollback_with_skip_leaves_out_what_was_given_up(desk):
@@ -277,6 +297,23 @@ def test_weights_that_are_not_finite_are_never_served(desk):
     desk.order("resume")
     more(desk, 1)
     assert desk.learner.standing.version == desk.live_meta()["version"]
+
+
+def test_weights_too_large_for_any_score_are_never_served(tmp_path):
+    """Each is finite, but a sum of them is not: no client is told that its event is at fault."""
+    made = Desk(tmp_path, recipe("mlp"))
+    more(made, 2)
+    served = made.live_meta()["version"]
+    state = made.learner.state
+    state.parts()["weights"]["hidden/bias"][:] = 3e38
+    state.parts()["weights"]["head/y/weight"][:] = torch.tensor([3e38, -3e38] * 4).reshape(1, 8)
+    state.touch_all()
+    assert state.is_finite()
+    more(made, 1)
+
+    assert served == made.live_meta()["version"]
+    assert "halted" == made.acts.state
+    made.close()
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])

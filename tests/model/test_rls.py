@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from service.learn.drift import reset
 from service.model.layout import Layout
 from service.model.learning import Model
 from service.model.recipe import Recipe
 from service.model.scorer import Scorer
 from service.model.state import State
 from service.settings import EventSettings, LearningSettings, ModelSettings
+from tests.learn import cuts
 from tests.model import wide
 from tests.model.streams import plain
 
@@ -203,3 +205,20 @@ def test_inputs_that_always_add_up_stay_stable():
     assert np.linalg.eigvalsh(held).min() > 0.0
     late = labelled & (np.arange(30_000) > 25_000)
     assert np.abs(found.scores - given.y)[late].mean() < 0.3 * np.nanstd(given.y)
+
+
+@pytest.mark.parametrize("name", ["y", "numbers"])
+def test_a_head_that_starts_anew_forgets_its_certainty_and_no_event(name):
+    """What is kept for replay is no target's own, whatever the target is called."""
+    event = {"features": {"x": {"type": "number"}}, "targets": {name: {"type": "number"}}}
+    of = cuts.recipe("rls", event, replay={"memory": 10}, step_rows=4)
+    one = cuts.learner(of)
+    cuts.take(one, [cuts.record(i, {"x": i % 7, name: i}) for i in range(40)])
+    memory = next(n for n in one.state.extras if n.startswith("replay/") and n.endswith("numbers"))
+    kept = one.state.extras[memory].copy()
+
+    reset.head(one.state, of.schema.targets[0])
+
+    held = next(n for n in one.state.extras if n.startswith("covariance/"))
+    assert np.array_equal(one.state.extras[held], np.eye(len(one.state.extras[held])))
+    assert np.array_equal(one.state.extras[memory], kept)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from service.errors import BadSettings
+from service.learn import history
 from service.learn.learner import Learner
 from service.learn.standing import Standing
 from service.model.layout import Layout
@@ -34,6 +35,11 @@ PASS: dict[str, dict[str, Any]] = {
 }
 CASES = [(kind, name) for kind in ("linear", "mlp") for name in PASS
          if (kind, name) != ("linear", "trunk_every")]  # fmt: skip
+
+MANY = {
+    "features": {"x": {"type": "number"}, "c": {"type": "category", "buckets": 65_536}},
+    "targets": {"y": {"type": "binary"}},
+}
 
 
 def learner(of: Recipe) -> Learner:
@@ -88,6 +94,51 @@ def test_what_a_strategy_changes_is_told_to_whoever_copies_the_image(kind, name)
             copied[block * 256 : block * 256 + 256] = one.state.image[block * 256 :][:256]
 
     assert np.array_equal(copied, one.state.image)
+
+
+def test_what_a_block_that_spans_two_cuts_moved_is_told_when_the_block_ends():
+    """agem takes the weights of the first cut's table rows over with the second cut."""
+    one = learner(cuts.recipe(agem={"memory": 40, "rows": 8}, step_rows=8, optimizer="sgd",
+                              event=MANY))  # fmt: skip
+    copied = one.state.image.copy().reshape(-1, 256)
+    one.state.take_touched()
+    rng = np.random.default_rng(0)
+    for first in range(0, 120, 5):
+        cuts.take(one, [
+            cuts.record(at, {"x": rng.normal(), "c": f"c{at}", "y": at % 2})
+            for at in range(first, first + 5)
+        ])  # fmt: skip
+        flags = one.state.take_touched().astype(bool)
+        copied[flags] = one.state.image.reshape(-1, 256)[flags]
+
+    assert np.array_equal(copied.reshape(-1), one.state.image)
+
+
+@pytest.mark.parametrize("learning", [
+    {"replay": {"memory": 40}, "step_rows": 8},
+    {"replay": {"memory": 40, "kind": "balanced"}, "step_rows": 8},
+    {"agem": {"memory": 40, "rows": 8}, "step_rows": 8},
+])  # fmt: skip
+@pytest.mark.parametrize("change", ["larger", "a field more", "another field"])
+def test_a_memory_of_other_fields_or_another_size_starts_empty(learning, change):
+    """No event is made of zeros, or of one field's values under another's name."""
+    one = learner(cuts.recipe(**learning))
+    teach(one, 60)
+    event = {**cuts.EVENT, "features": {**cuts.EVENT["features"]}}
+    if change == "larger":
+        learning = {
+            k: {**v, "memory": 80} if isinstance(v, dict) else v for k, v in learning.items()
+        }
+    else:
+        event["features"]["z"] = {"type": "number"}
+    if change == "another field":
+        del event["features"]["x"]
+
+    again = history.rebuilt(one, cuts.recipe(event=event, **learning))
+
+    held = [m for m in (again.layout.plan.memory, again.layout.plan.judges) if m is not None]
+    assert [0] == [m.held(again.state) for m in held]
+    assert [0] == [len(m.draw(again.state, 5)) for m in held]
 
 
 def test_a_pull_to_zero_is_the_proximal_step_of_plain_arithmetic():
@@ -201,3 +252,15 @@ def test_the_weight_of_a_class_bends_its_own_target_only(kind):
 
     assert not np.array_equal(heads[0]["fraud"], heads[1]["fraud"])
     assert np.array_equal(heads[0]["grade"], heads[1]["grade"]) == (kind == "linear")
+
+
+def test_an_average_that_is_not_finite_is_not_fit_to_be_served():
+    """It is what predictions come from, whatever the weights are."""
+    one = learner(cuts.recipe(average={"decay": 0.05}))
+    teach(one, 10)
+    assert one.state.is_finite()
+    at = one.layout.kind.places["head/y/bias"]
+
+    one.state.flats["average"][at] = np.inf
+
+    assert not one.state.is_finite()

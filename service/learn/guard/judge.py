@@ -163,7 +163,7 @@ class Judge:
             or self._watch.suspicious
             or self._events - self._copied_events < self.settings.window_events
             or self._clock() < self._copy_due_s
-            or not learner.state.is_finite()
+            or not learner.is_fit()
         ):
             return
         began, self._copied_events = self._clock(), self._events

@@ -29,7 +29,11 @@ Kept = Literal["reservoir", "balanced", "recent"]
 
 
 class Memory:
-    """Where and how events are kept. Holds no state; `name` begins the names of its tensors."""
+    """Where and how events are kept. Holds no state; `name` begins the names of its tensors.
+
+    A mark in those names tells of which fields the events are, and how many there is room for: under
+    other fields or another size a memory starts empty, instead of taking one field for another.
+    """
 
     def __init__(self, name: str, size: int, schema: Schema, seed: int, kind: Kept) -> None:
         self.name = name
@@ -70,6 +74,10 @@ class Memory:
     def held(self, state: State) -> int:
         """Return how many events are in the memory."""
         return int(np.minimum(self._at(state, "seen"), self._room).sum())
+
+    def drawn(self, state: State) -> int:
+        """Return how many events were drawn from the memory so far."""
+        return int(self._at(state, "draws")[0])
 
     def keep(self, state: State, columns: Columns) -> None:
         """Offer learned events to the memory, in their order."""
