@@ -77,7 +77,7 @@ class Memory:
 
     def drawn(self, state: State) -> int:
         """Return how many events were drawn from the memory so far."""
-        return int(self._at(state, "draws")[0])
+        return int(state.extras[f"{self.name}/draws"][0])
 
     def keep(self, state: State, columns: Columns) -> None:
         """Offer learned events to the memory, in their order."""
