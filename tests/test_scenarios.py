@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ class Page:
         (commands,) = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
         (folder / "config").symlink_to(ROOT / "config")
         # `-m benchmarks` is found beside the checkout's service
-        commands = f"export PYTHONPATH='{ROOT}'\n{commands}"
+        ours = Path(sys.executable).parent
+        commands = f"export PYTHONPATH='{ROOT}' PATH='{ours}':$PATH\n{commands}"
         self._files = folder / "stdout", folder / "stderr"
         with self._files[0].open("wb") as out, self._files[1].open("wb") as err:
             self._process = subprocess.Popen(
