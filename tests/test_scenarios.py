@@ -18,7 +18,7 @@ from benchmarks import scenarios
 from service import settings
 from service.learn.learner import Learner
 from service.learn.standing import Standing
-from service.model.recipe import Recipe
+from service.model.kinds import recipe_of
 from service.serve.ranking import Top, ranked
 from service.stream.records import Record
 
@@ -71,7 +71,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Page]]
 def learned(config: str, events: list[dict[str, Any]]) -> Learner:
     """A learner that took the events in one cut."""
     found = settings.load(ROOT / "config" / config, environment={})
-    of = Learner.fresh(Recipe.of(found), Standing(0, "0" * 16, {("t", 0): 0}))
+    of = Learner.fresh(recipe_of(found), Standing(0, "0" * 16, {("t", 0): 0}))
     take(of, events)
     return of
 

@@ -44,10 +44,10 @@ def check(
     try:
         found, errors = settings.load(path, overrides(set_)), []
         if found.learning.freeze:  # only the model knows the names of its weights
+            from service.model.kinds import recipe_of
             from service.model.layout import Layout
-            from service.model.recipe import Recipe
 
-            Layout(Recipe.of(found))
+            Layout(recipe_of(found))
         _say_armed()
         said = probed(found, path, set_) if probe else None
         matched = _pretrained(found, probe)
@@ -131,10 +131,10 @@ def _pretrained(found: Settings, probe: bool) -> list[str]:
     if found.model.is_module and not probe:
         return ["With --probe, the names in the pretrained file are compared too."]
     from service.learn import pretrained
+    from service.model.kinds import recipe_of
     from service.model.layout import Layout
-    from service.model.recipe import Recipe
 
-    return pretrained.match(Layout(Recipe.of(found)), found.model.pretrained).lines()
+    return pretrained.match(Layout(recipe_of(found)), found.model.pretrained).lines()
 
 
 def _say_armed() -> None:

@@ -50,3 +50,9 @@ def pair(text: str, hint: str = "--set") -> tuple[str, str]:
     if not equals or not key:
         raise typer.BadParameter(f"{text!r} is not KEY=VALUE", param_hint=hint)
     return key, value
+
+
+def arguments(command: str, path: Path | None, set_: list[str] | None) -> list[str]:
+    """Return a child's command line: the same settings as ours."""
+    config = [] if path is None else ["--config", str(path)]
+    return [command, *config, *(part for one in set_ or [] for part in ("--set", one))]

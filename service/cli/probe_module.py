@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
+from service.cli.options import ConfigOption, JsonOption, SetOption, arguments, overrides
 from service.errors import BadSettings, Problem
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ def probe_module(
     logs.configure("probe-module")
     found = settings.load(path, overrides(set_))
     from service.learn import module_rules
-    from service.model.recipe import Recipe
+    from service.model.kinds import recipe_of
 
     try:
-        recipe = Recipe.of(found)
+        recipe = recipe_of(found)
         said = module_rules.examine(recipe)
     except BadSettings as error:
         if not as_json:
@@ -60,7 +60,6 @@ def probed(found: Settings, path: Path | None, set_: list[str] | None) -> dict[s
     None for a model that is built in. BadSettings when it breaks a rule."""
     if not found.model.is_module:
         return None
-    from service.cli.run import arguments
     from service.supervise import environment, python
 
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli import arming
-from service.cli.options import AcceptRemoved, ConfigOption, SetOption, overrides
+from service.cli.options import AcceptRemoved, ConfigOption, SetOption, arguments, overrides
 from service.cli.probe_module import probed, tell
 
 if TYPE_CHECKING:
@@ -132,12 +132,6 @@ def workers(
         Child(f"api-{n}", python(*given, "--index", str(n)), inherits=[int(fd)], stops=1)
         for n in range(found.api.workers)
     ]
-
-
-def arguments(command: str, path: Path | None, set_: list[str] | None) -> list[str]:
-    """Return a child's command line: the same settings as ours."""
-    config = [] if path is None else ["--config", str(path)]
-    return [command, *config, *(part for one in set_ or [] for part in ("--set", one))]
 
 
 def announce(found: Settings, listener: socket.socket, does: str) -> None:

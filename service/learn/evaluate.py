@@ -21,8 +21,8 @@ from service.learn import exact, pretrained, warm
 from service.learn.drift.report import report as report_of_drift
 from service.learn.learner import Learner, Step
 from service.learn.standing import Standing
+from service.model.kinds import recipe_of
 from service.model.prequential import FADE, OUTCOMES, PREDICTORS
-from service.model.recipe import Recipe
 from service.settings import Settings
 from service.stream.records import Record
 from service.weights.digest import digest
@@ -41,7 +41,7 @@ def evaluate(
     """Return the result in the shape of headwater.evaluate/1, and counts of what was not learned
     by its reason. rows: events as JSON bytes. watch is told the rows and the report of each target
     at some 50 places and at the end."""
-    recipe = Recipe.of(settings)
+    recipe = recipe_of(settings)
     warm.compile_passes(recipe)
     lineage = hashlib.sha256(recipe.to_json()).hexdigest()[:16]
     learner = Learner.fresh(recipe, Standing(version=0, lineage=lineage, cursors={}))

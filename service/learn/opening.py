@@ -30,8 +30,8 @@ from service.learn.sources import Sources
 from service.learn.suspect import Suspects
 from service.learn.telemetry import Telemetry
 from service.learn.watched import Watched
+from service.model.kinds import recipe_of
 from service.model.layout import Layout
-from service.model.recipe import Recipe
 from service.settings import Settings
 from service.stream.broker import Broker
 from service.stream.start import resolve_start
@@ -109,7 +109,7 @@ def _frozen(learner: Learner, sources: Sources, store: Store, beat: Beat) -> Lea
 
 def _begin(settings: Settings, broker: Broker, sources: Sources, store: Store) -> Learner:
     kafka = settings.kafka
-    recipe, matched = Recipe.of(settings), None
+    recipe, matched = recipe_of(settings), None
     if settings.model.pretrained is not None:
         matched = pretrained.match(Layout(recipe), settings.model.pretrained)
         pretrained.tell(matched)
@@ -151,7 +151,7 @@ def _restore(
         _log.info("pretrained_ignored", why="there is a state to go on from")
     watched = _watched(sources, store, beat)
     restored = restore.restore(
-        Recipe.of(settings), store.journal, store.snapshots, store.environment,
+        recipe_of(settings), store.journal, store.snapshots, store.environment,
         restore.Policy(power_lost, settings.kafka.on_data_loss == "skip", accept_removed),
         watched.open_reader, watched.progress,
     )  # fmt: skip

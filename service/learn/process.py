@@ -46,7 +46,7 @@ from service.learn.suspect import Suspects
 from service.learn.telemetry import Telemetry
 from service.learn.tools import Tools
 from service.metrics import Metrics
-from service.model.recipe import Recipe
+from service.model.kinds import recipe_of
 from service.settings import Settings, runtime_directory, shown, state_directory
 from service.stream.deadletters import DeadLetters
 from service.weights import boot
@@ -71,7 +71,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
     state_at, runtime_at = state_directory(settings), runtime_directory(settings)
     make_folder(state_at, "state.directory")
     make_folder(runtime_at, "runtime.directory")
-    recipe = Recipe.of(settings)
+    recipe = recipe_of(settings)
     with ExitStack() as stack:
         lock = stack.enter_context(DirectoryLock.acquire(state_at))
         telemetry = Telemetry(Metrics("learner"))

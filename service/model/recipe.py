@@ -15,7 +15,6 @@ from service.settings import (
     EventSettings,
     LearningSettings,
     ModelSettings,
-    Settings,
 )
 
 LAYOUT = 3
@@ -58,22 +57,6 @@ class Recipe:
         self.learning = learning
         self.drift = drift or DriftSettings()
         self.schema = Schema(event)
-
-    @classmethod
-    def of(cls, settings: Settings) -> Recipe:
-        """Return the recipe inside the settings. For a module of the user's own, its code is run;
-        BadSettings where that fails."""
-        recipe = cls(
-            settings.name, settings.event, settings.model, settings.learning, settings.drift
-        )
-        if settings.model.is_module:
-            from service.model.kinds import module_code
-            from service.model.kinds.module import Module  # torch
-
-            module_code.trust(settings.model.kind)
-            source = module_code.source_of(settings.model.kind)
-            recipe.module = ModuleCode(source, Module(recipe).shapes())
-        return recipe
 
     @property
     def kind(self) -> str:

@@ -20,7 +20,7 @@ from starlette.routing import Route
 from service import __version__
 from service.logs import logger
 from service.metrics import Metrics
-from service.model.recipe import Recipe
+from service.model.kinds import recipe_of
 from service.model.scorer import Scorer
 from service.serve.admin import Admin
 from service.serve.aside import Aside
@@ -53,7 +53,7 @@ def create_app(
     def open_live() -> LiveModel:
         return LiveModel(directory, retries, make_scorer)
 
-    recipe = Recipe.of(settings)
+    recipe = recipe_of(settings)
     live = open_live()
     aside = Aside(open_live)
     predict = Predict(settings.api, live, aside, metrics)

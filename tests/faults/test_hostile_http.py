@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.control import ControlServer
 from service.metrics import Metrics
-from service.model.recipe import Recipe
+from service.model.kinds import recipe_of
 from service.serve import protocol
 from service.serve.app import create_app
 from service.serve.learner_door import STATUS_KEYS
@@ -328,7 +328,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 OPERATIONS = [
     (path, method)
-    for path, methods in document(Recipe.of(settings_of()), admin=True)["paths"].items()
+    for path, methods in document(recipe_of(settings_of()), admin=True)["paths"].items()
     for method in methods
 ]
 

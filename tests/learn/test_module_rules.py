@@ -14,7 +14,7 @@ import torch
 from service.errors import BadSettings
 from service.learn.evaluate import evaluate
 from service.learn.module_rules import examine
-from service.model.kinds import module_code
+from service.model.kinds import module_code, recipe_of
 from service.model.recipe import Recipe
 from service.settings import EventSettings, LearningSettings, ModelSettings, Settings, load
 from tests.learn.test_restoring import Home
@@ -143,7 +143,7 @@ def test_the_example_of_the_page_is_a_module_that_learns(tmp_path, monkeypatch):
         )
     ]  # fmt: skip
 
-    examine(Recipe.of(found))
+    examine(recipe_of(found))
     report = evaluate(found, rows)[0]["targets"]["rating"]
 
     assert report["fading"]["mae"] < 0.5 * report["baselines"]["prior"]["mae"]
@@ -160,11 +160,11 @@ def test_code_that_changed_is_told_at_the_start(tmp_path, monkeypatch):
         "name": "t", "kafka": {"topics": ["t"]}, "model": {"kind": "changing_net:Good"},
         "event": event,
     })  # fmt: skip
-    home = Home(tmp_path / "state", partitions=1, of=Recipe.of(found))
+    home = Home(tmp_path / "state", partitions=1, of=recipe_of(found))
     home.learn(10)
 
     module.write_text(source + "\n# a remark\n")
-    home.learner.recipe = Recipe.of(found)
+    home.learner.recipe = recipe_of(found)
     restored = home.restart()
 
     assert any("the code of changing_net:Good changed" in note for note in restored.notes)

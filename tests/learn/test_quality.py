@@ -15,7 +15,7 @@ from service.learn import history
 from service.learn.environment import fingerprint
 from service.learn.inventory import inventory
 from service.learn.saving import Saver
-from service.model.recipe import Recipe
+from service.model.kinds import recipe_of
 from service.settings import Settings, shown, state_directory
 from service.weights.journal import Journal
 from service.weights.snapshots import Keep, Snapshots
@@ -39,14 +39,14 @@ def saved(load_settings: Callable[..., Settings], tmp_path: Path) -> Settings:
     changes = {"learning.clip": 2.0, "snapshots.every_seconds": 5.0}
     later = load_settings(YAML, overrides={"state.directory": str(tmp_path / "s"), **changes})
     state = state_directory(found)
-    of = learner(Recipe.of(found))
+    of = learner(recipe_of(found))
     for settings in (found, later):
         with ExitStack() as stack:
             journal = stack.enter_context(Journal.open(state / "journal"))
             snapshots = Snapshots(state / "snapshots", Keep(5, 0, 0))
             saver = Saver(snapshots, journal, fingerprint(), shown(settings))
             stack.callback(saver.close)
-            of = history.rebuilt(of, Recipe.of(settings))
+            of = history.rebuilt(of, recipe_of(settings))
             take(of, records(400, 400 * of.standing.version))
             saver.now(of)
     return later

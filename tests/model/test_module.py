@@ -12,7 +12,7 @@ from torch import nn
 from service.errors import BadSettings, LayoutChanged
 from service.learn.changes import compare
 from service.model.featurizer import Rows
-from service.model.kinds import module_code, module_passes, module_warm
+from service.model.kinds import module_code, module_passes, module_warm, recipe_of
 from service.model.kinds.module_batch import batch_of
 from service.model.layout import Layout
 from service.model.learning import Model
@@ -329,7 +329,7 @@ def test_changed_code_is_a_change_of_settings_as_long_as_its_weights_fit():
 
 def test_a_state_of_other_shapes_is_not_read_with_the_code_of_now():
     """The recipe says what the shapes were."""
-    of = Recipe.of(_settings(hidden=16))
+    of = recipe_of(_settings(hidden=16))
     raw = of.to_json().replace(b'"hidden":16', b'"hidden":8')
 
     with pytest.raises(

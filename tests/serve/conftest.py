@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from service.metrics import Metrics
+from service.model.kinds import recipe_of
 from service.model.layout import Layout
-from service.model.recipe import Recipe
 from service.model.state import State
 from service.serve.app import create_app
 from service.settings import Settings
@@ -46,7 +46,7 @@ class Learner:
     """Stands in for the learner: publishes fresh weights and heartbeats."""
 
     def __init__(self, directory: Path, settings: Settings) -> None:
-        self.recipe = Recipe.of(settings)
+        self.recipe = recipe_of(settings)
         self.state = State.fresh(Layout(self.recipe))
         self.writer = LiveWriter.open(
             directory, nbytes=self.state.layout.nbytes, layout=self.recipe.to_json()

@@ -21,7 +21,7 @@ from service.errors import SnapshotInvalid
 from service.learn.audit import NAME, Audit
 from service.learn.commands import Refused
 from service.metrics import Metrics
-from service.model.recipe import Recipe
+from service.model.kinds import recipe_of
 from service.serve import admin
 from service.serve.app import create_app
 from service.serve.learner_door import STATUS_KEYS
@@ -362,7 +362,7 @@ def test_openapi_describes_every_route_of_admin(
     """
     app: FastAPI = create_app(settings, tmp_path, metrics)
     routes = {r.path: r.methods or set() for r in app.routes if isinstance(r, Route)}
-    found = document(Recipe.of(settings), admin=True)
+    found = document(recipe_of(settings), admin=True)
 
     assert {path: methods - {"HEAD"} for path, methods in routes.items()} == {
         path: {method.upper() for method in methods} for path, methods in found["paths"].items()

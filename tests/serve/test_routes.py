@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from service.metrics import STATES, Metrics, file_of
-from service.model.recipe import Recipe
+from service.model.kinds import recipe_of
 from service.model.scorer import Scorer
 from service.serve.app import create_app
 from service.serve.openapi import document
@@ -163,7 +163,7 @@ def test_the_schema_says_what_the_decoder_does(
     """
     An event is valid by the schema exactly when the API takes it.
     """
-    schema = event_schema(Recipe.of(settings))
+    schema = event_schema(recipe_of(settings))
 
     assert valid is jsonschema.Draft202012Validator(schema).is_valid(event)
     assert valid is (200 == client.post("/v1/predict", {"events": [event]}).status)
@@ -177,7 +177,7 @@ def test_openapi_describes_every_route(
     """
     app: FastAPI = create_app(settings, tmp_path, metrics)
     routes = {r.path: r.methods or set() for r in app.routes if isinstance(r, Route)}
-    paths = document(Recipe.of(settings))["paths"]
+    paths = document(recipe_of(settings))["paths"]
 
     assert {path: methods - {"HEAD"} for path, methods in routes.items()} == {
         path: {method.upper() for method in methods} for path, methods in paths.items()

@@ -14,9 +14,10 @@ from service.model.kinds.mlp import Mlp
 from service.model.kinds.rls import Rls
 from service.model.kinds.seam import Kind
 from service.model.kinds.svm import Svm
+from service.model.recipe import ModuleCode, Recipe
 
 if TYPE_CHECKING:
-    from service.model.recipe import Recipe
+    from service.settings import Settings
 
 KINDS: dict[str, type[Kind]] = {"linear": Linear, "svm": Svm, "mlp": Mlp, "fm": Fm, "rls": Rls}
 """By the name that stands in model.kind."""
@@ -34,3 +35,18 @@ def class_of(kind: str) -> type[Kind]:
     from service.model.kinds.module import Module
 
     return Module
+
+
+def recipe_of(settings: Settings) -> Recipe:
+    """Return the recipe inside the settings. For a module of the user's own, its code is run;
+    BadSettings where that fails."""
+    s = settings
+    recipe = Recipe(s.name, s.event, s.model, s.learning, s.drift)
+    if s.model.is_module:
+        from service.model.kinds import module_code
+        from service.model.kinds.module import Module  # torch
+
+        module_code.trust(s.model.kind)
+        source = module_code.source_of(s.model.kind)
+        recipe.module = ModuleCode(source, Module(recipe).shapes())
+    return recipe
