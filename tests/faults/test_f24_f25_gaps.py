@@ -21,6 +21,7 @@ from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import events
 from tests.faults.accounts import outcomes, settled
 from tests.faults.clusters import chaos
+from tests.processes import PATIENCE_S
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kafka, chaos]
 SOON_COMPACTED = {
@@ -49,7 +50,7 @@ def clean_by(topic: Topic, policy: str) -> None:
     entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic.name, incremental_configs=[entry])
     for done in topic.admin.incremental_alter_configs([resource]).values():
-        done.result(30)
+        done.result(PATIENCE_S)
 
 
 def compact_no_more(topic: Topic) -> None:
@@ -87,7 +88,7 @@ def test_f24_only_committed_transactions_are_learned_and_an_open_one_is_waited_f
     topic.publish(events(5, 3))
     # the client tells the end before or after it hears of what is held back: nothing, or all of it
     until(lambda: service.state_is("idle")["lag_records"] in (0, 10), "what is held back")
-    assert {"learned": 20} == until(lambda: outcomes(service), "outcomes")
+    until(lambda: outcomes(service) == {"learned": 20}, "outcomes")
     before = service.model(digest=True)
     assert 20 == before["events_learned"]
 
@@ -105,7 +106,7 @@ def test_f24_only_committed_transactions_are_learned_and_an_open_one_is_waited_f
     after = service.model(digest=True)
     assert (30, before["digest"]) == (after["events_learned"], after["digest"])
     assert before["lineage"] == after["lineage"]
-    assert {"learned": 30} == until(lambda: outcomes(service), "outcomes")
+    until(lambda: outcomes(service) == {"learned": 30}, "outcomes")
 
 
 def test_f25_tombstones_are_filtered_and_a_range_that_compaction_emptied_is_replayed(
