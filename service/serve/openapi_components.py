@@ -68,6 +68,7 @@ def _request() -> Json:
             "context": context,
             "top": {**top, "required": ["n"]},
         },
+        "additionalProperties": False,
         "oneOf": [{"required": ["events"]}, {"required": ["candidates"]}],
     }
 
