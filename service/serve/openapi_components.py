@@ -88,7 +88,7 @@ def components(recipe: Recipe) -> Json:
     brief["required"] = [name for name in brief["required"] if name != "trained_through"]
     figures: Json = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
     return {
-        "Event": event_schema(recipe),
+        "Event": event_schema(recipe, "#/components/schemas/Event"),
         "Prediction": prediction_schema(recipe),
         "PredictRequest": _request(),
         "PredictReply": _reply(
