@@ -42,7 +42,7 @@ _ENDS = {"s": 10**11, "ms": 10**14, "us": 10**17, "ns": 10**21}
 def iso(zone: str) -> str:
     """Return the pattern of ISO 8601 texts whose naive times are in `zone`."""
     beyond = rf"{_FIRST_AND_LAST}[\s\S]*[+-]{_HOUR}" if zone == "UTC" else _FIRST_AND_LAST
-    days = "|".join(_day(mark) for mark in ("-", "/", ""))
+    days = "|".join((*(_day(mark) for mark in ("-", "/", "")), _week("-"), _week("")))
     clock = f"{_CLOCK}(Z|z|{_OFFSET})?"
     compact = f"{_day('')}{_HOUR}{_MINUTE}{_MINUTE}"
     return rf"^\s*(?!{beyond})(({days})([T_ t]{clock})?|{compact})\s*$"
@@ -54,6 +54,11 @@ def _day(mark: str) -> str:
         f"|(0[469]|11){mark}(0[1-9]|[12][0-9]|30)|02{mark}(0[1-9]|1[0-9]|2[0-8])"
     )
     return f"({_YEAR}{mark}({months})|{_LEAP_YEAR}{mark}02{mark}29)"
+
+
+def _week(mark: str) -> str:
+    years = "(?!0000|0001|9999)[0-9]{4}"
+    return f"{years}{mark}W(0[1-9]|[1-4][0-9]|5[0-2])({mark}[1-7])?"
 
 
 def since_1970(form: str, zone: str) -> list[Json]:
