@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from service import crash
+from service._settings import doubts as _doubts
 from service._settings import environment, reading
 from service._settings.adapt import AdaptSettings
 from service._settings.api import ApiSettings
@@ -52,6 +53,7 @@ from service._settings.values import (
     Topics,
     start_moment,
 )
+from service.errors import Problem
 from service.redact import redacted
 
 __all__ = [
@@ -250,6 +252,12 @@ def load(
     """
     environment = os.environ if environment is None else environment
     return reading.read(Settings, path, overrides or {}, environment)
+
+
+def doubts(settings: Settings) -> list[Problem]:
+    """Return what can be used and will seldom do what is wanted, each with what to do."""
+    found = _doubts.doubts(settings.event, settings.model, settings.learning)
+    return [Problem(".".join(one.where), None, one.msg, one.hint) for one in found]
 
 
 def crash_point(variables: Mapping[str, str] | None = None) -> crash.Armed | None:

@@ -99,6 +99,22 @@ class TestCheck:
             ["nam", "event.features.price", "name"],
         ) == (told["ok"], told["errors"][0], [error["path"] for error in told["errors"]])
 
+    def test_settings_in_doubt_are_good_and_warned_of(self, headwater: Run, good: Path) -> None:
+        """
+        For people, who read why; the code of the end is that of good settings.
+        """
+        ended = headwater(
+            "config",
+            "check",
+            "--set",
+            "learning.optimizer=sgd",
+            "--set",
+            "learning.learning_rate=2",
+        )
+
+        assert 0 == ended.returncode
+        assert "Warning: learning.learning_rate: sgd at 2 goes far past" in ended.stdout
+
     @pytest.mark.parametrize("how", [(), ("--json",)])
     def test_bad_settings_end_with_3(self, headwater: Run, bad: Path, how: tuple[str]) -> None:
         """

@@ -19,7 +19,9 @@ from service import settings
 from service.cli.config_init import init
 from service.cli.written import Origin, settings_text
 from service.errors import HeadwaterError
+from service.events import values
 from service.events.guess.table import guess_table
+from service.events.schema import Schema
 from service.learn.evaluate import evaluate
 from service.stream.files import read_files, to_json
 
@@ -99,6 +101,27 @@ class TestOddFiles:
         assert {"Preis je m²", "Ort", "Rest"} == set(found.event.features)
         assert "Umsatz-2024" == found.name
         assert "missing in 45 rows" in text
+
+    def test_labels_in_several_spellings(self, tmp_path: Path) -> None:
+        """
+        Yes and yes are one label, in the settings and when events are decoded; so is a YES to come.
+        """
+        words = ["Yes", "no", "yes", "No"]
+        lines = [
+            f'"{["H;3", "K", "L"][i % 3]}","{i * 7919 % 10_007}","{words[i % 4]}"'
+            for i in range(80)
+        ]
+        path = write(tmp_path / "a.csv", "cell,seconds,y\r\n" + "\r\n".join(lines))
+        text = made(path, "y", tmp_path / "it.yaml")
+        found = settings.load(tmp_path / "it.yaml", environment={})
+        schema = Schema(found.event)
+        labels = [values.label(schema.targets[0], word) for word in [*words, "YES", "NO"]]
+
+        assert {"cell": "category", "seconds": "number"} == {
+            name: field.type for name, field in found.event.features.items()
+        }
+        assert "Yes, yes say yes: 40 of 80 labels" in text
+        assert [1, 0, 1, 0, 1, 0] == labels
 
     def test_names_that_yaml_would_misread(self, tmp_path: Path) -> None:
         """

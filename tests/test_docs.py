@@ -23,7 +23,7 @@ from service.settings import load
 
 CHECKOUT = Path(__file__).parent.parent
 DOCS = CHECKOUT / "docs"
-PAGES = sorted([CHECKOUT / "README.md", *DOCS.glob("*.md")])
+PAGES = sorted([CHECKOUT / "README.md", *DOCS.rglob("*.md")])
 NAMES = [page.relative_to(CHECKOUT).as_posix() for page in PAGES]
 
 _FENCE = re.compile(r"^ *```([a-z]*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

@@ -91,6 +91,19 @@ class TestRead:
             targets["kind"].classes,  # type: ignore[union-attr]  # a multiclass target
         )
 
+    @pytest.mark.parametrize("said", ["[yes, Yes]", "[Yes, yes]"])
+    def test_a_label_may_have_several_spellings(self, load_settings: Load, said: str) -> None:
+        """
+        In any order; one in a list is that one.
+        """
+        text = GOOD.replace("{type: binary}", f"{{type: binary, positive: {said}}}")
+        one = GOOD.replace("{type: binary}", "{type: binary, positive: [1.0]}")
+
+        assert [("Yes", "yes"), "1"] == [
+            load_settings(each).event.targets["clicked"].positive  # type: ignore[union-attr]  # a binary target
+            for each in (text, one)
+        ]
+
     def test_names_of_fields_may_be_any_text(self, load_settings: Load) -> None:
         """
         A field may be called NO, 17 or class: names are texts as they stand.

@@ -12,8 +12,8 @@ from service._settings.values import (
     FieldName,
     FieldPath,
     Interaction,
+    Labels,
     Pieces,
-    ScalarText,
     Zone,
 )
 
@@ -192,10 +192,11 @@ class BinaryTarget(_ClassTarget):
     """A question answered by yes or no; the prediction is a probability."""
 
     type: Literal["binary"] = Field("binary", description="Yes or no.")
-    positive: ScalarText | None = Field(
+    positive: Labels | None = Field(
         None,
-        description="The label that means yes, every other means no. null: 1 and true mean yes, "
-        "0 and false mean no, anything else is a bad event.",
+        description="The label that means yes, or a list of its spellings, as [Yes, yes]; every "
+        "other means no. null: 1 and true mean yes, 0 and false mean no, anything else is a bad "
+        "event.",
     )
 
 

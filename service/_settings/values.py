@@ -117,6 +117,9 @@ def _check_power_of_two(value: int) -> int:
     return value
 
 
+_AS_TEXT = 'Labels compare as text, so 1, "1" and 1.0 are one.'
+
+
 def _check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
     if len(classes) < 2:
         refuse("fewer than two classes", "Name every class that the target may take.")
@@ -124,9 +127,22 @@ def _check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
     if doubled:
         refuse(
             f"{', '.join(map(repr, doubled))} is listed twice",
-            'Classes compare as text, so 1, "1" and 1.0 are one.',
+            _AS_TEXT,
         )
     return classes
+
+
+def _labels(value: object) -> object:
+    """Return the text of one label, or those of several in order; one in a list is that one."""
+    several = value if isinstance(value, list | tuple) else (value,)
+    texts = [canonical_text(each) for each in several]
+    found = sorted(text for text in texts if isinstance(text, str))
+    if not found or len(found) < len(texts):
+        refuse("must be a label or a list of labels", "Write Yes, or [Yes, yes].")
+    doubled = sorted({text for text in found if found.count(text) > 1})
+    if doubled:
+        refuse(f"{', '.join(map(repr, doubled))} is listed twice", _AS_TEXT)
+    return found[0] if len(found) == 1 else tuple(found)
 
 
 def _path_keys(path: object) -> object:
@@ -209,4 +225,8 @@ FieldPath = Annotated[
 ]
 Interaction = Annotated[tuple[FieldName, ...], AfterValidator(_check_interaction)]
 Pieces = Annotated[tuple[int, int], AfterValidator(_check_characters)]
+Labels = Annotated[
+    str | tuple[str, ...],
+    BeforeValidator(_labels, json_schema_input_type=SCALARS | list[SCALARS]),
+]
 ClassNames = Annotated[tuple[ScalarText, ...], AfterValidator(_check_classes)]

@@ -14,7 +14,7 @@ from service.cli.config_init import init
 from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
 from service.cli.probe_module import probed
 from service.cli.problems import told
-from service.errors import BadSettings, HeadwaterError
+from service.errors import BadSettings, HeadwaterError, Problem
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -40,7 +40,7 @@ def check(
     """Find everything that is wrong with the settings. Exit 3 when something is."""
     from service import settings
 
-    said, matched = None, list[str]()
+    said, matched, doubts = None, list[str](), list[Problem]()
     try:
         found, errors = settings.load(path, overrides(set_)), []
         if found.learning.freeze:  # only the model knows the names of its weights
@@ -51,11 +51,13 @@ def check(
         _say_armed()
         said = probed(found, path, set_) if probe else None
         matched = _pretrained(found, probe)
+        doubts = settings.doubts(found)
     except BadSettings as error:
         found, errors = None, error.problems
     if as_json:
-        checked = {"ok": not errors, "errors": [asdict(e) for e in errors]}
-        typer.echo(json.dumps(checked if said is None else {**checked, "module": said}))
+        checked: dict[str, object] = {"ok": not errors, "errors": [asdict(e) for e in errors]}
+        more = {"module": said, "warnings": [asdict(doubt) for doubt in doubts]}
+        typer.echo(json.dumps(checked | {name: value for name, value in more.items() if value}))
     elif found is not None:
         features, targets = len(found.event.features), len(found.event.targets)
         typer.echo(
@@ -67,8 +69,10 @@ def check(
                 f"{found.model.kind} keeps the rules: {_count(said['parameters'], 'weight')} to "
                 f"learn, {said['row_us']:g} us to score an event."
             )
-            for warning in said["warnings"]:
-                typer.echo(f"Warning: {warning}.")
+        of_module = [] if said is None else [f"{warning}." for warning in said["warnings"]]
+        of_settings = [f"{doubt.path}: {doubt.msg}.\n    {doubt.hint}" for doubt in doubts]
+        for warning in of_module + of_settings:
+            typer.echo(f"Warning: {warning}")
         for line in matched:
             typer.echo(line)
     else:

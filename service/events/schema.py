@@ -42,7 +42,8 @@ class Target:
     start: int
     outputs: int
     classes: tuple[str, ...] = ()
-    positive: str | None = None
+    positive: str | tuple[str, ...] | None = None
+    """The label, or the labels, that mean yes; None: those that say so everywhere."""
     scaled: bool = False
     weight: float = 1.0
 

@@ -95,6 +95,8 @@ def label(target: Target, value: object) -> float:
         if name not in target.classes:
             raise BadValue("unknown_class", f"{show(name)} is not one of the declared classes")
         return float(target.classes.index(name))
+    if isinstance(target.positive, tuple):
+        return 1.0 if name in target.positive else 0.0
     if target.positive is not None:
         return 1.0 if name == target.positive else 0.0
     if name in _DEFAULT_POSITIVE:

@@ -268,10 +268,10 @@ class Acts:
         served = self.course.served
         if served is None or not self._t.publisher.is_due(served):
             return
-        if served.is_fit():
+        if (broken := served.unfit()) is None:
             self._t.publisher.publish(served)
         elif self.may_learn:
-            why = f"the weights of version {served.standing.version} are not finite"
+            why = f"the {broken} of version {served.standing.version} are not finite"
             if self._t.guard.loss == "act" and self.course.good is not None:
                 self._do(Verdict("roll_back", why))
             else:

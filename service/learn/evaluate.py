@@ -41,7 +41,7 @@ def evaluate(
     """Return the result in the shape of headwater.evaluate/1, and counts of what was not learned
     by its reason. rows: events as JSON bytes. watch is told the rows and the report of each target
     at some 50 places and at the end."""
-    recipe = recipe_of(settings)
+    recipe = recipe_of(settings).begun(from_file=settings.model.pretrained is not None)
     warm.compile_passes(recipe)
     lineage = hashlib.sha256(recipe.to_json()).hexdigest()[:16]
     learner = Learner.fresh(recipe, Standing(version=0, lineage=lineage, cursors={}))

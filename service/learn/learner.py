@@ -125,9 +125,16 @@ class Learner:
         return self._model.score(self.state, self._featurizer.rows(columns, self.state.scales))
 
     def is_fit(self) -> bool:
-        """Whether its version may be served: what a prediction reads is finite, and so is that of
-        an event without fields (finite weights of a network can be too large for any)."""
-        return self.state.is_finite() and bool(np.isfinite(self.score(self._blank)).all())
+        """Whether its version may be served: see unfit."""
+        return self.unfit() is None
+
+    def unfit(self) -> str | None:
+        """Return what is not finite, so that its version may not be served: the weights that a
+        prediction reads, or the scores of an event without fields (finite weights of a network can
+        be too large for any)."""
+        if not self.state.is_finite():
+            return "weights"
+        return None if np.isfinite(self.score(self._blank)).all() else "scores"
 
     def take(self, records: Sequence[Record], decoded: Decoded, next_offsets: Offsets) -> Step:
         """Score and learn one cut; the version grows by one.

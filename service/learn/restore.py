@@ -80,7 +80,7 @@ def begin(
 
     matched: the file whose weights it starts from.
     """
-    lineage = mint_lineage()
+    lineage, recipe = mint_lineage(), recipe.begun(from_file=matched is not None)
     entry: dict[str, Any] = {
         "version": 0,
         "kind": "genesis",
@@ -173,6 +173,7 @@ def _under(
     recipe: Recipe, learner: Learner, policy: Policy, journaling: Journaling, notes: list[str]
 ) -> Learner:
     """Return the learner under the present settings, journaled where that changes anything."""
+    recipe = recipe.begun(from_file=learner.recipe.from_file)
     change = compare(learner.recipe, recipe, policy.accept_removed)
     if change == "same":
         return learner

@@ -151,6 +151,8 @@ class Layout:
         }
 
     def _name_weights(self, flats: list[Flat]) -> None:
+        self.as_weights = tuple(one.name for one in flats if one.starts == "weights")
+        """Of those arrays, the ones that start as the weights are."""
         rule = self.recipe.optimizer
         for one in self.kind.parameters:
             first = self.kind.places[one.name]

@@ -28,7 +28,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from service.model.featurizer import Rows
-from service.model.kinds.seam import BLOCK, Extra, Flat, Kind, Moving, Served
+from service.model.kinds.seam import BLOCK, Extra, Flat, Kind, Moving, Served, head_of
 from service.model.recipe import Recipe
 from service.settings import AdaptSettings
 
@@ -49,7 +49,7 @@ class Remembered:
     """What the image holds of a rate, see seam.Remembers: nothing where it stands still.
 
     Flats: the weights at the last step; that step, or what weights would be had it been longer or
-    shorter. For held_out also the frames of targets at that time.
+    shorter. Also the frames of targets at that time, where somebody asks for them.
     """
 
     def __init__(self, recipe: Recipe, theta_size: int) -> None:
@@ -66,7 +66,7 @@ class Remembered:
             Extra("optimizer", "rate_pending", "uint8", flags),
             Extra("optimizer", "rate_moved", "uint8", flags),
         )
-        if adapt.by == "held_out":
+        if adapt.by == "held_out" or any(target.scaled for target in recipe.schema.targets):
             shape = (len(recipe.schema.targets), 5)
             self.extras += (Extra("optimizer", _FRAMES, "float64", shape),)
         self.flats = tuple(Flat("optimizer", name) for name in _FLATS[adapt.by])
@@ -193,15 +193,41 @@ class Rate:
         flats, flags = state.flats, (state.extras["rate_pending"], state.extras["rate_moved"])
         for each in flags:
             np.maximum(state.touched, each, out=state.touched)
+        self._reframe(state)
         if adapt.by == "hypergradient":
             by = _turned(state.theta, flats[_FROM], flats[_STEP], *flags)
         else:
             most = math.sqrt(float(vector[EVENTS]) * float(vector[SQUARES]))
             by = float(vector[GAIN]) / most if most > 0 and math.isfinite(most) else 0.0
             vector[GAIN:] = 0.0
-            state.extras[_FRAMES][:] = state.frames
             _varied(state.theta, flats[_FROM], flats[_LONGER], flats[_SHORTER], *flags)
+        if _FRAMES in state.extras:
+            state.extras[_FRAMES][:] = state.frames
         self._move(vector, adapt.pace * by)
+
+    def _reframe(self, state: State) -> None:
+        """Bring the weights at the last step, and the step before, to the units that number targets
+        have now: that a frame was renewed is no step. Where it is not known which weights were
+        brought along (a module of the user's own), this step is not looked at."""
+        for t, target in enumerate(self._targets):
+            if not target.scaled:
+                continue
+            (mean, unit), (now, new) = state.extras[_FRAMES][t, 3:], state.frames[t, 3:]
+            if not (unit > 0.0 and new > 0.0) or (mean, unit) == (now, new):
+                continue
+            own = [one for one in self._kind.parameters if one.target == target.name]
+            for name in _FROM, _STEP:
+                if name not in state.flats:
+                    continue
+                for one in own:
+                    first = self._kind.places[one.name]
+                    run = state.flats[name][first : first + one.size]
+                    run[:] = run.astype(np.float64) * (unit / new) ** one.unit
+                if not own:
+                    state.flats[name][:] = state.theta if name == _FROM else 0.0
+            if own:
+                bias = self._kind.places[f"{head_of(target.name)}bias"]
+                state.flats[_FROM][bias] += (mean - now) / new
 
     def _move(self, vector: NDArray[np.generic], by: float) -> None:
         assert self._adapt is not None, "only a rate that moves has bounds"

@@ -6,6 +6,8 @@ same bits. Whatever else the settings hold (addresses, directories, cut sizes) i
 
 from __future__ import annotations
 
+from copy import copy
+
 import msgspec
 
 from service.errors import LayoutChanged
@@ -52,11 +54,19 @@ class Recipe:
     ) -> None:
         self.name = name
         self.module = module
+        self.from_file = False
+        """The weights before the first event came from a file: the state keeps them."""
         self.event = event
         self.model = model
         self.learning = learning
         self.drift = drift or DriftSettings()
         self.schema = Schema(event)
+
+    def begun(self, *, from_file: bool) -> Recipe:
+        """Return the recipe of a state whose first weights came from a file, or did not."""
+        recipe = copy(self)
+        recipe.from_file = from_file
+        return recipe
 
     @property
     def kind(self) -> str:
@@ -87,6 +97,8 @@ class Recipe:
         }
         if self.module is not None:
             value["module"] = msgspec.to_builtins(self.module)
+        if self.from_file:
+            value["from_file"] = True
         return msgspec.json.encode(value, order="sorted")
 
     def _drift(self) -> dict[str, object]:
@@ -109,7 +121,7 @@ class Recipe:
         if layout == 1:
             value["learning"]["cap"] = None  # it had none
         drift = value.get("drift", {"losses": False, "inputs": False})  # before there was any
-        return cls(
+        recipe = cls(
             value["name"],
             EventSettings.model_validate(value["event"]),
             ModelSettings.model_validate(value["model"]),
@@ -117,6 +129,7 @@ class Recipe:
             DriftSettings.model_validate(drift),
             msgspec.convert(value["module"], ModuleCode) if "module" in value else None,
         )
+        return recipe.begun(from_file=value.get("from_file", False))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Recipe) and self.to_json() == other.to_json()

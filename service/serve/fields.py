@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+from service.events.times import PER_SECOND
 from service.events.values import LARGEST, MOST_NAMES
+from service.serve import spelled
 from service.settings import (
     BooleanFeature,
     CategoriesFeature,
@@ -19,10 +22,9 @@ from service.settings import (
 
 Json = dict[str, Any]
 
-_NUMERIC_TEXT = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?\s*$"
 _ONE_NUMBER: list[Json] = [
     {"type": "number", "minimum": -LARGEST, "maximum": LARGEST},
-    {"type": "string", "pattern": _NUMERIC_TEXT},
+    {"type": "string", "pattern": spelled.NUMBER},
 ]
 _NULL: Json = {"type": "null"}
 _NUMBER: Json = {
@@ -55,28 +57,34 @@ _TEXT: Json = {
     "description": "A text. Missing or null: unknown.",
     "examples": ["Two words"],
 }
-_NAMES: Json = {"type": "array", "items": {"type": _SCALARS}}
-ANY_NAME: Json = {
-    "anyOf": [
-        {"type": "number", "minimum": -LARGEST, "maximum": LARGEST},
-        {"type": ["string", "boolean", "object", "null"]},
-        {**_NAMES, "maxItems": MOST_NAMES},
-    ],
-}
-"""What one name of a map may hold; an object counts by the names in it."""
-_MAP: Json = {
-    "type": ["object", "null"],
-    "additionalProperties": ANY_NAME,
-    "maxProperties": MOST_NAMES,
-    "description": "Names, each with a number, a text, a boolean, or a list of texts.",
-    "examples": [{"colour": "red", "weight": 1.5}],
-}
+_NAMES: Json = {"type": "array", "items": {"type": _SCALARS}, "maxItems": MOST_NAMES}
+IN_A_MAP = "InAMap"
+
+
+def any_name(definitions: str) -> Json:
+    """Return what one name of a map may hold; an object counts by the names in it.
+
+    definitions: reference of where the schema itself lies, under the name IN_A_MAP.
+    """
+    return {
+        "anyOf": [
+            {"type": "number", "minimum": -LARGEST, "maximum": LARGEST},
+            {"type": ["string", "boolean", "null"]},
+            {**_NAMES, "maxItems": MOST_NAMES - 1},  # the name above it counts too
+            {
+                "type": "object",
+                "additionalProperties": {"$ref": definitions + IN_A_MAP},
+                "maxProperties": MOST_NAMES - 1,
+            },
+        ],
+    }
+
+
 _MOMENT_S = 1_769_860_800  # 2026-01-31T12:00:00Z
-_PER_SECOND = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}
 
 
-def described(spec: Feature) -> Json:
-    """Return the schema of a field's value, with one example."""
+def described(spec: Feature, definitions: str) -> Json:
+    """Return the schema of a field's value, with one example. definitions: see any_name."""
     match spec:
         case NumberFeature():
             return _NUMBER
@@ -87,13 +95,24 @@ def described(spec: Feature) -> Json:
         case TextFeature():
             return _TEXT
         case MapFeature():
-            return _MAP
+            return _map(definitions)
         case CategoriesFeature():
             return _categories(spec)
         case VectorFeature():
             return _vector(spec)
         case TimeFeature():
             return _time(spec)
+
+
+def _map(definitions: str) -> Json:
+    return {
+        "type": ["object", "null"],
+        "additionalProperties": {"$ref": definitions + IN_A_MAP},
+        "maxProperties": MOST_NAMES,
+        "description": "Names, each with a number, a text, a boolean, a list of texts, or an "
+        f"object of such names; {MOST_NAMES} names and listed values in all.",
+        "examples": [{"colour": "red", "weight": 1.5}],
+    }
 
 
 def _categories(spec: CategoriesFeature) -> Json:
@@ -105,8 +124,11 @@ def _categories(spec: CategoriesFeature) -> Json:
             "description": f"{said}.",
             "examples": [["a", "b"]],
         }
+    mark = re.escape(spec.separator)
+    piece = rf"((?!{mark})[\s\S])*"
+    text = {"type": "string", "pattern": f"^({piece}{mark}){{0,{MOST_NAMES - 1}}}{piece}$"}
     return {
-        "anyOf": [_NAMES, {"type": _SCALARS}],
+        "anyOf": [_NAMES, text, {"type": ["number", "boolean", "null"]}],
         "description": f"{said}; or one text with {spec.separator!r} between them.",
         "examples": [spec.separator.join("ab")],
     }
@@ -122,14 +144,16 @@ def _vector(spec: VectorFeature) -> Json:
 
 
 def _time(spec: TimeFeature) -> Json:
-    if spec.format in _PER_SECOND:
+    if spec.format in PER_SECOND:
         return {
-            "anyOf": [{"type": "number"}, {"type": "string", "pattern": _NUMERIC_TEXT}, _NULL],
+            "anyOf": [*spelled.since_1970(spec.format, spec.zone), _NULL],
             "description": f"A time as a number since 1970 UTC, in {spec.format}.",
-            "examples": [_MOMENT_S * _PER_SECOND[spec.format]],
+            "examples": [_MOMENT_S * PER_SECOND[spec.format]],
         }
     said = f"A time as 2026-01-31T12:00:00Z; without an offset it is in {spec.zone}."
     if spec.format == "auto":
         said = f"{said} Also a number since 1970 UTC, its unit told by its size."
-    types = ["string", "null"] if spec.format == "iso" else ["string", "number", "null"]
-    return {"type": types, "description": said, "examples": ["2026-01-31T12:00:00Z"]}
+    forms = [{"type": "string", "pattern": spelled.iso(spec.zone)}, _NULL]
+    if spec.format == "auto":
+        forms += spelled.since_1970("auto", spec.zone)
+    return {"anyOf": forms, "description": said, "examples": ["2026-01-31T12:00:00Z"]}

@@ -68,6 +68,7 @@ def _request() -> Json:
             "context": context,
             "top": {**top, "required": ["n"]},
         },
+        "additionalProperties": False,
         "oneOf": [{"required": ["events"]}, {"required": ["candidates"]}],
     }
 
@@ -87,7 +88,7 @@ def components(recipe: Recipe) -> Json:
     brief["required"] = [name for name in brief["required"] if name != "trained_through"]
     figures: Json = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
     return {
-        "Event": event_schema(recipe),
+        "Event": event_schema(recipe, "#/components/schemas/Event"),
         "Prediction": prediction_schema(recipe),
         "PredictRequest": _request(),
         "PredictReply": _reply(

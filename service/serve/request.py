@@ -6,17 +6,21 @@ send raises anything but Refused.
 
 from __future__ import annotations
 
+import difflib
 import json
 from typing import Any
 
 import msgspec
 
 from service.serve import signs
-from service.serve.problems import Refused, bad_events
+from service.serve.problems import MOST_ERRORS, Refused, bad_events
 from service.serve.ranking import Top, read_top
 
 _decoder = msgspec.json.Decoder()
 _lenient = msgspec.json.Decoder(float_hook=float)  # 1e400 becomes infinite: a fault of its field
+KNOWN = ("events", "candidates", "context", "top")
+"""What a request may hold."""
+_SHOWN = 64
 MOST_BOXES_PER_EVENT = 8
 """Objects and lists in a request, per event that it may hold."""
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -44,12 +48,14 @@ def read_request(body: bytes, most_events: int, most_bytes: int) -> Asked:
     if name == "candidates" and "events" in request:
         raise _wrong(["events"], 'the request has "events" and "candidates"', "unknown_field")
     if name not in request:
-        raise _wrong(["events"], 'the request has no "events"', "missing_field")
+        odd = next((each for each in request if each not in KNOWN), None)
+        said = "" if odd is None else f': "{odd[:_SHOWN]}" {_not_known(odd)}'
+        raise _wrong(["events"], f'the request has no "events"{said}', "missing_field")
+    _refuse_unknown(request)
+    _refuse_doubled(request, body)
     events = request[name]
     if not isinstance(events, list):
         raise _wrong([name], f"expected a list of events, got {_kind(events)}")
-    if body.count(f'"{name}"'.encode()) > 1 and _names_twice(body, name):
-        raise _wrong([name], f'the request has "{name}" twice', "duplicate_field")
     if len(events) > most_events:
         raise _too_many(f"{len(events)} {name}", most_events)
     top = read_top(request["top"]) if "top" in request else None
@@ -58,6 +64,40 @@ def read_request(body: bytes, most_events: int, most_bytes: int) -> Asked:
     if name == "events":
         raise _wrong(["context"], 'goes with "candidates", not with "events"', "unknown_field")
     return Asked(_with(request["context"], events, most_bytes), events, top, name)
+
+
+def _refuse_unknown(request: dict[str, object]) -> None:
+    """What is not known would be asked for in vain: a misspelt "top" gives every prediction."""
+    unknown = [name for name in request if name not in KNOWN]
+    if not unknown:
+        return
+    errors: list[dict[str, object]] = [
+        {"loc": [name[:_SHOWN]], "code": "unknown_field", "msg": _not_known(name)}
+        for name in unknown[:MOST_ERRORS]
+    ]
+    raise Refused("BAD_REQUEST", f'"{unknown[0][:_SHOWN]}" {_not_known(unknown[0])}', errors=errors)
+
+
+def _not_known(name: str) -> str:
+    close = difflib.get_close_matches(name[:_SHOWN].lower(), KNOWN, n=1)
+    meant = f'; did you mean "{close[0]}"?' if close else "."
+    return f"is not known here{meant} Known are {', '.join(KNOWN)}"
+
+
+def _refuse_doubled(request: dict[str, object], body: bytes) -> None:
+    """Of a name that stands twice one would be taken, and nobody knows which."""
+    held = [name for name in KNOWN if name in request and body.count(f'"{name}"'.encode()) > 1]
+    if not held:
+        return
+    names = _names(body)
+    for name in held:
+        if names.count(name) < 2:
+            continue
+        msg = f'the request has "{name}" twice'
+        if name in {"events", "candidates"}:
+            raise _wrong([name], msg, "duplicate_field")
+        error: dict[str, object] = {"loc": [name], "code": "duplicate_field", "msg": msg}
+        raise Refused("BAD_REQUEST", f"{msg}: say it once", errors=[error])
 
 
 def _with(context: object, candidates: list[object], most_bytes: int) -> list[object]:
@@ -103,7 +143,8 @@ def _read_json_with_large_numbers(body: bytes) -> object:
         raise Refused("BAD_JSON", str(error)) from None
 
 
-def _names_twice(body: bytes, name: str) -> bool:
+def _names(body: bytes) -> list[str]:
+    """Return the names at the top of a request, doubles too."""
     names: list[str] = []
 
     def last_object(pairs: list[tuple[str, Any]]) -> None:
@@ -113,7 +154,7 @@ def _names_twice(body: bytes, name: str) -> bool:
         json.loads(body, object_pairs_hook=last_object)
     except (ValueError, RecursionError) as error:  # it goes a little less deep than msgspec
         raise Refused("BAD_JSON", str(error)) from None
-    return names.count(name) > 1
+    return names
 
 
 def _kind(value: object) -> str:

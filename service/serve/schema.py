@@ -11,7 +11,7 @@ from copy import deepcopy
 
 from service.events.schema import Schema, Target
 from service.model.recipe import Recipe
-from service.serve.fields import ANY_NAME, Json, described
+from service.serve.fields import IN_A_MAP, Json, any_name, described
 from service.settings import (
     BooleanFeature,
     CategoriesFeature,
@@ -36,15 +36,24 @@ _STRICTEST_FIRST = (
 """So that the example of a place that several fields share suits all of them."""
 
 
-def event_schema(recipe: Recipe) -> Json:
-    """Return the schema of one event as POST /v1/predict takes it."""
-    schema = recipe.schema
-    properties = _properties([(path, described(spec)) for path, spec in _features(schema)])
+def event_schema(recipe: Recipe, place: str = "#") -> Json:
+    """Return the schema of one event as POST /v1/predict takes it.
+
+    place: reference of where it will lie; # where it is a document of its own.
+    """
+    schema, definitions = recipe.schema, f"{place}/$defs/"
+    properties = _properties(
+        [(path, described(spec, definitions)) for path, spec in _features(schema)]
+    )
     for name in _ignored(schema):
         properties.setdefault(name, {"description": "May be there; a prediction does not use it."})
     others: object = True
     if schema.rest is not None:
-        others = {**ANY_NAME, "description": f"Any other field is learned from, in {schema.rest}."}
+        others = {
+            **any_name(definitions),
+            "description": f"Any other field is learned from, in {schema.rest}.",
+        }
+    maps = any(isinstance(spec, MapFeature) for spec in schema.specs.values())
     return {
         "$schema": DRAFT,
         "title": f"Event of {recipe.name}",
@@ -56,6 +65,7 @@ def event_schema(recipe: Recipe) -> Json:
         "properties": dict(sorted(properties.items())),
         "additionalProperties": others,
         "examples": [example_event(schema)],
+        **({"$defs": {IN_A_MAP: any_name(definitions)}} if maps else {}),
     }
 
 
@@ -80,7 +90,7 @@ def example_event(schema: Schema) -> Json:
         place = example
         for key in path[:-1]:
             place = place.setdefault(key, {})
-        place.setdefault(path[-1], deepcopy(described(spec)["examples"][0]))
+        place.setdefault(path[-1], deepcopy(described(spec, "#/$defs/")["examples"][0]))
     if schema.rest is not None:
         example.setdefault("another_field", 1.5)
     return dict(sorted(example.items()))

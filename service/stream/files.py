@@ -112,7 +112,10 @@ def _csv(path: Path) -> Iterator[Row]:
             reader = csv.reader(chain([head], text), strict=True, delimiter=delimiter)
             names = next(reader, [])
             if len(set(names)) < len(names):
-                raise HeadwaterError(f"{path}: a column name stands twice in the first line")
+                twice = next(name for name in names if names.count(name) > 1)
+                raise HeadwaterError(
+                    f"{path}: a column name stands twice in the first line, {twice!r}: rename one"
+                )
             for cells in reader:
                 if len(cells) > len(names):
                     raise HeadwaterError(

@@ -44,6 +44,8 @@ HUNDRED = range(100)
         ("is_new", [i % 2 for i in HUNDRED], "boolean"),
         ("paid", [i % 3 == 0 for i in HUNDRED], "boolean"),
         ("answer", ["Yes", "No"] * 50, "boolean"),
+        ("answer", ["Y", "n"] * 50, "boolean"),
+        ("answer", ["true", "NO", "yes", "False"] * 25, "boolean"),
         ("customer_id", [7 + i % 40 for i in HUNDRED], "category"),
         ("zip", ["02134", "10115"] * 50, "category"),
         ("weekday", [i % 7 for i in HUNDRED], "category"),
@@ -51,6 +53,11 @@ HUNDRED = range(100)
         ("price", ["12", "n/a", "7", "9"] * 25, "category"),
         ("größe", ["klein", "groß", "日本"] * 33, "category"),
         ("genres", ["drama|war", "war", "drama|comedy", "comedy"] * 25, "categories"),
+        ("tags", ["a;b", "b;c", "a"] * 33, "categories"),
+        ("cell", ["H;3", "K", "L", "M"] * 25, "category"),
+        ("cell", ["Berlin, Mitte", "Bonn", "Ulm"] * 33, "category"),
+        ("price", [f"{i % 7},25" for i in HUNDRED], "category"),
+        ("ip", ["10.0.0.1", "10.0.0.2"] * 50, "category"),
         ("tags", [["a", "b"], ["b"], []] * 33, "categories"),
         ("embedding", [[0.1 * i, 1, 2.5] for i in HUNDRED], "vector"),
         ("extras", [{f"k{i % 60}": i} for i in HUNDRED], "map"),
@@ -78,6 +85,9 @@ def test_a_column_is_taken_for_what_its_values_are(name: str, values: list, kind
         ("order_id", [7919 * i % 1009 for i in HUNDRED], "nearly every value is another one"),
         ("hash", [f"{i * 2654435761 % 2**32:08x}z" for i in HUNDRED], "nearly every value"),
         ("price", [f"${i},000.50" for i in HUNDRED], "numbers written as $0,000.50"),
+        ("price", [f"{i},25" for i in HUNDRED], "numbers written as 0,25"),
+        ("took", [f"{i}:{i * 7 % 60:02}:00" for i in HUNDRED], "numbers written as 0:00:00"),
+        ("size", [f"{i * 37 % 101} kB" for i in HUNDRED], "numbers written as 0 kB"),
         ("born", [f"{1 + i % 28}/{1 + i % 12}/{1930 + i}" for i in HUNDRED], "dates as 1/1/1930"),
         ("mixed", [[1], {"a": 1}] * 50, "holds list and object values"),
     ],
@@ -167,6 +177,19 @@ class TestAnswer:
         assert [False, True] == [g.left_out for g in found.features]
         assert "answer in disguise" in found.features[1].reason
 
+    def test_spellings_of_the_label_do_not_hide_its_copy(self) -> None:
+        """
+        Yes and yes are one answer, and one column that tells it.
+        """
+        y = [["Yes", "no", "yes", "No", "no"][i * i % 5] for i in range(300)]
+        found = table(
+            x=[i % 7 / 2 for i in range(300)],
+            code=[i % 2 + (2 if v.lower() == "yes" else 5) for i, v in enumerate(y)],
+            y=y,
+        )
+
+        assert [False, True] == [g.left_out for g in found.features]
+
     def test_a_column_filled_only_with_one_label_is_left_out(self) -> None:
         """
         A date of the refund tells that there was a refund.
@@ -225,11 +248,18 @@ class TestTarget:
             (["red", "red", "blue"], "blue"),
             ([0, 0, 0], "1"),
             (["No", "No"], "Yes"),
+            (["no", " No"], ["YES", "Yes", "yes"]),
+            (["Yes", "yes", "No", "no"], ["YES", "Yes", "yes"]),
+            (["Spam", "ham", "SPAM", "ham"], ["SPAM", "Spam", "spam"]),
+            (["up", "down", "Down", "down"], ["UP", "Up", "up"]),
+            ([" yes", "no", "no", "yes"], [" yes", "YES", "Yes", "yes"]),
+            (["1", "1.0", "0", "0"], ["1", "1.0"]),
+            ([True, "yes", 0, "N"], ["TRUE", "True", "YES", "Yes", "true", "yes"]),
         ],
     )
-    def test_two_labels_are_yes_and_no(self, values: list, positive: str) -> None:
+    def test_two_labels_are_yes_and_no(self, values: list, positive: object) -> None:
         """
-        The affirmative one is yes, else the rarer one.
+        The affirmative one is yes, else the rarer one; in all its spellings where there are some.
         """
         assert {"type": "binary", "positive": positive} == target(values)
 
@@ -238,6 +268,15 @@ class TestTarget:
         Every class of the sample is listed.
         """
         assert {"type": "multiclass", "classes": ["a", "b", "c"]} == target(["c", "a", "b", "a"])
+
+    def test_a_text_for_no_label_is_told(self) -> None:
+        """
+        NULL would be learned as a class; so would a label in another case.
+        """
+        found = guess_target(Column("y", ("y",), ["a", "b", "B", "NULL"] * 9))
+
+        assert "NULL is one of them: leave such cells empty" in found.reason
+        assert "b and B are different ones" in found.reason
 
     def test_small_whole_numbers_are_classes_where_the_name_says_so(self) -> None:
         """
@@ -283,6 +322,21 @@ class TestRoles:
             found.time.column.name,
             found.time_format,
         )
+
+    def test_what_is_measured_is_no_id(self) -> None:
+        """
+        Durations and amounts may differ in every row, however they are written.
+        """
+        found = table(
+            seconds=[i * 7919 % 100_003 for i in HUNDRED],
+            took=[f"{i}:{i * 7 % 60:02}:00" for i in HUNDRED],
+            paid=[f"{i},{i % 90 + 10}" for i in HUNDRED],
+            born=[f"{1 + i % 28}/{1 + i % 12}/{1930 + i}" for i in HUNDRED],
+            y=[i % 3 / 2 for i in HUNDRED],
+        )
+
+        assert found.id is None
+        assert [False, True, True, True] == [guess.left_out for guess in found.features]
 
     def test_one_row_is_enough(self) -> None:
         """

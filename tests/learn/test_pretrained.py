@@ -12,12 +12,15 @@ import torch
 
 from service.errors import BadSettings, SnapshotInvalid
 from service.learn import history, pretrained, restore
+from service.learn.drift import reset
 from service.learn.rebuild import rebuild
 from service.model.layout import Layout
+from service.model.recipe import Recipe
 from service.settings import PretrainedSettings
 from service.weights.digest import digest
 from service.weights.journal import Journal
 from service.weights.snapshots import Keep, Snapshots
+from tests.learn import cuts
 from tests.learn.cuts import recipe
 
 
@@ -144,6 +147,62 @@ def test_what_begins_as_a_weight_begins_as_that_of_the_file(tmp_path, learning):
     for name in beside:
         first = begun.layout.kind.places["hidden/bias"]
         assert np.array_equal(begun.state.flats[name][first : first + 8], np.full(8, 0.5))
+
+
+GIVEN = {"hidden__bias": torch.full((8,), 0.5), "head__y__weight": torch.full((1, 8), 0.25)}
+
+
+@pytest.mark.parametrize("learning", [{}, {"average": {}}])
+def test_a_head_that_is_reset_begins_as_that_of_the_file_again(tmp_path, learning):
+    """Whatever was learned since, and without the file: the state holds what it began from."""
+    path = file_of(tmp_path, **GIVEN)
+    of = recipe("mlp", drift={"react": ["reset_head"]}, **learning)
+    found = pretrained.match(Layout(of), PretrainedSettings.model_validate({"file": path}))
+    with Journal.open(tmp_path / "journal") as journal:
+        begun = restore.begin(of, {("t", 0): 0}, {"t": None}, journal, {}, found)
+    path.unlink()
+    cuts.take(begun, cuts.records(200))
+    learned = begun.state.parts()["weights"]
+    assert not torch.equal(GIVEN["head__y__weight"], learned["head/y/weight"])
+    hidden = learned["hidden/bias"].clone()
+    reset.head(begun.state, of.schema.targets[0])
+
+    for name, weights in learned.items():
+        if name.endswith("head/y/weight"):
+            assert torch.equal(GIVEN["head__y__weight"], weights), name
+    assert torch.equal(hidden, learned["hidden/bias"])
+
+
+def test_a_pull_that_is_asked_for_later_is_to_the_weights_of_the_file(tmp_path):
+    """The settings of a restart may bring l2_init in; they need not speak of the file any more."""
+    path = file_of(tmp_path, **GIVEN)
+    with Journal.open(tmp_path / "journal") as journal:
+        begun = restore.begin(recipe("mlp"), {("t", 0): 0}, {"t": None}, journal, {}, matched(path))
+        snapshots = Snapshots(tmp_path / "snapshots", Keep())
+        cuts.take(begun, cuts.records(200))
+        snapshots.write(begun.state.parts(), begun.meta() | {"version": 0})
+        path.unlink()
+        later = restore.restore(
+            recipe("mlp", l2_init=0.1), journal, snapshots, {},
+            restore.Policy(False, False, ()), lambda _: pytest.fail("nothing is read"),
+            lambda *_: None,
+        ).learner  # fmt: skip
+    drawn = cuts.learner(recipe("mlp")).state.parts()["weights"]["embedding/c"]
+    first = later.state.parts()["optimizer"]
+
+    assert 0.1 == later.recipe.learning.l2_init
+    assert torch.equal(GIVEN["head__y__weight"], first["initial/head/y/weight"])
+    assert torch.equal(GIVEN["hidden__bias"], first["initial/hidden/bias"])
+    assert torch.equal(drawn, first["initial/embedding/c"])
+
+
+def test_a_model_without_a_file_keeps_nothing_of_it():
+    """No array is added to its state, and its recipe is spelled as it was."""
+    plain = recipe("mlp")
+
+    assert "initial" not in Layout(plain).flats
+    assert b"from_file" not in plain.to_json()
+    assert "initial" in Layout(Recipe.from_json(plain.begun(from_file=True).to_json())).flats
 
 
 def test_a_number_that_single_precision_cannot_hold_is_refused(tmp_path):

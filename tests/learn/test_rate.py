@@ -15,6 +15,7 @@ from service.learn import history
 from service.learn.history import Replayed
 from service.learn.learner import Learner
 from service.learn.standing import nested, standing_of
+from service.model.kinds import module_code
 from service.model.scorer import Scorer
 from service.model.state import State
 from tests.learn.cuts import learner, recipe, record, records, take
@@ -27,6 +28,7 @@ EVENT = {
 N = 24_000
 BEST = 0.03
 """The best of .003, .01, .03, .1, .3 on `stream`."""
+NET = "tests.modules.nets:Net"
 HYPER = {"by": "hypergradient"}
 HELD = {"by": "held_out"}
 
@@ -121,6 +123,39 @@ def test_a_learner_resumed_from_its_parts_goes_on_with_its_rate(adapt):
 
     assert [] == lost
     assert np.array_equal(straight.state.image, second.state.image)
+
+
+@pytest.mark.parametrize("kind", ["linear", "mlp", "fm", NET])
+def test_a_target_in_another_unit_is_no_step(kind):
+    """Weights that are brought to a new frame were not moved by the events: where each step goes on
+    in the direction of the one before, the rate never falls. Of a user's module it is not known which
+    weights were brought along: it stands still."""
+    module_code.trust(NET)
+    event = {
+        "features": {"x": {"type": "number", "scale": "none"}},
+        "targets": {"y": {"type": "number", "scale": "auto"}},
+    }
+    adapt = {"by": "hypergradient", "every": 8, "lowest": 1e-6, "highest": 1.0}
+    of = learner(recipe(kind, event, optimizer="sgd", learning_rate=1e-4, adapt=adapt))
+    rng, moved, frame, renewed, rate = np.random.default_rng(3), [], None, False, 0.0
+    for first in range(0, 640, 8):
+        x = rng.normal(size=8)
+        level = 3.0 if first < 40 else 150.0
+        take(
+            of, [record(first + i, {"x": float(v), "y": level * float(v)}) for i, v in enumerate(x)]
+        )
+        before, rate = rate, float(of.state.extras["rate"][0])
+        now = of.state.frames[0, 3:].copy()
+        again = frame is not None and not np.array_equal(now, frame)
+        if first >= 32 and (again or renewed):
+            moved.append(math.log(rate / before))
+        frame, renewed = now, again
+
+    assert len(moved) >= 8
+    if kind == NET:
+        assert {0.0} == set(moved)
+    else:
+        assert min(moved) > 0.02
 
 
 def test_the_rate_stays_within_its_bounds():

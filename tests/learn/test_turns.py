@@ -313,6 +313,7 @@ def test_weights_too_large_for_any_score_are_never_served(tmp_path):
 
     assert served == made.live_meta()["version"]
     assert "halted" == made.acts.state
+    assert "the scores of version" in str(made.acts.why_halted)
     made.close()
 
 

@@ -49,6 +49,10 @@ BODIES: list[tuple[str, bytes, int, str]] = [
     ("events null", b'{"events":null}', 422, "BAD_EVENT"),
     ("events an object", b'{"events":{"amount":1}}', 422, "BAD_EVENT"),
     ("events a text", b'{"events":"[]"}', 422, "BAD_EVENT"),
+    ("other members", b'{"events":[],"options":{"a":[1e400]}}', 400, "BAD_REQUEST"),
+    ("a misspelt name", b'{"events":[{}],"optoins":1}', 400, "BAD_REQUEST"),
+    ("top twice", b'{"events":[{}],"top":{"n":1},"top":{"n":2}}', 400, "BAD_REQUEST"),
+    ("context twice", b'{"context":{},"candidates":[{}],"context":{}}', 400, "BAD_REQUEST"),
     ("events twice", b'{"events":[{}],"events":[]}', 422, "BAD_EVENT"),
     ("an event null", b'{"events":[null]}', 422, "BAD_EVENT"),
     ("an event a list", b'{"events":[[1,2]]}', 422, "BAD_EVENT"),
@@ -78,7 +82,6 @@ GOOD: list[tuple[str, bytes]] = [
     ("the largest number", b'{"events":[{"amount":1e30}]}'),
     ("a long integer as category", b'{"events":[{"merchant":' + b"9" * 400 + b"}]}"),
     ("a field that only looks like events", b'{"events":[{"events":[]},{"events":1}]}'),
-    ("other members", b'{"events":[],"options":{"a":[1e400]}}'),
     ("spaces", b' \n\t{ "events" : [ { } ] } \r\n'),
 ]
 
@@ -102,6 +105,35 @@ def test_odd_but_legal_bodies_are_answered(client: Client, name: str, body: byte
     What is strange without being wrong gets a prediction.
     """
     assert 200 == client.post("/v1/predict", body).status
+
+
+@pytest.mark.parametrize(
+    ("body", "loc", "says"),
+    [
+        ({"events": [], "tops": {}}, "tops", 'did you mean "top"?'),
+        ({"event": {}, "events": []}, "event", 'did you mean "events"?'),
+        (
+            {"event": {}, "optoins": 1},
+            "events",
+            '"event" is not known here; did you mean "events"?',
+        ),
+        ({"instances": []}, "events", "Known are events, candidates, context, top"),
+        (b'{"top":{"n":1},"events":[],"top":{"n":1}}', "top", 'has "top" twice'),
+    ],
+)
+def test_what_a_request_should_not_hold_is_named(
+    client: Client, body: object, loc: str, says: str
+) -> None:
+    """
+    With what is known there; fields of the same names inside events are no matter.
+    """
+    answer = client.post("/v1/predict", body)
+    problem = check_problem(answer)
+    inside = client.post("/v1/predict", {"events": [{"top": 1, "context": 2}], "top": {"n": 1}})
+
+    assert [[loc]] == [one["loc"] for one in problem["errors"]]
+    assert says in problem["detail"]
+    assert "twice" not in inside.json().get("detail", "")
 
 
 @pytest.mark.parametrize("opening", ["[", '{"a":'])

@@ -13,6 +13,15 @@ from service.events import values
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}(\.0+)?")
 _PADDED = re.compile(r"0[0-9]+")
+_DURATION = re.compile(
+    r"[+-]?([0-9]+ days?,? ?)?[0-9]+(:[0-9]{2}){1,2}([.,][0-9]+)?"
+    r"|[+-]?P([0-9.,]+[YMWD])*(T([0-9.,]+[HMS])+)?|[+-]?[0-9]+ days?"
+)
+_WITH_UNIT = re.compile(r"[+-]?[0-9][0-9.,]*\s?([^\W\d_]{1,6}|[%°]C?)")
+_DOTTED = re.compile(r"[0-9]+(\.[0-9]+){2,}")
+"""As addresses and releases are; 1.234.567 is a number all the same."""
+_THOUSANDS = re.compile(r"[0-9]{1,3}(\.[0-9]{3})+")
+_MOST_UNITS = 8
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,20 @@ class Column:
         return len(set(found)) > 2 and all(a <= b for a, b in pairwise(found))
 
     @cached_property
+    def amount(self) -> str | None:
+        """An example, where every text is a duration, or a number with a sign, comma or unit."""
+        texts = list(self.counts)
+        units = set()
+        for text in texts:
+            bare = text.strip()
+            if _DURATION.fullmatch(bare) or _is_money(bare):
+                continue
+            if (found := _WITH_UNIT.fullmatch(bare)) is None:
+                return None
+            units.add(found[1].lower())
+        return texts[0] if texts and len(units) <= _MOST_UNITS and self.not_numbers else None
+
+    @cached_property
     def words(self) -> float:
         """Words of a value, in the mean."""
         texts = [text for text in self.texts if text is not None]
@@ -117,6 +140,14 @@ class Column:
     def named(self, words: frozenset[str]) -> bool:
         """One of these words is part of the name: customer_id holds id."""
         return bool(words.intersection(parts_of(self.name)))
+
+
+def _is_money(text: str) -> bool:
+    """A number but for signs, commas and currencies."""
+    if _DOTTED.fullmatch(text) and not _THOUSANDS.fullmatch(text):
+        return False
+    rest = "".join(c for c in text if not c.isdigit()).strip()
+    return len(rest) <= min(6, len(text) - 1) and any(c in ".,$€£¥%" for c in rest)
 
 
 def parts_of(name: str) -> list[str]:

@@ -9,9 +9,17 @@ from service.events.guess.column import Column, parts_of
 from service.events.guess.moments import Moment, moment_of, other_spelling
 
 BOOLEANS = tuple(
-    map(frozenset, (("true", "false"), ("yes", "no"), ("on", "off"), ("t", "f"), ("1", "0")))
+    map(
+        frozenset,
+        (
+            ("true", "false", "yes", "no", "on", "off"),
+            ("t", "f"),
+            ("y", "n"),
+            ("1", "0"),
+        ),
+    )
 )
-"""Pairs of texts that boolean fields read, in small letters."""
+"""Texts that boolean fields read and that stand together, in small letters."""
 _MOST_OF_A_CYCLE = 31
 
 _ENOUGH = 20
@@ -21,7 +29,9 @@ _FEW = 64
 _LONG = 15
 DEFAULT_BUCKETS = 65_536
 _MOST_BUCKETS = 1 << 22
-_SEPARATORS = ("|", ";", ",")
+_LISTS = {"|": 0.3, ";": 0.6, ",": 0.6}
+"""What may stand between names in one text; the share of texts that must hold it. One text of few
+with a semicolon or a comma is a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,7 @@ def left_out(column: Column, kind: str, why: str, **settings: object) -> Guess:
 
 def guess_scalar(column: Column) -> Guess:
     """Guess what a column of texts, numbers and booleans is."""
-    for one in (_nothing, _boolean, _time, _constant, _number, _several, _text):
+    for one in (_nothing, _boolean, _time, _constant, _number, _amount, _several, _text):
         if (found := one(column)) is not None:
             return found
     return _category(column)
@@ -152,14 +162,23 @@ def _tailed(column: Column, why: str) -> Guess:
     return taken_as(column, "number", why)
 
 
+def _amount(column: Column) -> Guess | None:
+    """Numbers in a spelling that is not read: left out, for as names they would mean nothing."""
+    words = parts_of(column.name)[-1:]
+    if column.amount is None or column.distinct <= _FEW or names.IDENTIFIERS.intersection(words):
+        return None
+    why = f"numbers written as {shown(column.amount)}; the service reads 1234.5"
+    return left_out(column, "category", why)
+
+
 def _several(column: Column) -> Guess | None:
     """Names in one text with a separator between them."""
     texts = [text for text in column.texts if text is not None]
-    if column.distinct < 3:
+    if column.distinct < 3 or column.amount is not None:
         return None
-    for mark in _SEPARATORS:
+    for mark in _LISTS:
         held = [text for text in texts if mark in text]
-        if 10 * len(held) < 3 * len(texts):
+        if len(held) < _LISTS[mark] * len(texts):
             continue
         spaced = all(f"{mark} " in text and f"{mark}  " not in text for text in held)
         separator = f"{mark} " if spaced else mark
@@ -187,16 +206,14 @@ def _category(column: Column) -> Guess:
     numbers = len(column.present) - sum(unlike.values())
     words = parts_of(column.name)
     code = bool(words) and words[-1] in names.IDENTIFIERS
-    if unlike and not code and numbers > 0.5 * len(column.present):
+    unknown = {text.strip().lower() for text in unlike} <= names.MISSING
+    if numbers and unlike and not code and (unknown or numbers > 0.5 * len(column.present)):
         odd = ", ".join(shown(text) for text, _ in unlike.most_common(2))
         why = (
             f"numbers, but also {odd} in {_rows(sum(unlike.values()))}: taken as names; leave such "
             "cells empty to have numbers"
         )
         return named(column, why)
-    if unlike and (example := _money(column)) is not None and column.distinct > _FEW:
-        why = f"numbers written as {shown(example)}; the service reads 1234.5"
-        return left_out(column, "category", why)
     unique = column.distinct > _NEARLY_ALL * len(column.present)
     if unique and column.rows >= _ENOUGH:
         if column.words >= 2:
@@ -207,17 +224,6 @@ def _category(column: Column) -> Guess:
     if column.padded is not None:
         return named(column, f"codes as {shown(column.padded)}: {_many(column)}")
     return named(column, _many(column))
-
-
-def _money(column: Column) -> str | None:
-    """Return an example where all values are numbers but for signs, commas and currencies."""
-
-    def bare(text: str) -> bool:
-        kept = "".join(c for c in text if c.isdigit())
-        rest = "".join(c for c in text if not c.isdigit()).strip()
-        return bool(kept) and len(rest) <= 6 and (any(c in ".,$€£¥%" for c in rest))
-
-    return next(iter(column.counts)) if all(map(bare, column.counts)) else None
 
 
 def named(column: Column, why: str) -> Guess:

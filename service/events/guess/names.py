@@ -20,6 +20,11 @@ CYCLES = frozenset(("day", "weekday", "dow", "month", "hour", "quarter", "season
 FLAGS = frozenset(("is", "has", "was", "flag"))
 """First words of a name that is a question."""
 
+MISSING = frozenset((
+    "na", "n/a", "nan", "null", "none", "nil", "missing", "unknown", "-", "--", "?", "inf", "-inf",
+))  # fmt: skip
+"""Texts that stand where a number is not known, in small letters."""
+
 CLASSES = frozenset(("class", "label", "category", "kind", "type", "species", "segment"))
 """Words of a target whose small whole numbers are classes."""
 
@@ -35,6 +40,9 @@ YES = frozenset((
     "accepted", "anomaly", "attack", "malicious", "phishing", "sick", "alarm",
 ))  # fmt: skip
 """Labels that say yes, in small letters."""
+
+PLAIN_YES = frozenset(("1", "1.0", "true", "yes", "y", "t", "on"))
+"""Those of them that say nothing else."""
 
 NO = frozenset(("0", "0.0", "false", "no", "n", "f", "off", "negative", "neg", "-1", "-1.0"))
 """Labels that say no."""

@@ -10,6 +10,7 @@ from service.events import values
 from service.events.guess import leaks, nested
 from service.events.guess.column import Column, parts_of
 from service.events.guess.kinds import Guess, named
+from service.events.guess.moments import other_spelling
 from service.events.guess.names import UNIQUE
 from service.events.guess.target import TargetGuess, guess_target
 
@@ -64,7 +65,8 @@ def guess_table(rows: Sequence[dict[str, object]], target: str) -> Table:
     guesses = [_without_answer(each, wanted, answer, len(guesses)) for each in guesses]
     if not guesses:
         raise HeadwaterError(
-            f"there is no column beside {target!r} to learn from. Take a file with more columns"
+            f"there is no column beside {target!r} to learn from: others are not there, or "
+            "empty. Take a file with more columns, or more rows with --limit"
         )
     time = _event_time(guesses)
     return Table(
@@ -132,7 +134,7 @@ def _without_answer(guess: Guess, target: Column, answer: TargetGuess, columns: 
     column = guess.column
     if guess.left_out or not column.scalar:
         return guess
-    why = leaks.tells(column, target.texts, columns)
+    why = leaks.tells(column, [answer.meant(text) for text in target.texts], columns)
     if why is None and answer.type == "number":
         labels = [None if value is None else values.number(value) for value in target.values]
         why = leaks.follows(column, labels)
@@ -167,7 +169,8 @@ def _event_id(guesses: Sequence[Guess]) -> Named | None:
         if column.distinct < column.rows or column.rows < _ENOUGH:
             continue
         words = [word for word in parts_of(column.name) if not word.isdigit()]
-        if (words and words[-1] in UNIQUE) or not column.numbers:
+        measured = column.numbers or column.amount is not None or guess.moment is not None
+        if (words and words[-1] in UNIQUE) or not (measured or other_spelling(column)):
             return Named(column, "another value in every row of the sample")
     return None
 

@@ -1,5 +1,5 @@
-"""A head that starts anew: a target's own weights as before the first event, and their optimizer's
-memory with them. What targets share, and what scales them, stays."""
+"""A head that starts anew: a target's own weights as before the first event (drawn, or those of the
+file that the model began from), and their optimizer's memory with them. What targets share, and what scales them, stays."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ def head(state: State, target: Target) -> None:
     """Reset every tensor of the state that is the target's own, by its name."""
     layout = state.layout
     fresh = State.fresh(layout)
+    if layout.recipe.from_file:
+        for name in ("initial", *layout.as_weights):
+            fresh.flats[name][:] = state.flats["initial"]
+        fresh.theta[:] = state.flats["initial"]
     for entry in layout.entries:
         if not _is_own(layout, entry.part, entry.name, target):
             continue

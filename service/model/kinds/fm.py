@@ -67,7 +67,7 @@ class Fm(Compiled):
         no prediction changes; its pairs with others move them."""
         shape = (rows, target.outputs, self.recipe.model.factors)
         name = _factors_of(target.name, field)
-        return Parameter(name, shape, target.name, deviation=_FRESH, sparse=sparse)
+        return Parameter(name, shape, target.name, deviation=_FRESH, sparse=sparse, unit=0.5)
 
     def tables_of(self) -> Tables:
         """Return where they lie."""

@@ -42,6 +42,8 @@ class Parameter(msgspec.Struct, frozen=True):
     """Its first values, where they are no constant and not drawn."""
     sparse: bool = False
     """A table of which a row touches few rows: it lies behind all that are not."""
+    unit: float = 1.0
+    """Power of the ratio by which it is multiplied where its target changes its unit."""
 
     @property
     def size(self) -> int:

@@ -42,11 +42,14 @@ class Plan:
                 )
             ])  # fmt: skip
         self.serves_average: bool = learning.average is not None and learning.average.serve
-        self.flats = _flats(learning)
-        pulled = {one.name for one in self.flats} - {"before", "slow"}
+        self.flats = _flats(recipe)
+        in_force = {one.name for one in self.flats} - (
+            {"initial"} if learning.l2_init == 0 else set()
+        )
+        pulled = in_force - {"before", "slow"}
         pulls = bool(pulled) or learning.l2 > 0.0 or len(self._still) > 0
         self._numbers = _numbers(learning, pulls)
-        self._on = bool(self.flats) or pulls or learning.trunk_every > 1 or learning.safe_steps
+        self._on = bool(in_force) or pulls or learning.trunk_every > 1 or learning.safe_steps
         schema, seed, replay, agem = recipe.schema, learning.seed, learning.replay, learning.agem
         self.memory: Memory | None = None
         self.judges: Memory | None = None
@@ -86,15 +89,16 @@ class Plan:
         rows = cast("NDArray[np.int64]", state.extras.get("rows_learned", blank.rows))
         return Strategy(
             self._numbers, self._still, rows,
-            flats.get("initial", none), flats.get("fisher", none), flats.get("anchor", none),
+            flats.get("initial", none) if self._numbers[view.L2_INIT] else none, flats.get("fisher", none), flats.get("anchor", none),
             flats.get("average", none), flats.get("before", flats.get("slow", none)),
             blank.importance if importance is None else importance,
         )  # fmt: skip
 
 
-def _flats(learning: LearningSettings) -> tuple[Flat, ...]:
+def _flats(recipe: Recipe) -> tuple[Flat, ...]:
+    learning = recipe.learning
     asked = {
-        Flat("optimizer", "initial", "initial"): learning.l2_init > 0.0,
+        Flat("optimizer", "initial", "initial"): learning.l2_init > 0.0 or recipe.from_file,
         Flat("optimizer", "fisher"): learning.ewc,
         Flat("optimizer", "anchor", "weights"): learning.ewc,
         Flat("weights", "average", "weights"): learning.average,

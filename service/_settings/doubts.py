@@ -1,0 +1,45 @@
+"""Settings that can be used, and that seldom do what is wanted: warnings of `config check`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from service._settings.event import EventSettings, NumberTarget
+from service._settings.learning import LearningSettings
+from service._settings.model import ModelSettings
+from service._settings.problems import Found
+
+_UNKNOWN = {"number": 1, "boolean": 1, "category": 1, "text": 1, "vector": 1, "time": 3}
+"""Inputs that are 1 where a field of the type is missing: of a time also its hour and weekday."""
+_IN_ONE_STEP = frozenset(("auto", "linear", "fm"))
+"""Kinds of which the bottom of a row's squared error can be told beforehand."""
+_LONG = 1.0
+
+
+def doubts(
+    event: EventSettings, model: ModelSettings, learning: LearningSettings
+) -> Iterator[Found]:
+    """Tell of steps that overshoot. safe_steps cannot, and the other optimizers measure theirs."""
+    if learning.optimizer != "sgd" or learning.safe_steps or model.kind == "rls":
+        return
+    where, rate = ("learning", "learning_rate"), learning.learning_rate
+    if model.kind in _IN_ONE_STEP and learning.clip is None:
+        inputs = 1 + sum(_UNKNOWN.get(feature.type, 0) for feature in event.features.values())
+        for name, target in event.targets.items():
+            most = 1 / (inputs * target.weight)  # goes twice as far as the label
+            if isinstance(target, NumberTarget) and rate >= most:
+                msg = (
+                    f"sgd at {rate:g} goes {2 * rate / most:.3g} times as far as the label of "
+                    f"{name} where all fields are missing, or usual: errors grow with every event, "
+                    "until no score is finite and nothing is learned or served any more"
+                )
+                hint = f"Take much less than {most:.2g}, or adagrad, or safe_steps: true (linear)."
+                yield Found(where, msg, hint)
+                return
+    if rate >= _LONG:
+        yield Found(
+            where,
+            f"sgd at {rate:g} goes far past what it corrects: predictions jump, and may grow until "
+            "no score is finite",
+            "Take a tenth of it, or adagrad, or safe_steps: true (linear).",
+        )
