@@ -113,8 +113,8 @@ class Door:
     def _place(self) -> tuple[int | None, str | None]:
         if self.acts is None:
             return None, None
-        standing = self.acts.learner.standing
-        return standing.version, standing.lineage
+        journaled = self.acts.journaled
+        return journaled.version, journaled.lineage
 
     def _answer(self, request: dict[str, Any]) -> Reply:
         if self.shelf.knows(request["command"]):

@@ -88,7 +88,11 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
-            self._links.append(_Link(self, client, server))
+            try:
+                self._links.append(_Link(self, client, server))
+            except OSError:  # one side has gone already
+                client.close()
+                server.close()
 
 
 class _Link:
@@ -98,8 +102,9 @@ class _Link:
         self.deaf = False
         self._proxy = proxy
         self._ends = (client, server)
+        for end in self._ends:  # before the first thread, which may close them
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for source, sink in ((client, server), (server, client)):
-            sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             waiting: queue.Queue[tuple[float, bytes]] = queue.Queue()
             threading.Thread(target=self._read, args=(source, waiting), daemon=True).start()
             threading.Thread(target=self._write, args=(sink, waiting), daemon=True).start()
