@@ -129,8 +129,8 @@ def test_a_record_that_needs_more_memory_than_there_is_is_set_aside(
     service.learned(100)
     pid = service.learner_pid()
     assert pid is not None
-    most = data_bytes(pid) + (384 << 20)
+    most = data_bytes(pid) + (128 << 20)
     for one in (process.pid, pid):  # what is started in its place inherits it
         resource.prlimit(one, resource.RLIMIT_DATA, (most, most))
-    huge = b"[" + b"{}," * 2_600_000 + b"{}]"
+    huge = b"[" + b"{}," * 1_500_000 + b"{}]"
     survived(service, topic, dead, [huge], 100)
