@@ -6,6 +6,8 @@ service/errors.py; 130 interrupted. This is the one place where errors become ex
 
 from __future__ import annotations
 
+import os
+
 import typer
 
 from service.cli import (
@@ -16,6 +18,7 @@ from service.cli import (
     evaluate,
     freeze,
     learner,
+    machine_code,
     pause,
     probe,
     probe_module,
@@ -64,6 +67,7 @@ for _command in COMMANDS:
 
 def main() -> int:
     """Run one command; return what the process ends with."""
+    machine_code.place(os.environ)  # noqa: TID251 - numba's own name, for our children too
     try:
         app()
     except BadSettings as error:

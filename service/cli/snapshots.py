@@ -76,15 +76,9 @@ def verify(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOptio
     one is damaged."""
     from service import settings
     from service.errors import SnapshotInvalid
-    from service.weights.boot import JOURNAL
-    from service.weights.journal_reader import JournalReader
-    from service.weights.snapshot_reader import SnapshotReader
+    from service.weights import soundness
 
-    state = settings.state_directory(settings_of(path, set_))
-    failures: list[Any] = [
-        *SnapshotReader(state / "snapshots").verify(),
-        *JournalReader(state / JOURNAL).verify(),
-    ]
+    failures: list[Any] = [*soundness.verify(settings.state_directory(settings_of(path, set_)))]
     if as_json:
         typer.echo(json.dumps({"ok": not failures, "failures": failures}))
     else:

@@ -21,6 +21,7 @@ from service.learn.inbox import Inbox, Item
 from service.learn.learner import Learner, Step
 from service.learn.losses import new_epochs
 from service.learn.standing import GUARD, bad_counts, nested
+from service.learn.telemetry import seen
 from service.learn.tools import Tools
 from service.settings import DeadLetterLimit
 from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded
@@ -45,6 +46,8 @@ class Acts:
             self.why_halted = f"the frozen version {version} cannot be made again here"
         self.loss: DataLoss | None = None
         """Records that are gone, where that halts learning."""
+        self.journaled = seen(learner)
+        """Nobody is told of more: a crash would take it back."""
         self._stuck: tuple[str, str] | None = None
         self._last_learned_s = 0.0
         self._fill_due = 0.0
@@ -111,36 +114,26 @@ class Acts:
 
     def journal_cut(self, step: Step, cut: Cut) -> None:
         """Write the cut's entry; from here on the version exists."""
-        began, adapt = time.monotonic(), self.learner.recipe.learning.adapt
-        changed = new_epochs(self.learner.standing, cut.epochs)
-        self._append(
-            {
-                "version": step.version,
-                "kind": "cut",
-                "at": time.time_ns() // 1_000_000,
-                "next": nested(cut.next_offsets),
-                "records": step.records,
-                "counts": step.counts,
-                "keys": step.keys,
-                "loss": step.loss,
-                "trigger": cut.trigger,
-                "bad": bad_counts(self.learner.standing),
-            }
-            | ({"rate": step.rate} if adapt else {})
-            | ({"epochs": nested(changed)} if changed else {})
-            | step.drift()
-        )
-        self._t.tell_drift(step, self.learner.standing.lineage)
+        began, standing = time.monotonic(), self.learner.standing
+        changed = new_epochs(standing, cut.epochs)
+        entry = step.entry(adapts=self.learner.recipe.learning.adapt is not None) | {
+            "at": time.time_ns() // 1_000_000,
+            "next": nested(cut.next_offsets),
+            "trigger": cut.trigger,
+            "bad": bad_counts(standing),
+        }
+        self._append(entry | ({"epochs": nested(changed)} if changed else {}))
+        self.journaled = seen(self.learner)
+        self._t.tell_drift(step, standing.lineage)
         self._t.telemetry.metrics.counter("headwater_cuts_total").inc(1.0, cut.trigger)
         self._t.telemetry.spent("journal", time.monotonic() - began)
 
     def too_many_broken(self, step: Step) -> str | None:
         """Count the events that changed nothing because they gave no finite numbers; return why to
         halt, if they are too many."""
-        broken = step.counts.get("quarantined/not_finite", 0)
-        if limit.count(self.learner.standing, self.limit, [True] * broken) is not None:
-            return "too many events gave scores that are not finite"
-        return None
+        broken = [True] * step.counts.get("quarantined/not_finite", 0)
+        over = limit.count(self.learner.standing, self.limit, broken) is not None
+        return "too many events gave scores that are not finite" if over else None
 
     def guard(self, step: Step, decoded: Decoded) -> None:
         """Have the guard look at the cut before it may be served, and do what it says."""
@@ -161,8 +154,7 @@ class Acts:
         if self._t.publisher.beat_is_due:
             self._beat()
         self.course.tick()
-        now = time.monotonic()
-        if now >= self._fill_due:
+        if (now := time.monotonic()) >= self._fill_due:
             self._t.telemetry.fill(self.learner, self._inbox)
             self._fill_due = now + _FILL_S
         try:
@@ -210,27 +202,33 @@ class Acts:
         if self._t.exit_on_halt:
             raise Halted(reason)
 
+    def status_now(self) -> dict[str, Any]:
+        """Return the status between two cuts; for the loop."""
+        self.journaled = seen(self.learner)
+        return self.status()
+
     def status(self) -> dict[str, Any]:
-        """Return what the learner is doing; may be asked from any thread."""
+        """Return what the learner does, by what is journaled; may be asked from any thread."""
         said = {
             "state": self.state,
             "reason": self._reason,
-            "version": self._t.keeper.journal.last_version,
+            "version": self.journaled.version,
             "published_version": self._t.publisher.version,
             "frozen_version": self.learner.standing.frozen,
             "lag_records": self._lag,
         }
-        return self._t.telemetry.status(self.learner, self._inbox, said)
+        return self._t.telemetry.status(self.journaled, self._inbox, said)
 
     def close(self) -> None:
         """End clean: a last snapshot, its offsets committed, no more reading."""
         self._publish_if_due()
+        self.course.close()
         if self._t.keeper.is_saved(self.learner) or self._t.keeper.now(self.learner).manifest:
             self.commit(dict(self.learner.standing.cursors))
         self.stop_reading()
         self._t.keeper.journal.sync()
         self._t.telemetry.fill(self.learner, None)
-        self._t.publisher.beat(self.learner, "down", "stopped", None)
+        self._t.publisher.beat(self.journaled.version, "down", "stopped", None)
 
     def _do(self, verdict: Verdict) -> None:
         why_halt = self.course.carry_out(verdict)
@@ -257,6 +255,7 @@ class Acts:
 
     def serve_turn(self) -> None:
         """What is served changed: let it answer at once, then make it durable."""
+        self.journaled = seen(self.learner)
         self._beat()
         served = self.course.served
         if served is not None and served.is_fit():
@@ -282,6 +281,7 @@ class Acts:
         self.learner.standing.version += 1
         at = time.time_ns() // 1_000_000
         self._append({"version": self.learner.standing.version, "kind": kind, "at": at} | rest)
+        self.journaled = seen(self.learner)
 
     def _append(self, entry: dict[str, Any]) -> None:
         def stuck(why: str) -> None:
@@ -306,7 +306,7 @@ class Acts:
         return sum(self._inbox.lag.values())
 
     def _beat(self) -> None:
-        self._t.publisher.beat(self.learner, self.state, self._reason, self._lag)
+        self._t.publisher.beat(self.journaled.version, self.state, self._reason, self._lag)
 
     def _stick(self, state: str, reason: str) -> None:
         """Say that the loop waits for something outside, in the middle of a cut."""

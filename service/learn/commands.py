@@ -18,6 +18,18 @@ class Refused(HeadwaterError):
     """The command does not fit the learner's state. Caller: read the reason."""
 
 
+class Later:
+    """An answer that is not ready yet: the loop goes on meanwhile, and looks between two cuts.
+
+    ready: returns the reply, None for not yet; raises why there is none. stopping: the same when
+    the loop ends, and must not return None.
+    """
+
+    def __init__(self, ready: Callable[[], Reply | None], stopping: Callable[[], Reply]) -> None:
+        self.ready = ready
+        self.stopping = stopping
+
+
 class _Asked:
     def __init__(self, request: dict[str, Any]) -> None:
         self.request = request
@@ -36,6 +48,7 @@ class Commands:
 
     def __init__(self) -> None:
         self._waiting: queue.Queue[_Asked] = queue.Queue()
+        self._later: list[tuple[_Asked, Later]] = []
         self._open = False
         self._closing = threading.Lock()
 
@@ -62,12 +75,13 @@ class Commands:
             raise asked.error
         return asked.reply
 
-    def obey(self, do: Callable[[dict[str, Any]], Reply], wait_s: float = 0.0) -> None:
+    def obey(self, do: Callable[[dict[str, Any]], Reply | Later], wait_s: float = 0.0) -> None:
         """Do what is waiting, or comes within `wait_s`. An error goes to whoever asked.
 
         One that is no answer (the disk failed in the middle, the directory is another's) is raised
         here as well: nothing may go on from a state that was not journaled.
         """
+        self._answer_later()
         while True:
             try:
                 asked = self._waiting.get(block=wait_s > 0.0, timeout=wait_s or None)
@@ -78,14 +92,18 @@ class Commands:
                 continue  # whoever asked was told that it was not done
             try:
                 crash.point("command_taken")
-                asked.reply = do(asked.request)
+                reply = do(asked.request)
+                if isinstance(reply, Later):
+                    self._later.append((asked, reply))
+                    continue
+                asked.reply = reply
                 crash.point("command_done_before_reply")
+                asked.done.set()
             except Exception as error:
                 asked.error = error
+                asked.done.set()
                 if not isinstance(error, HeadwaterError) or isinstance(error, Locked):
                     raise
-            finally:
-                asked.done.set()
 
     def close(self) -> None:
         """The loop has ended: refuse what still waits, and what comes from now on."""
@@ -95,4 +113,24 @@ class Commands:
         def stopping(request: dict[str, Any]) -> Reply:
             raise Refused(f"{request['command']}: the learner is stopping")
 
+        for asked, later in self._later:
+            _finish(asked, later.stopping)
+        self._later = []
         self.obey(stopping)
+
+    def _answer_later(self) -> None:
+        self._later = [pair for pair in self._later if not _finish(pair[0], pair[1].ready)]
+
+
+def _finish(asked: _Asked, ready: Callable[[], Reply | None]) -> bool:
+    """Answer who asked, if there is an answer."""
+    try:
+        reply = ready()
+        if reply is None:
+            return False
+        asked.reply = reply
+        crash.point("command_done_before_reply")
+    except HeadwaterError as error:
+        asked.error = error
+    asked.done.set()
+    return True

@@ -8,6 +8,7 @@ that leads to it is removed. Called from the loop's thread.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Protocol
@@ -24,6 +25,7 @@ from service.learn.guard.judge import Judge, Verdict
 from service.learn.history import Entry
 from service.learn.keeping import Keeper
 from service.learn.learner import Learner, Step
+from service.learn.saving import Saved
 from service.learn.standing import GUARD
 
 _log = structlog.get_logger(__name__)
@@ -57,6 +59,9 @@ class Course:
         self._unsaved = False
         """A turn was made that no snapshot holds yet."""
         self._again_s = 0.0
+        self._turn = self._left = 0
+        """Which turn is being saved, and how many states of it are not yet."""
+        self._failed = False
         if learner.standing.frozen is not None:
             self._judge.froze(by_guard=learner.standing.frozen_by == GUARD)
         self._keeper.reach(self._needed())
@@ -158,23 +163,43 @@ class Course:
 
     def tick(self) -> None:
         """Try again to save what a turn made, where that failed."""
-        if self._unsaved and time.monotonic() >= self._again_s:
+        if self._unsaved and not self.is_saving and time.monotonic() >= self._again_s:
             self.secure()
 
+    @property
+    def is_saving(self) -> bool:
+        """What the last turn made is going to disk while learning goes on."""
+        return self._left > 0
+
     def secure(self) -> None:
-        """After a turn was served: save it, so that a restart need not find the way again. Until
-        then nothing is removed, and `tick` tries again."""
+        """After a turn was served: have it saved, so that a restart need not find the way again.
+        Until then nothing is removed, and `tick` tries again where it fails."""
         self._keeper.reach(self._needed())
-        failed = False
-        for state in (self._frozen, self.learner):
-            if state is not None:
-                saved = self._keeper.now(state)
-                if saved.error is not None:
-                    failed = True
-                    _log.error("turn_not_saved", version=saved.version, error=saved.error)
-        self._unsaved, self._again_s = failed, time.monotonic() + _AGAIN_S
-        if not failed:
-            self._keeper.release()
+        self._unsaved, self._failed = True, False
+        self._turn += 1
+        states = [None] if self._frozen is None else [self._frozen, None]
+        self._left = len(states)
+        done = functools.partial(self._secured, self._turn)
+        for state in states:
+            self._keeper.ask(done, state)
+
+    def close(self) -> None:
+        """End clean: what is frozen is saved, where that is still to be done. The loop saves what
+        is learned."""
+        if self._unsaved and self._frozen is not None:
+            self._keeper.now(self._frozen)
+
+    def _secured(self, turn: int, saved: Saved) -> None:
+        if turn != self._turn:
+            return  # there was another turn since, which is waited for
+        self._left -= 1
+        if saved.error is not None:
+            self._failed = True
+            _log.error("turn_not_saved", version=saved.version, error=saved.error)
+        if self._left == 0:
+            self._unsaved, self._again_s = self._failed, time.monotonic() + _AGAIN_S
+            if not self._failed:
+                self._keeper.release()
 
     def _needed(self) -> tuple[int, ...]:
         needed = (self.learner.standing.frozen, self._judge.oldest_good)

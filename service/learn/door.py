@@ -20,6 +20,7 @@ from service.learn.acts import Acts
 from service.learn.audit import Audit
 from service.learn.commands import Commands, Refused, Reply
 from service.learn.meanwhile import Meanwhile
+from service.learn.restore import Served
 from service.learn.shelf import Shelf
 from service.learn.standing import GUARD
 from service.metrics import Metrics
@@ -112,8 +113,8 @@ class Door:
     def _place(self) -> tuple[int | None, str | None]:
         if self.acts is None:
             return None, None
-        standing = self.acts.learner.standing
-        return standing.version, standing.lineage
+        journaled = self.acts.journaled
+        return journaled.version, journaled.lineage
 
     def _answer(self, request: dict[str, Any]) -> Reply:
         if self.shelf.knows(request["command"]):
@@ -149,6 +150,17 @@ def present_or_new(directory: Path, recipe: Recipe) -> LiveWriter:
     except (LayoutChanged, ValueError) as error:
         _log.warning("live_file_not_continued", why=str(error))
         return _open_live(directory, recipe)
+
+
+def served_in(directory: Path) -> Served | None:
+    """Return lineage and version of what this runtime directory's live file answers with; None
+    where nothing was published since the machine started."""
+    reader = LiveReader(directory)
+    try:
+        with reader.pinned() as slot:
+            return None if slot is None else (slot.meta["lineage"], slot.meta["version"])
+    finally:
+        reader.close()
 
 
 def door_of(settings: Settings, live: LiveWriter, metrics: Metrics) -> Door:

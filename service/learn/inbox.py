@@ -24,6 +24,9 @@ from service.stream.source import Source
 _log = structlog.get_logger(__name__)
 _AHEAD = 4
 _LAG_EVERY_S = 0.25
+STUCK_S = 120.0
+"""A source that was asked for a cut answers within moments; it may ask the cluster meanwhile."""
+_FAREWELL_S = 60.0
 
 
 class Ready(msgspec.Struct):
@@ -60,15 +63,24 @@ class Inbox:
         self._before: Offsets = {}
         self._items: queue.Queue[Item | BaseException] = queue.Queue(_AHEAD)
         self._commit: Offsets | None = None
+        self._asked_s: float | None = None
+        """Since when the source is asked for a cut; None while it is not."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
         self._thread.start()
 
     def get(self, timeout_s: float) -> Item | None:
-        """Return the next item, None when nothing came in time. Raises what the thread raised."""
+        """Return the next item, None when nothing came in time. Raises what the thread raised, and
+        BrokerAway when it hangs in the Kafka client."""
         try:
             item = self._items.get(timeout=timeout_s)
         except queue.Empty:
+            since_s = self._asked_s
+            if since_s is not None and time.monotonic() - since_s > STUCK_S:
+                raise BrokerAway(
+                    f"the Kafka client has not come back for {STUCK_S:g} s, as it does when the "
+                    "clock was set back; only another process helps"
+                ) from None
             return None
         if isinstance(item, BaseException):
             raise item
@@ -79,9 +91,14 @@ class Inbox:
         self._commit = offsets
 
     def close(self) -> None:
-        """Stop reading. Items not taken are forgotten: the cursors of the learner count."""
+        """Stop reading. Items not taken are forgotten: the cursors of the learner count. A thread
+        that hangs in the Kafka client is left behind: it hands over nothing any more."""
         self._stop.set()
+        give_up_s = time.monotonic() + _FAREWELL_S
         while self._thread.is_alive():
+            if time.monotonic() > give_up_s:
+                _log.error("source_left_behind", why="the Kafka client does not come back")
+                return
             try:
                 self._items.get(timeout=0.02)
             except queue.Empty:
@@ -106,9 +123,11 @@ class Inbox:
         lost, lag_due = self._lost(source), time.monotonic()
         self._before = dict(source.cursors)
         while not lost and not self._stop.is_set():
-            began = time.monotonic()
+            self._asked_s = began = time.monotonic()
             found = source.next_cut(self._poll_s)
-            polled = time.monotonic()
+            self._asked_s, polled = None, time.monotonic()
+            if self._stop.is_set():
+                return
             self.seconds["poll"] += polled - began
             self._commit_noted(source)
             if polled >= lag_due:

@@ -6,6 +6,7 @@ import errno
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
 
 import structlog
 
@@ -19,6 +20,13 @@ from service.weights.lock import Unseen
 _log = structlog.get_logger(__name__)
 _SYNC_S = 1.0
 _ROOM_S = 1.0
+
+
+class _Asked(NamedTuple):
+    """A snapshot that somebody waits for; `of`: None for the present state."""
+
+    of: Learner | None
+    done: Callable[[Saved], None]
 
 
 class Keeper:
@@ -45,25 +53,36 @@ class Keeper:
         self._sync_due = 0.0
         self._save_due = time.monotonic() + snapshot_s
         self._saving = False
-        """A snapshot was begun, and its copy is not whole yet."""
+        """A snapshot is due, and its copy is not whole yet."""
+        self._asked: list[_Asked] = []
+        self._under_way: list[_Asked] = []
+        """Answered by the snapshot that is being written."""
 
     def tick(self, learner: Learner) -> Offsets | None:
         """Do what is due; return the offsets of a snapshot that became durable, to be committed."""
         self._still_ours()
-        now = time.monotonic()
-        if now >= self._sync_due and not self._saver.busy:
+        now, busy = time.monotonic(), self._saver.busy  # before what is done is taken
+        if now >= self._sync_due and not busy:
             with self._meanwhile:
                 self.journal.sync()
             self._sync_due = now + _SYNC_S
         offsets = None
         for saved in self._saver.take_done():
             offsets = self._saved(saved) or offsets
+            answered, self._under_way = self._under_way, []
+            for asked in answered:
+                asked.done(saved)
         if now >= self._save_due:
             self._save_due = now + self._snapshot_s
             self._saving = self._saved_version != learner.standing.version
-        if self._saving and not self._saver.busy:
+        if (self._saving or self._asked) and not busy:
             self._copy(learner)
         return offsets
+
+    def ask(self, done: Callable[[Saved], None], of: Learner | None = None) -> None:
+        """Have a snapshot taken while learning goes on: of the present state at some later tick, or
+        `of` one that is learned no more. `done` is told in a tick what became of it."""
+        self._asked.append(_Asked(of, done))
 
     def now(self, learner: Learner) -> Saved:
         """Write a snapshot and wait until it is durable, or failed."""
@@ -94,11 +113,8 @@ class Keeper:
             return
 
     def hold(self) -> None:
-        """Remove nothing from now on, and let the snapshot that is being written end: it may have
-        begun to remove."""
+        """Remove nothing from now on; what is being removed just now ends first."""
         self._saver.hold = True
-        while self._saver.busy:
-            time.sleep(0.005)
 
     def release(self) -> None:
         """What was held may go again, by the policy and what `reach` says."""
@@ -114,9 +130,13 @@ class Keeper:
         return self._saved_version == learner.standing.version
 
     def _copy(self, learner: Learner) -> None:
-        """Have the snapshot's copy of the state go on; learning stands still meanwhile."""
+        """Have the copy of the state go on that is wanted first; learning stands still meanwhile."""
         began = time.monotonic()
-        self._saving = not self._saver.advance(learner)
+        of = self._asked[0].of if self._asked else None
+        if self._saver.advance(learner if of is None else of):
+            self._under_way = [asked for asked in self._asked if asked.of is of]
+            self._asked = [asked for asked in self._asked if asked.of is not of]
+            self._saving = self._saving and of is not None
         pause = time.monotonic() - began
         self._telemetry.metrics.histogram("headwater_snapshot_pause_seconds").observe(pause)
         self._telemetry.spent("snapshot", pause)
@@ -135,7 +155,7 @@ class Keeper:
         try:
             with self._meanwhile:
                 self.journal.rotate()
-                self.journal.drop_before(saved.oldest)
+                self.journal.drop_before(0 if self._saver.hold else saved.oldest)
         except OSError as error:  # the snapshot is good; the journal says itself if it is not
             _log.warning("journal_not_rotated", error=str(error))
         return saved.cursors

@@ -67,8 +67,22 @@ class Step(msgspec.Struct):
     """Of drift; `answers`: what they did to the weights."""
     answers: list[str]
 
-    def drift(self) -> dict[str, Any]:
-        """Return what the cut's journal entry says of drift; mostly nothing."""
+    def entry(self, *, adapts: bool) -> dict[str, Any]:
+        """Return what the cut's journal entry says of it, and of drift where there is any.
+
+        adapts: the learning rate moves by itself.
+        """
+        entry = {
+            "version": self.version,
+            "kind": "cut",
+            "records": self.records,
+            "counts": self.counts,
+            "keys": self.keys,
+            "loss": self.loss,
+        }
+        return entry | ({"rate": self.rate} if adapts else {}) | self._drift()
+
+    def _drift(self) -> dict[str, Any]:
         if not self.alarms and not self.answers:
             return {}
         alarms = [[a.by, a.of, a.times, a.figure] for a in self.alarms]

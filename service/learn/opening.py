@@ -57,10 +57,10 @@ class Store(msgspec.Struct):
 
 def open_learner(  # noqa: PLR0913 - what it opens, from what, and whom it tells
     settings: Settings, broker: Broker, sources: Sources, store: Store, beat: Beat,
-    telemetry: Telemetry, accept_removed: Collection[str],
+    telemetry: Telemetry, accept_removed: Collection[str], served: restore.Served | None = None,
 ) -> tuple[Learner, Learner | None]:  # fmt: skip
     """Return the learner at its last journaled version, or at version 0 of a new model; and the
-    one that is served instead of it, while a version is frozen.
+    one that is served instead of it, while a version is frozen. served: what the live file holds.
 
     Raises Stopped, DataLost, and whatever says that the state cannot be used.
     """
@@ -70,9 +70,10 @@ def open_learner(  # noqa: PLR0913 - what it opens, from what, and whom it tells
         learner = _begin(settings, broker, sources, store)
         must_save = True
     else:
-        restored = _restore(
-            settings, sources, store, beat, power_lost=power_lost, accept_removed=accept_removed
+        policy = restore.Policy(
+            power_lost, settings.kafka.on_data_loss == "skip", accept_removed, served
         )
+        restored = _restore(settings, sources, store, beat, policy)
         learner, must_save = restored.learner, restored.must_save
         telemetry.saved(restored.snapshot_version, restored.snapshot_cursors)
         for _ in store.snapshots.refused:
@@ -140,8 +141,7 @@ def _refuse_other_topics(topics: Sequence[str], store: Store) -> None:
 
 
 def _restore(
-    settings: Settings, sources: Sources, store: Store, beat: Beat, *, power_lost: bool,
-    accept_removed: Collection[str],
+    settings: Settings, sources: Sources, store: Store, beat: Beat, policy: restore.Policy
 ) -> restore.Restored:  # fmt: skip
     if settings.kafka.start != "earliest":
         _log.warning(
@@ -152,8 +152,7 @@ def _restore(
     watched = _watched(sources, store, beat)
     restored = restore.restore(
         recipe_of(settings), store.journal, store.snapshots, store.environment,
-        restore.Policy(power_lost, settings.kafka.on_data_loss == "skip", accept_removed),
-        watched.open_reader, watched.progress,
+        policy, watched.open_reader, watched.progress,
     )  # fmt: skip
     for note in restored.notes:
         _log.warning("restored_note", note=note)

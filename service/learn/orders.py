@@ -6,12 +6,14 @@ loop's thread.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from service.errors import BrokerAway, DataLost, SnapshotInvalid, TopicMissing
 from service.learn.acts import Acts
-from service.learn.commands import Refused, Reply
+from service.learn.commands import Later, Refused, Reply
 from service.learn.learner import Learner
+from service.learn.saving import Saved
 from service.learn.sources import Stopped
 from service.learn.standing import OPERATOR
 from service.learn.tools import Tools
@@ -24,7 +26,7 @@ class Orders:
     def __init__(self, acts: Acts, tools: Tools) -> None:
         self._acts = acts
         self._t = tools
-        self._known = {
+        self._known: dict[str, Callable[[dict[str, Any]], Reply | Later]] = {
             "pause": self._pause,
             "resume": self._resume,
             "snapshot": self._snapshot,
@@ -33,8 +35,8 @@ class Orders:
             "rollback": self._roll_back,
         }
 
-    def obey(self, request: dict[str, Any]) -> Reply:
-        """Do one command; Refused says why not."""
+    def obey(self, request: dict[str, Any]) -> Reply | Later:
+        """Do one command; Refused says why not. What has to go to disk is answered later."""
         command = request["command"]
         if command not in self._known:
             raise Refused(f"there is no command {command!r}; {', '.join(self._known)}, status")
@@ -46,7 +48,7 @@ class Orders:
             self._acts.learner.standing.paused = True
             self._acts.note("pause", by=_by(request))
             self._acts.stop_reading()
-        return self._acts.status()
+        return self._acts.status_now()
 
     def _resume(self, request: dict[str, Any]) -> Reply:
         if self._acts.loss is not None:
@@ -58,33 +60,53 @@ class Orders:
             raise Refused(f"{self._acts.why_halted}; unfreeze or roll back first")
         if not self._acts.may_learn:
             self._acts.resume(_by(request))
-        return self._acts.status()
+        return self._acts.status_now()
 
-    def _snapshot(self, _: dict[str, Any]) -> Reply:
-        saved = self._t.keeper.now(self._acts.learner)
-        if saved.manifest is None:
-            raise Refused(f"the snapshot failed: {saved.error}")
-        self._acts.commit(saved.cursors)
-        return {"id": saved.manifest.id, "version": saved.version, "bytes": saved.manifest.nbytes}
+    def _snapshot(self, _: dict[str, Any]) -> Later:
+        done: list[Saved] = []
 
-    def _freeze(self, request: dict[str, Any]) -> Reply:
+        def ready() -> Reply | None:
+            if not done:
+                return None
+            [saved] = done
+            if saved.manifest is None:
+                raise Refused(f"the snapshot failed: {saved.error}")
+            id, nbytes = saved.manifest.id, saved.manifest.nbytes
+            return {"id": id, "version": saved.version, "bytes": nbytes}
+
+        def stopping() -> Reply:
+            raise Refused("snapshot: the learner is stopping, and takes a last one")
+
+        self._t.keeper.ask(done.append)
+        return Later(ready, stopping)
+
+    def _turned(self, **rest: object) -> Later:
+        """Answer a turn when it is on disk; it is journaled and served already."""
+        acts = self._acts
+
+        def reply() -> Reply:
+            return acts.status_now() | rest
+
+        return Later(lambda: None if acts.course.is_saving else reply(), reply)
+
+    def _freeze(self, request: dict[str, Any]) -> Later:
         course = self._acts.course
         if course.why_frozen is not None:
             raise Refused(f"{course.why_frozen}; unfreeze first")
         course.freeze(None, OPERATOR, f"ordered by {_by(request)}")
         self._acts.serve_turn()
-        return self._acts.status()
+        return self._turned()
 
-    def _unfreeze(self, request: dict[str, Any]) -> Reply:
+    def _unfreeze(self, request: dict[str, Any]) -> Later:
         course = self._acts.course
         if course.why_frozen is None:
             raise Refused("nothing is frozen")
         course.unfreeze(OPERATOR, f"ordered by {_by(request)}")
         self._acts.begin_anew()
         self._acts.serve_turn()
-        return self._acts.status()
+        return self._turned()
 
-    def _roll_back(self, request: dict[str, Any]) -> Reply:
+    def _roll_back(self, request: dict[str, Any]) -> Later:
         with self._acts.course.holding():
             to = self._at(request.get("to"), "to")
             skip = self._skip(to, request.get("skip_to"))
@@ -95,11 +117,7 @@ class Orders:
         self._acts.begin_anew()
         self._acts.serve_turn()
         skipped = 0 if skip is None else skip.counts.get("/".join(SKIPPED), 0)
-        return self._acts.status() | {
-            "rolled_back_to": request["to"],
-            "skipped": skipped,
-            "skipped_offsets": unread,
-        }
+        return self._turned(rolled_back_to=request["to"], skipped=skipped, skipped_offsets=unread)
 
     def _unread(self, skip: Skip | None) -> int:
         """Return how many offsets are passed over that were not read: no event is known there."""
@@ -130,10 +148,12 @@ class Orders:
         def beat(done: float, learner: Learner) -> None:
             if self._t.publisher.beat_is_due:
                 why = f"at version {learner.standing.version}, on the way to {version}"
-                self._t.publisher.beat(learner, "replaying", why, None, round(done, 4))
+                self._t.publisher.beat(
+                    self._acts.journaled.version, "replaying", why, None, round(done, 4)
+                )
 
         why = f"making version {version} again"
-        self._t.publisher.beat(self._acts.learner, "replaying", why, None)
+        self._t.publisher.beat(self._acts.journaled.version, "replaying", why, None)
         try:
             return self._t.reach(version, beat)
         except (SnapshotInvalid, DataLost) as error:

@@ -28,7 +28,7 @@ from service.errors import (
 from service.learn import inquest, loop, warm
 from service.learn.acts import Acts
 from service.learn.burial import Burial
-from service.learn.door import Door, door_of, present_or_new
+from service.learn.door import Door, door_of, present_or_new, served_in
 from service.learn.drift.telling import Teller
 from service.learn.environment import fingerprint
 from service.learn.inbox import Inbox
@@ -36,6 +36,7 @@ from service.learn.keeping import Keeper
 from service.learn.losses import Losses
 from service.learn.opening import Store, open_learner
 from service.learn.orders import Orders
+from service.learn.outage import Outage
 from service.learn.probe import Command, Prober
 from service.learn.publishing import Publisher
 from service.learn.reach import reach
@@ -67,10 +68,26 @@ class Options:
 
 
 def main(settings: Settings, options: Options, stop: threading.Event) -> None:
-    """Learn until `stop` is set. Raises HeadwaterError with the exit code to end with."""
+    """Learn until `stop` is set; wait for a disk that is away. Raises HeadwaterError with the exit
+    code to end with."""
+    make_folder(runtime_directory(settings), "runtime.directory")
+    outage = Outage(settings, stop)
+    ended = False
+    while not ended:
+        try:
+            _main(settings, options, stop, outage)
+            ended = True
+        except (OSError, BadSettings) as error:
+            if not outage.passes(error):
+                raise
+            outage.wait(error)
+            ended = stop.is_set()
+
+
+def _main(settings: Settings, options: Options, stop: threading.Event, outage: Outage) -> None:
     state_at, runtime_at = state_directory(settings), runtime_directory(settings)
+    outage.look()
     make_folder(state_at, "state.directory")
-    make_folder(runtime_at, "runtime.directory")
     recipe = recipe_of(settings)
     with ExitStack() as stack:
         lock = stack.enter_context(DirectoryLock.acquire(state_at))
@@ -82,11 +99,11 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
         with door:  # a long journal takes its time too, and whoever is silent counts as hung
             store = _open_store(
                 settings,
-                state_at,
                 lock,
                 Prober(options.probe, state_at, door.beat, stop.is_set),
                 door.shelf,
                 stack,
+                outage,
             )
             broker = kafka_of(settings)
             stack.callback(broker.close)
@@ -95,8 +112,9 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
                 warm.compile_passes(recipe)
                 door.beat("restoring")
                 learner, frozen = open_learner(
-                    settings, broker, sources, store, door.beat, telemetry, options.accept_removed
-                )
+                    settings, broker, sources, store, door.beat, telemetry, options.accept_removed,
+                    served_in(runtime_at),
+                )  # fmt: skip
                 inquest.examine(learner, store, sources, broker, door.beat)
             except Stopped:
                 return
@@ -197,11 +215,15 @@ def make_folder(path: Path, setting: str) -> None:
         raise BadSettings([problem])
 
 
-def open_journal(state_at: Path, lock: DirectoryLock, lost_power: bool) -> Journal:
+def open_journal(
+    state_at: Path, lock: DirectoryLock, lost_power: bool, outage: Outage | None = None
+) -> Journal:
     """Return the state's journal: it appends only while the lock is ours, and a flush of it that
     fails is remembered for the next start. Raises OSError, JournalDamaged."""
 
     def remember() -> None:
+        if outage is not None:
+            outage.doubtful = True
         try:
             boot.mark_unproven(state_at)
         except OSError as error:  # whoever hears of this ends by the flush's own error
@@ -234,14 +256,15 @@ def stop_on_signals(stop: threading.Event) -> None:
 
 def _open_store(
     settings: Settings,
-    state_at: Path,
     lock: DirectoryLock,
     prober: Prober,
     shelf: Shelf,
     stack: ExitStack,
+    outage: Outage,
 ) -> Store:
+    state_at = state_directory(settings)
     lost_power = boot.unclean_power_loss(state_at)
-    journal = stack.enter_context(open_journal(state_at, lock, lost_power))
+    journal = stack.enter_context(open_journal(state_at, lock, lost_power, outage))
     if journal.torn_bytes:
         _log.warning("journal_torn", bytes=journal.torn_bytes, last=journal.last_version)
     keep = settings.snapshots.keep

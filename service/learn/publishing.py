@@ -74,13 +74,13 @@ class Publisher:
 
     def beat(
         self,
-        learner: Learner,
+        version: int,
         state: str,
         reason: str | None,
         lag: int | None,
         progress: float | None = None,
     ) -> None:
-        """Give a sign of life now."""
+        """Give a sign of life now. version: the newest that is journaled."""
         self.said_s = time.monotonic()
         self._beat_due = self.said_s + _BEAT_S
         with self._beating:
@@ -90,7 +90,7 @@ class Publisher:
                 "lag_records": lag,
                 "progress": progress,
                 "pid": os.getpid(),
-                "version": learner.standing.version,
+                "version": version,
             }
             self._live.beat(self._said)
 

@@ -31,6 +31,10 @@ from service.weights.snapshots import Snapshots
 _log = structlog.get_logger(__name__)
 
 
+Served = tuple[str, int]
+"""(lineage, version)"""
+
+
 class Restored(msgspec.Struct):
     """A learner ready to go live, and what happened on the way."""
 
@@ -53,6 +57,8 @@ class Policy(msgspec.Struct):
     """Go on where records are gone."""
     accept_removed: Collection[str]
     """Fields whose weights may be dropped."""
+    served: Served | None = None
+    """What clients are answered with on this machine: it was journaled once."""
 
 
 class Journaling:
@@ -164,6 +170,9 @@ def _reasons(
         reasons.append("the last entry of the journal had wrong bits, and was cut off")
     if lost := _lost_entries(journal_ended, learner.standing.version, snapshots):
         reasons.append(lost)
+    lineage, version = policy.served or ("", -1)
+    if lineage == learner.standing.lineage and version > journal_ended:
+        reasons.append(f"version {version} was served, but the journal ends at {journal_ended}")
     if replayed.diverged_at is not None:
         reasons.append(f"replay diverged at version {replayed.diverged_at}: {replayed.reason}")
     return reasons

@@ -49,8 +49,8 @@ class Saver:
     ) -> None:
         self.reach: tuple[int, ...] = ()
         """Versions to which a way must be kept, whatever the keep policy says."""
-        self.hold = False
-        """Nothing at all may be removed for now."""
+        self._hold = False
+        self._removing = threading.Lock()
         self._snapshots = snapshots
         self._journal = journal
         self._beside = {"environment": environment, "settings": settings or {}}
@@ -61,6 +61,16 @@ class Saver:
         self._busy = threading.Event()
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
         self._thread.start()
+
+    @property
+    def hold(self) -> bool:
+        """Nothing at all may be removed for now."""
+        return self._hold
+
+    @hold.setter
+    def hold(self, hold: bool) -> None:
+        with self._removing:  # what has begun to remove ends first: a moment
+            self._hold = hold
 
     @property
     def busy(self) -> bool:
@@ -84,7 +94,7 @@ class Saver:
         return True
 
     def now(self, learner: Learner) -> Saved:
-        """Write a snapshot and wait for it; for start, stop and the command."""
+        """Write a snapshot and wait for it; for start and stop."""
         meta = learner.meta() | self._beside
         return self._write(learner.state.parts(), meta, dict(learner.standing.cursors))
 
@@ -113,14 +123,18 @@ class Saver:
             # The journal first: a snapshot must never know more than the journal can prove.
             self._journal.sync()
             manifest = self._snapshots.write(parts, meta)
-            oldest = 0
-            if not self.hold:
-                self._snapshots.collect(self.reach)
-                kept = (e.manifest.version for e in self._snapshots.list() if e.manifest)
-                oldest = 0 if self.hold else min(kept, default=0)
+            oldest = self._collect()
         except Exception as error:  # noqa: BLE001 - a thread that dies would end all snapshots
             _log.error("snapshot_failed", version=version, error=str(error))
             return Saved(version, cursors, None, 0, str(error), time.monotonic() - began)
         seconds = time.monotonic() - began
         _log.info("snapshot_written", version=version, id=manifest.id, seconds=round(seconds, 3))
         return Saved(version, cursors, manifest, oldest, None, seconds)
+
+    def _collect(self) -> int:
+        """Remove what the policy does not keep; return the oldest version that is left."""
+        with self._removing:
+            if self._hold:
+                return 0
+            self._snapshots.collect(self.reach)
+        return min((e.manifest.version for e in self._snapshots.list() if e.manifest), default=0)

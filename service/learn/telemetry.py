@@ -12,7 +12,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,6 +29,24 @@ from service.model.kinds.rls import RESTARTS
 from service.model.prequential import OUTCOMES
 from service.stream.records import TP, Offsets
 from service.stream.source import Source
+
+
+class Seen(NamedTuple):
+    """A journaled version, as far as people are told of it; nothing later reaches it."""
+
+    name: str
+    version: int
+    lineage: str
+    cursors: Offsets
+    records: dict[str, int]
+    outcomes: list[int]
+
+
+def seen(learner: Learner) -> Seen:
+    """Return what there is to tell of a learner whose version is journaled."""
+    s = learner.standing
+    counts = learner.state.outcomes.tolist()
+    return Seen(learner.recipe.name, s.version, s.lineage, dict(s.cursors), dict(s.records), counts)
 
 
 class Telemetry:
@@ -136,24 +154,23 @@ class Telemetry:
         )
         m.set_counter("headwater_covariance_restarts_total", {}, restarts)
 
-    def status(self, learner: Learner, inbox: Inbox | None, said: dict[str, Any]) -> dict[str, Any]:
+    def status(self, seen: Seen, inbox: Inbox | None, said: dict[str, Any]) -> dict[str, Any]:
         """Return what `headwater status` shows; `said` is what the loop says of itself."""
-        standing = learner.standing
         lag = inbox.lag if inbox is not None else {}
         outcomes = {
             "/".join(filter(None, key)): n
-            for key, n in zip(OUTCOMES, learner.state.outcomes.tolist(), strict=True)
+            for key, n in zip(OUTCOMES, seen.outcomes, strict=True)
             if n
         }
         age = None if self._saved_at is None else round(time.monotonic() - self._saved_at, 3)
         return {
-            "name": learner.recipe.name,
+            "name": seen.name,
             **said,
             "pid": os.getpid(),
             "uptime_seconds": round(time.monotonic() - self._started, 3),
-            "lineage": standing.lineage,
-            "events_learned": learner.events_learned,
-            "records": dict(standing.records),
+            "lineage": seen.lineage,
+            "events_learned": outcomes.get("learned", 0),
+            "records": dict(seen.records),
             "outcomes": outcomes,
             "partitions": [
                 {
@@ -163,10 +180,10 @@ class Telemetry:
                     "snapshot_offset": self.snapshot_offsets.get((topic, partition)),
                     "lag_records": lag.get((topic, partition)),
                 }
-                for (topic, partition), cursor in sorted(standing.cursors.items())
+                for (topic, partition), cursor in sorted(seen.cursors.items())
             ],
             "snapshot": {"version": self.snapshot_version, "age_seconds": age},
-            "trained_through": nested(standing.cursors),
+            "trained_through": nested(seen.cursors),
         }
 
     def _count(self, source: Source) -> None:

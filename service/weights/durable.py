@@ -53,6 +53,11 @@ def truncate(fd: int, size: int) -> None:
     os.ftruncate(fd, size)
 
 
+def size(fd: int) -> int:
+    """How long the file is, in bytes."""
+    return os.fstat(fd).st_size
+
+
 def close(fd: int) -> None:
     """Give the descriptor back. Flushes nothing."""
     os.close(fd)

@@ -236,6 +236,8 @@ class Journal:
 
     def _take_back(self, error: OSError) -> None:
         assert self._fd is not None
+        if durable.size(self._fd) == self._size:
+            return  # nothing of it was written: a disk that is read-only by now, say
         self._failure = error  # stands if the next line fails: half a frame would be in the middle
         try:
             durable.truncate(self._fd, self._size)

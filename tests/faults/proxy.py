@@ -18,7 +18,8 @@ class Proxy:
     """Forwards connections to `target` (a port of 127.0.0.1) as badly as it is told.
 
     delay_s: how much later everything arrives, both ways. reset_share: of the chunks that pass,
-    how many end their connection with a reset. swallowing: nothing passes, nothing is closed; what
+    how many end their connection with a reset. cut_share: the same, but half of the chunk still
+    arrives. swallowing: nothing passes, nothing is closed; what
     was sent arrives when it ends. `half_open` makes the present connections deaf for ever.
     """
 
@@ -26,6 +27,7 @@ class Proxy:
         self.target = 0
         self.delay_s = 0.0
         self.reset_share = 0.0
+        self.cut_share = 0.0
         self.resets = 0
         self._passes = threading.Event()
         self._passes.set()
@@ -60,14 +62,16 @@ class Proxy:
 
     def heal(self) -> None:
         """Be a good network."""
-        self.delay_s = self.reset_share = 0.0
+        self.delay_s = self.reset_share = self.cut_share = 0.0
         self._passes.set()
 
-    def must_reset(self) -> bool:
-        """Draw whether the next chunk is the last of its connection."""
-        reset = self._random.random() < self.reset_share
-        self.resets += reset
-        return reset
+    def passing(self, data: bytes) -> bytes | None:
+        """Draw how much of a chunk passes: all, half (then a reset), or None (a reset at once)."""
+        drawn = self._random.random()
+        if drawn >= self.reset_share + self.cut_share:
+            return data
+        self.resets += 1
+        return data[: len(data) // 2] if drawn < self.cut_share else None
 
     def wait_until_it_passes(self) -> None:
         """Return at once, but not while swallowing."""
@@ -84,7 +88,11 @@ class Proxy:
             except OSError:
                 client.close()
                 continue
-            self._links.append(_Link(self, client, server))
+            try:
+                self._links.append(_Link(self, client, server))
+            except OSError:  # one side has gone already
+                client.close()
+                server.close()
 
 
 class _Link:
@@ -94,8 +102,9 @@ class _Link:
         self.deaf = False
         self._proxy = proxy
         self._ends = (client, server)
+        for end in self._ends:  # before the first thread, which may close them
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for source, sink in ((client, server), (server, client)):
-            sink.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             waiting: queue.Queue[tuple[float, bytes]] = queue.Queue()
             threading.Thread(target=self._read, args=(source, waiting), daemon=True).start()
             threading.Thread(target=self._write, args=(sink, waiting), daemon=True).start()
@@ -133,11 +142,12 @@ class _Link:
             if not data:
                 self.close()
                 return
-            if self._proxy.must_reset():
-                self.close(reset=True)
-                return
+            passed = self._proxy.passing(data)
             try:
-                sink.sendall(data)
+                sink.sendall(passed or b"")
             except OSError:
                 self.close()
+                return
+            if passed is not data:
+                self.close(reset=True)
                 return

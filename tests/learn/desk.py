@@ -5,6 +5,7 @@ No Kafka: cuts are given, and read again from memory for a replay. Time is the r
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from service.errors import DataLost
 from service.learn import history, loop, restore
 from service.learn.acts import Acts
 from service.learn.burial import Burial
+from service.learn.commands import Later
 from service.learn.environment import fingerprint
 from service.learn.inbox import Inbox, Ready
 from service.learn.keeping import Keeper
@@ -178,8 +180,15 @@ class Desk:
         loop.learn(self.acts, Ready(cut, self.learner.decode(records)))
 
     def order(self, command: str, **rest: object) -> dict:
-        """Give a command."""
-        return self.orders.obey({"command": command, "by": "test", **rest})
+        """Give a command; return its answer, for which the loop may have to go on a while."""
+        answer = self.orders.obey({"command": command, "by": "test", **rest})
+        if isinstance(answer, Later):
+            deadline = time.monotonic() + 60.0
+            while (reply := answer.ready()) is None:
+                assert time.monotonic() < deadline, f"{command} is not answered"
+                self.acts.tick()
+            return reply
+        return answer
 
     def live_meta(self) -> dict:
         """Return what the live file says of the version that answers."""

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,23 @@ from typing import Any
 import pytest
 
 from service.errors import DataLost
-from service.learn import inquest, restore
+from service.events.decode import Decoded
+from service.learn import inquest, quarantine, restore
+from service.learn.inbox import Inbox
 from service.learn.learner import Learner
 from service.learn.opening import Store
 from service.learn.probe import Command, Prober
 from service.learn.restore import Policy
 from service.learn.saving import Saver
 from service.learn.sources import RangeSource, Sources
-from service.learn.standing import flat
+from service.learn.standing import Spot, flat
 from service.learn.suspect import LEARNING, Suspects, between
 from service.learn.watched import Watched
 from service.model.kinds import module_code
+from service.stream.records import Record
 from service.supervise import environment, python
 from tests.conftest import CHECKOUT
+from tests.e2e.service import until
 from tests.learn.cuts import recipe, record, records
 from tests.learn.test_restoring import Home
 
@@ -72,6 +77,28 @@ class Inquiry:
         for _ in range(times):
             suspects = Suspects(self.home.directory)
             suspects.in_hand.hold(LEARNING, "live", [("t", 0, start, end)])
+            suspects.close()
+
+    def read_ahead(self, lethal: list[Spot]) -> str | None:
+        """A run whose decoder dies of these records, unless they are set aside; return how it ended,
+        None if it got through to the end of the topic."""
+        learner = self.home.learner
+
+        def decode(records: Sequence[Record]) -> Decoded:
+            left = set(lethal) - quarantine.ahead(learner.standing)
+            if any((r.topic, r.partition, r.offset) in left for r in records):
+                raise SystemExit("died decoding")
+            return learner.decode(records)
+
+        suspects = Suspects(self.home.directory)
+        source = self.home.source(learner)
+        inbox = Inbox(lambda *_: source, decode, in_hand=suspects.in_hand)
+        try:
+            return None if until(lambda: inbox.get(0.1), "a cut") else "nothing"
+        except SystemExit as died:
+            return str(died)
+        finally:
+            inbox.close()
             suspects.close()
 
     def examine(self, killer: str = "", line: list[str] | None = None) -> list[dict]:
@@ -122,6 +149,20 @@ def test_those_that_kill_are_journaled_and_learned_no_more(inquiry):
     after = inquiry.home.restart().learner.standing
     assert (standing, before) == (after, after.lineage)
     assert [] == inquiry.examine()
+
+
+def test_one_that_kills_while_it_is_read_ahead_is_set_aside(inquiry):
+    """It dies in the thread that decodes, before anything of its range is learned: the third death
+    on it is looked into, and another run passes over it."""
+    places = [("t", 0, 13)]
+    for _ in range(3):
+        assert "died decoding" == inquiry.read_ahead(places)
+
+    (entry,) = inquiry.examine("13")
+
+    assert (["quarantine"], [["t", 0, 13]]) == ([entry["kind"]], entry["places"])
+    assert None is inquiry.read_ahead(places)
+    assert [] == inquiry.examine(line=NONE)
 
 
 def test_where_nothing_dies_in_a_trial_nothing_is_set_aside(inquiry):

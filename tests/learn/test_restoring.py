@@ -35,6 +35,7 @@ class Home:
         self.broker = FakeBroker()
         self.broker.create_topic("t", partitions)
         self.sent = 0
+        self.served: restore.Served | None = None
         self.open()
         ids = {"t": self.broker.topic_id("t")}
         start = {("t", p): 0 for p in range(partitions)}
@@ -88,7 +89,7 @@ class Home:
         self.open()
         restored = restore.restore(
             self.learner.recipe, self.journal, self.snapshots, {"cpu": cpu},
-            Policy(power_lost, skip_lost, ()),
+            Policy(power_lost, skip_lost, (), self.served),
             lambda of: RangeSource(
                 self.source(of), threading.Event(), lambda _: None, dict(of.standing.epochs)
             ),

@@ -1,0 +1,122 @@
+"""The disk under the state is away or read-only, and something is being served: wait for it.
+
+The learner lets go of everything there, so that the disk can be taken off and mended, says why it
+is halted, answers questions, and begins again from what the disk holds when it is back. Where
+nothing is served yet the error ends the process, and says what is wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import time
+import uuid
+from contextlib import ExitStack
+from pathlib import Path
+
+import structlog
+
+from service.control import ControlServer
+from service.errors import BadSettings
+from service.learn.door import door_of, present_or_new, served_in
+from service.metrics import Metrics
+from service.model.recipe import Recipe
+from service.settings import Settings, runtime_directory, state_directory
+from service.weights import boot, durable
+from service.weights.live_reader import LiveReader
+
+_log = structlog.get_logger(__name__)
+AWAY = frozenset({
+    errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENODEV, errno.ENXIO,
+    errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN,
+})  # fmt: skip
+"""What a disk or a file server says that may be well again later."""
+_LOOK_S = 1.0
+_LONGEST_S = 30.0
+_RECENT_S, _FORGIVEN_S = 60.0, 600.0
+
+
+class Outage:
+    """What one learner process knows of its disk."""
+
+    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._state_at = state_directory(settings)
+        self._runtime_at = runtime_directory(settings)
+        self._wait_s = _LOOK_S
+        self._ended_s = -_FORGIVEN_S
+        self.doubtful = False
+        """A flush of the journal failed, and the next start must know it."""
+
+    def look(self) -> None:
+        """Raise OSError where the state is gone from under a learner that was at work a moment ago:
+        a mount that was taken off, most likely, and no wish to begin anew in its place."""
+        if served_in(self._runtime_at) is None or (self._state_at / boot.JOURNAL).is_dir():
+            return
+        reader = LiveReader(self._runtime_at)
+        try:
+            beat = reader.heartbeat() or {}
+        finally:
+            reader.close()
+        age_s = (time.time_ns() - beat.get("heartbeat_ns", 0)) / 1e9
+        if beat.get("state", "down") != "down" and age_s < _RECENT_S:
+            why = "it was there a moment ago, and is gone; to begin anew, stop and start"
+            raise OSError(errno.ENODEV, why, str(self._state_at))
+
+    def passes(self, error: Exception) -> bool:
+        """Whether this is the disk's matter and the API has something to go on with: then `wait`."""
+        if self._stop.is_set() or served_in(self._runtime_at) is None:
+            return False
+        if isinstance(error, BadSettings):
+            return _read_only(self._state_at)
+        return isinstance(error, OSError) and error.errno in AWAY
+
+    def wait(self, error: Exception) -> None:
+        """Return when the disk takes writes again, or when told to stop.
+
+        Waits longer each time: a disk that takes a small file and no large one is not well yet.
+        """
+        why = f"the state directory cannot be used: {error}"
+        _log.error("halted", reason=why)
+        now_s = time.monotonic()
+        wait_s = _LOOK_S if now_s - self._ended_s > _FORGIVEN_S else self._wait_s
+        until_s, self._wait_s = now_s + wait_s, min(2 * wait_s, _LONGEST_S)
+        with ExitStack() as stack:
+            live = present_or_new(self._runtime_at, Recipe.of(self._settings))
+            door = door_of(self._settings, live, Metrics("learner"))
+            stack.callback(door.close)
+            stack.enter_context(ControlServer(self._runtime_at / "control.sock", door.answer))
+            door.beat("halted", why)
+            while not self._stop.wait(_LOOK_S):
+                door.beat("halted", why)
+                if time.monotonic() >= until_s and self._takes_writes():
+                    _log.warning("disk_is_back", path=str(self._state_at))
+                    self._ended_s = time.monotonic()
+                    return
+            door.beat("down", "stopped")
+
+    def _takes_writes(self) -> bool:
+        """Never makes the directory: where it was mounted there may be another, empty one now."""
+        probe = self._state_at / f"{durable.TEMPORARY}probe-{uuid.uuid4().hex}"
+        try:
+            if not (self._state_at / boot.JOURNAL).is_dir():
+                return False
+            try:
+                durable.write_new(probe, b"?")
+            finally:
+                durable.unlink(probe)
+            if self.doubtful:
+                boot.mark_unproven(self._state_at)
+                self.doubtful = False
+        except OSError:
+            return False
+        return True
+
+
+def _read_only(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    return False

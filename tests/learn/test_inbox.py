@@ -1,0 +1,84 @@
+"""The thread that reads ahead may hang in the Kafka client; nobody else hangs with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from service.errors import BrokerAway
+from service.learn import inbox
+from service.learn.inbox import Inbox
+from service.stream.records import Cut
+from tests.e2e.service import until
+from tests.learn.cuts import records
+
+
+class Hanging:
+    """A source whose client waits for a time of day that was, until it is let go."""
+
+    def __init__(self) -> None:
+        self.cursors = {("t", 0): 0}
+        self.answers = True
+        self.commit_failures = 0
+        self.asked, self.released = threading.Event(), threading.Event()
+        self.closed = False
+
+    def check(self) -> list[object]:
+        """Nothing is lost."""
+        return []
+
+    def lag(self) -> dict[tuple[str, int], int]:
+        """Nothing waits."""
+        return {}
+
+    def commit(self, offsets: object) -> None:
+        """Nobody looks."""
+
+    def next_cut(self, timeout_s: float) -> Cut:
+        """Hang."""
+        self.asked.set()
+        assert self.released.wait(60.0)
+        return Cut(records(1), {("t", 0): 1}, "size", [0])
+
+    def close(self) -> None:
+        """Let go."""
+        self.closed = True
+
+
+@pytest.fixture
+def hanging() -> Iterator[tuple[Inbox, Hanging, list[object]]]:
+    """An inbox whose thread hangs, its source, and what was decoded."""
+    source, decoded = Hanging(), list[object]()
+    made = Inbox(lambda *_: source, decoded.append)  # type: ignore[arg-type]
+    assert source.asked.wait(60.0)
+    yield made, source, decoded
+    source.released.set()
+    made.close()
+    assert source.closed
+
+
+def test_a_client_that_does_not_come_back_is_an_error(hanging, monkeypatch):
+    """The process ends of it and is started again; a moment is no hang."""
+    made, _, _ = hanging
+    assert made.get(0.01) is None
+    monkeypatch.setattr(inbox, "STUCK_S", 0.0)
+
+    with pytest.raises(BrokerAway, match="has not come back"):
+        made.get(0.01)
+
+
+def test_closing_leaves_a_thread_that_hangs_behind(hanging, monkeypatch):
+    """It decodes nothing any more when it comes back, and lets go of its source."""
+    made, source, decoded = hanging
+    monkeypatch.setattr(inbox, "_FAREWELL_S", 0.1)
+    began = time.monotonic()
+
+    made.close()
+
+    assert time.monotonic() - began < 10.0
+    source.released.set()
+    until(lambda: source.closed, "the thread ends")
+    assert [] == decoded
