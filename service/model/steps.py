@@ -161,6 +161,42 @@ def is_small_step(rule, norm, weights_length, hyper):  # type: ignore[no-untyped
 
 
 @njit(nogil=True, cache=True)
+def allowed(norm, weight, length, steep, usual, hyper):  # type: ignore[no-untyped-def]
+    """Return the factor for a row's gradient of length `norm` (its weight, and the clip), and the
+    share of it that the cap lets through. Takes the row's two lengths into the usual ones.
+
+    length: of its inputs; steep: sum of squares of the slopes of its number targets. usual, float64
+    [4]: rows and running mean square of lengths, then of slopes."""
+    factor = clipped(norm, weight, hyper)
+    share = share_of(length, usual[:2], hyper)
+    if steep > 0.0:
+        share *= share_of(math.sqrt(steep), usual[2:], hyper)
+        grow_usual(math.sqrt(steep), usual[2:])
+    grow_usual(length, usual[:2])
+    return factor, share
+
+
+@njit(nogil=True, cache=True)
+def count_step(rule, steps, t, hyper):  # type: ignore[no-untyped-def]
+    """Count a step in steps[t]; return Adam's bias corrections 1 - beta^t, which others ignore."""
+    steps[t] += 1
+    if rule != 3:
+        return 1.0, 1.0
+    return 1.0 - hyper[2] ** steps[t], 1.0 - hyper[3] ** steps[t]
+
+
+@njit(nogil=True, cache=True)
+def squares_of(rows, r):  # type: ignore[no-untyped-def]
+    """Return the squared length of the inputs of row r, and of the 1 that a bias is fed with."""
+    total = 1.0 + rows.ids.shape[1]
+    for j in range(rows.x.shape[1]):
+        total += float(rows.x[r, j]) * float(rows.x[r, j])
+    for e in range(rows.spans[r, 0], rows.spans[r, -1]):
+        total += float(rows.values[e]) * float(rows.values[e])
+    return total
+
+
+@njit(nogil=True, cache=True)
 def length_of(run):  # type: ignore[no-untyped-def]
     """Return the sum of squares of float32 weights [n], as float64."""
     total = 0.0

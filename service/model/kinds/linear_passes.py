@@ -21,13 +21,7 @@ from service.model.losses import (
     renew_frame,
 )
 from service.model.margins import grow_map
-from service.model.steps import (
-    LARGEST_NORM,
-    clipped,
-    grow_usual,
-    is_small_step,
-    share_of,
-)
+from service.model.steps import LARGEST_NORM, allowed, count_step, is_small_step, squares_of
 from service.model.strategies.bent import (
     emphasis_of,
     is_safe,
@@ -99,11 +93,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     slope = np.empty(scores.shape[1])
     spare = np.empty(scores.shape[1])
     for r in range(x.shape[0]):
-        squares = 1.0 + ids.shape[1]
-        for j in range(x.shape[1]):
-            squares += float(x[r, j]) * float(x[r, j])
-        for e in range(rows.spans[r, 0], rows.spans[r, -1]):
-            squares += float(rows.values[e]) * float(rows.values[e])
+        squares = squares_of(rows, r)
         total, steep = 0.0, 0.0
         for t in range(targets.shape[0]):
             kind, start, width = targets[t, 0], targets[t, 1], targets[t, 2]
@@ -133,13 +123,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
         if not norm < LARGEST_NORM:
             applied[r] = 2
             continue
-        factor = clipped(norm, weights[r], hyper)
+        factor, share = allowed(norm, weights[r], math.sqrt(squares), steep, usual, hyper)
         applied[r] = 1
-        share = share_of(math.sqrt(squares), usual[:2], hyper)
-        if steep > 0.0:
-            share *= share_of(math.sqrt(steep), usual[2:], hyper)
-            grow_usual(math.sqrt(steep), usual[2:])
-        grow_usual(math.sqrt(squares), usual[:2])
         if share < 1.0:
             moved = _moved_length(theta, model, rows, r)
             if not is_small_step(rule, norm * factor, moved, hyper):
@@ -150,9 +135,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             if math.isnan(y[r, t]):
                 continue
             start, width = targets[t, 1], targets[t, 2]
-            steps[t] += 1
-            c1 = 1.0 - hyper[2] ** steps[t]
-            c2 = 1.0 - hyper[3] ** steps[t]
+            c1, c2 = count_step(rule, steps, t, hyper)
             base = dense[t]
             if is_safe(strategy):
                 by = factor * emphasis_of(model.emphasis, strategy, r, t)

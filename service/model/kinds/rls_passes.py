@@ -16,7 +16,7 @@ from numba import njit
 
 from service.model.codes import mixed
 from service.model.losses import grow_frame, link, loss_and_slope, renew_frame
-from service.model.steps import LARGEST_NORM, clipped, grow_usual, rescale_run, share_of
+from service.model.steps import LARGEST_NORM, allowed, rescale_run
 
 LEAST = 1e-9
 """Smallest variance of a weight: what rounding took below it is put back."""
@@ -103,13 +103,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
         if not (norm < LARGEST_NORM and math.sqrt(squares) < LARGEST_NORM):
             applied[r] = 2
             continue
-        importance = clipped(norm, weights[r], hyper)
+        importance, share = allowed(norm, weights[r], math.sqrt(squares), total, usual, hyper)
         applied[r] = 1
-        share = share_of(math.sqrt(squares), usual[:2], hyper)
-        if total > 0.0:
-            share *= share_of(math.sqrt(total), usual[2:], hyper)
-            grow_usual(math.sqrt(total), usual[2:])
-        grow_usual(math.sqrt(squares), usual[:2])
         if share < 1.0:
             applied[r] = 3
             importance *= share
