@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
-from service.model.steps import LARGEST_NORM, allowed, count_step, is_small_step, length_of
+from service.model.steps import LARGEST_NORM, capped, clipped, count_step, is_small_step, length_of
 from service.model.strategies.bent import (
     emphasis_of,
     renew_beside,
@@ -163,7 +163,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
         if not norm < LARGEST_NORM:
             applied[r] = 2
             continue
-        factor, share = allowed(norm, weights[r], length, steep, usual, hyper)
+        factor = clipped(norm, weights[r], hyper)
+        share = capped(length, steep, usual, hyper)
         applied[r] = 1
         if share < 1.0:
             moved = _moved_length(theta, model, y[r], n, at, far)

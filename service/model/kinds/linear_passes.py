@@ -21,7 +21,7 @@ from service.model.losses import (
     renew_frame,
 )
 from service.model.margins import grow_map
-from service.model.steps import LARGEST_NORM, allowed, count_step, is_small_step, squares_of
+from service.model.steps import LARGEST_NORM, capped, clipped, count_step, is_small_step, squares_of
 from service.model.strategies.bent import (
     emphasis_of,
     is_safe,
@@ -34,7 +34,7 @@ from service.model.strategies.bent import (
 from service.model.strategies.safe import safe_slope
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def outputs(theta, model, t, width, rows, r, out):  # type: ignore[no-untyped-def]
     """Write the outputs of target t for row r into out [width]; float64 sums."""
     base = model.dense[t]
@@ -67,7 +67,7 @@ def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
         _score_row(served.theta, model, served.frames, rows, r, out, scores[r])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, forceinline=True)
 def _score_row(theta, model, frames, rows, r, out, scores):  # type: ignore[no-untyped-def]
     """Write the scores [O] of row r; out [O] is room to work in."""
     for t in range(model.targets.shape[0]):
@@ -123,7 +123,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
         if not norm < LARGEST_NORM:
             applied[r] = 2
             continue
-        factor, share = allowed(norm, weights[r], math.sqrt(squares), steep, usual, hyper)
+        factor = clipped(norm, weights[r], hyper)
+        share = capped(math.sqrt(squares), steep, usual, hyper)
         applied[r] = 1
         if share < 1.0:
             moved = _moved_length(theta, model, rows, r)

@@ -14,7 +14,7 @@ from numba import njit
 from service.model.kinds.mlp_score import hidden_of, inputs_of, score_steady, take_steady
 from service.model.kinds.mlp_slopes import along, backward, drop, forward, moved_length
 from service.model.losses import NUMBER, grow_frame, renew_frame
-from service.model.steps import LARGEST_NORM, allowed, count_step, is_small_step
+from service.model.steps import LARGEST_NORM, capped, clipped, count_step, is_small_step
 from service.model.strategies.bent import (
     count_row,
     rescale,
@@ -93,7 +93,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
         for t in range(targets.shape[0]):
             if targets[t, 0] == NUMBER and not math.isnan(y[r, t]):
                 steep += slope[targets[t, 1]] ** 2
-        factor, share = allowed(norm, weights[r], math.sqrt(length), steep, usual, hyper)
+        factor = clipped(norm, weights[r], hyper)
+        share = capped(math.sqrt(length), steep, usual, hyper)
         applied[r] = 1
         if share < 1.0:
             moved = moved_length(theta, model, rows, r, n_inputs)

@@ -16,7 +16,7 @@ from numba import njit
 
 from service.model.codes import mixed
 from service.model.losses import grow_frame, link, loss_and_slope, renew_frame
-from service.model.steps import LARGEST_NORM, allowed, rescale_run
+from service.model.steps import LARGEST_NORM, capped, clipped, rescale_run
 
 LEAST = 1e-9
 """Smallest variance of a weight: what rounding took below it is put back."""
@@ -103,7 +103,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
         if not (norm < LARGEST_NORM and math.sqrt(squares) < LARGEST_NORM):
             applied[r] = 2
             continue
-        importance, share = allowed(norm, weights[r], math.sqrt(squares), total, usual, hyper)
+        importance = clipped(norm, weights[r], hyper)
+        share = capped(math.sqrt(squares), total, usual, hyper)
         applied[r] = 1
         if share < 1.0:
             applied[r] = 3
