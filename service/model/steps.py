@@ -160,6 +160,42 @@ def is_small_step(rule, norm, weights_length, hyper):  # type: ignore[no-untyped
     return rule <= 1 and hyper[0] * norm <= SHARE_OF_WEIGHTS * weights_length
 
 
+@njit(nogil=True, cache=True, inline="always")
+def capped(length, steep, usual, hyper):  # type: ignore[no-untyped-def]
+    """Return the share of a row's gradient that the cap lets through, by both of its lengths, and
+    take them into the usual ones.
+
+    length: of its inputs; steep: sum of squares of the slopes of its number targets. usual, float64
+    [4]: rows and running mean square of lengths, then of slopes."""
+    share = share_of(length, usual[:2], hyper)
+    if steep > 0.0:
+        share *= share_of(math.sqrt(steep), usual[2:], hyper)
+        grow_usual(math.sqrt(steep), usual[2:])
+    grow_usual(length, usual[:2])
+    return share
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def count_step(rule, steps, t, hyper):  # type: ignore[no-untyped-def]
+    """Count a step in steps[t]; return Adam's bias corrections 1 - beta^t, which others ignore."""
+    steps[t] += 1
+    if rule != 3:
+        return 1.0, 1.0
+    return 1.0 - hyper[2] ** steps[t], 1.0 - hyper[3] ** steps[t]
+
+
+@njit(nogil=True, cache=True, forceinline=True)
+def squares_of(rows, r):  # type: ignore[no-untyped-def]
+    """Return the squared length of the inputs of row r, and of the 1 that a bias is fed with."""
+    x, spans, values = rows.x, rows.spans, rows.values
+    total = 1.0 + rows.ids.shape[1]
+    for j in range(x.shape[1]):
+        total += float(x[r, j]) * float(x[r, j])
+    for e in range(spans[r, 0], spans[r, -1]):
+        total += float(values[e]) * float(values[e])
+    return total
+
+
 @njit(nogil=True, cache=True)
 def length_of(run):  # type: ignore[no-untyped-def]
     """Return the sum of squares of float32 weights [n], as float64."""

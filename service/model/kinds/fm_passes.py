@@ -13,14 +13,7 @@ import numpy as np
 from numba import njit
 
 from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
-from service.model.steps import (
-    LARGEST_NORM,
-    clipped,
-    grow_usual,
-    is_small_step,
-    length_of,
-    share_of,
-)
+from service.model.steps import LARGEST_NORM, capped, clipped, count_step, is_small_step, length_of
 from service.model.strategies.bent import (
     emphasis_of,
     renew_beside,
@@ -171,12 +164,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             applied[r] = 2
             continue
         factor = clipped(norm, weights[r], hyper)
+        share = capped(length, steep, usual, hyper)
         applied[r] = 1
-        share = share_of(length, usual[:2], hyper)
-        if steep > 0.0:
-            share *= share_of(math.sqrt(steep), usual[2:], hyper)
-            grow_usual(math.sqrt(steep), usual[2:])
-        grow_usual(length, usual[:2])
         if share < 1.0:
             moved = _moved_length(theta, model, y[r], n, at, far)
             if not is_small_step(rule, norm * factor, moved, hyper):
@@ -187,9 +176,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             if math.isnan(y[r, t]):
                 continue
             start, width = targets[t, 1], targets[t, 2]
-            steps[t] += 1
-            c1 = 1.0 - hyper[2] ** steps[t]
-            c2 = 1.0 - hyper[3] ** steps[t]
+            c1, c2 = count_step(rule, steps, t, hyper)
             for o in range(width):
                 g = slope[start + o] * factor
                 bias = model.dense[t, 0] + o

@@ -21,13 +21,7 @@ from service.model.losses import (
     renew_frame,
 )
 from service.model.margins import grow_map
-from service.model.steps import (
-    LARGEST_NORM,
-    clipped,
-    grow_usual,
-    is_small_step,
-    share_of,
-)
+from service.model.steps import LARGEST_NORM, capped, clipped, count_step, is_small_step, squares_of
 from service.model.strategies.bent import (
     emphasis_of,
     is_safe,
@@ -40,46 +34,59 @@ from service.model.strategies.bent import (
 from service.model.strategies.safe import safe_slope
 
 
-@njit(nogil=True, cache=True)
-def outputs(theta, model, t, width, rows, r, out):  # type: ignore[no-untyped-def]
-    """Write the outputs of target t for row r into out [width]; float64 sums."""
-    base = model.dense[t]
+@njit(nogil=True, cache=True, forceinline=True)
+def outputs(theta, base, tables, bags, width, x, ids, spans, entries, values, out):  # type: ignore[no-untyped-def]
+    """Write the outputs of one target for one row into out [width]; float64 sums. base: its bias;
+    tables [C], bags [B]: of the target; x [D], ids [C], spans [B + 1]: of the row.
+
+    It takes arrays, not tuples of them: reading one out of a tuple counts references, for each row.
+    """
     for o in range(width):
         out[o] = theta[base + o]
-    x = rows.x[r]
     for j in range(x.shape[0]):
         value = x[j]
         if value != 0.0:
             at = base + (1 + j) * width
             for o in range(width):
                 out[o] += value * theta[at + o]
-    ids, tables = rows.ids[r], model.tables
     for c in range(ids.shape[0]):
-        at = tables[t, c] + ids[c] * width
+        at = tables[c] + ids[c] * width
         for o in range(width):
             out[o] += theta[at + o]
-    for b in range(model.bags.shape[1]):
-        for e in range(rows.spans[r, b], rows.spans[r, b + 1]):
-            at = model.bags[t, b] + rows.entries[e] * width
+    for b in range(bags.shape[0]):
+        for e in range(spans[b], spans[b + 1]):
+            at = bags[b] + entries[e] * width
             for o in range(width):
-                out[o] += rows.values[e] * theta[at + o]
+                out[o] += values[e] * theta[at + o]
 
 
 @njit(nogil=True, cache=True)
 def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
     """Score N rows with the weights as they are. scores: float64 [N, O]."""
-    out = np.empty(scores.shape[1])
-    for r in range(rows.x.shape[0]):
-        _score_row(served.theta, model, served.frames, rows, r, out, scores[r])
+    theta, frames, targets, dense = served.theta, served.frames, model.targets, model.dense
+    tables, bags, out = model.tables, model.bags, np.empty(scores.shape[1])
+    x, ids, spans, entries, values = rows.x, rows.ids, rows.spans, rows.entries, rows.values
+    for r in range(x.shape[0]):
+        for t in range(targets.shape[0]):
+            start, width = targets[t, 1], targets[t, 2]
+            outputs(
+                theta, dense[t], tables[t], bags[t], width, x[r], ids[r], spans[r], entries,
+                values, out,
+            )  # fmt: skip
+            link(targets[t, 0], width, frames[t], out, scores[r, start : start + width])
 
 
 @njit(nogil=True, cache=True)
 def _score_row(theta, model, frames, rows, r, out, scores):  # type: ignore[no-untyped-def]
     """Write the scores [O] of row r; out [O] is room to work in."""
-    for t in range(model.targets.shape[0]):
-        start, width = model.targets[t, 1], model.targets[t, 2]
-        outputs(theta, model, t, width, rows, r, out)
-        link(model.targets[t, 0], width, frames[t], out, scores[start : start + width])
+    targets = model.targets
+    for t in range(targets.shape[0]):
+        start, width = targets[t, 1], targets[t, 2]
+        outputs(
+            theta, model.dense[t], model.tables[t], model.bags[t], width, rows.x[r], rows.ids[r],
+            rows.spans[r], rows.entries, rows.values, out,
+        )  # fmt: skip
+        link(targets[t, 0], width, frames[t], out, scores[start : start + width])
 
 
 @njit(nogil=True, cache=True)
@@ -94,21 +101,21 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     touched, frames, hyper, usual = moving.touched, moving.frames, moving.hyper, moving.usual
     strategy = moving.strategy
     steps, targets, dense, tables = moving.steps, model.targets, model.dense, model.tables
-    x, ids, y = rows.x, rows.ids, rows.y
+    x, ids, y, bags = rows.x, rows.ids, rows.y, model.bags
+    spans, entries, values = rows.spans, rows.entries, rows.values
     out = np.empty(scores.shape[1])
     slope = np.empty(scores.shape[1])
     spare = np.empty(scores.shape[1])
     for r in range(x.shape[0]):
-        squares = 1.0 + ids.shape[1]
-        for j in range(x.shape[1]):
-            squares += float(x[r, j]) * float(x[r, j])
-        for e in range(rows.spans[r, 0], rows.spans[r, -1]):
-            squares += float(rows.values[e]) * float(rows.values[e])
+        squares = squares_of(rows, r)
         total, steep = 0.0, 0.0
         for t in range(targets.shape[0]):
             kind, start, width = targets[t, 0], targets[t, 1], targets[t, 2]
             o = out[start : start + width]
-            outputs(theta, model, t, width, rows, r, o)
+            outputs(
+                theta, dense[t], tables[t], bags[t], width, x[r], ids[r], spans[r], entries,
+                values, o,
+            )  # fmt: skip
             s = scores[r, start : start + width]
             link(kind, width, frames[t], o, s)
             losses[r, t] = math.nan
@@ -134,12 +141,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             applied[r] = 2
             continue
         factor = clipped(norm, weights[r], hyper)
+        share = capped(math.sqrt(squares), steep, usual, hyper)
         applied[r] = 1
-        share = share_of(math.sqrt(squares), usual[:2], hyper)
-        if steep > 0.0:
-            share *= share_of(math.sqrt(steep), usual[2:], hyper)
-            grow_usual(math.sqrt(steep), usual[2:])
-        grow_usual(math.sqrt(squares), usual[:2])
         if share < 1.0:
             moved = _moved_length(theta, model, rows, r)
             if not is_small_step(rule, norm * factor, moved, hyper):
@@ -150,9 +153,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             if math.isnan(y[r, t]):
                 continue
             start, width = targets[t, 1], targets[t, 2]
-            steps[t] += 1
-            c1 = 1.0 - hyper[2] ** steps[t]
-            c2 = 1.0 - hyper[3] ** steps[t]
+            c1, c2 = count_step(rule, steps, t, hyper)
             base = dense[t]
             if is_safe(strategy):
                 by = factor * emphasis_of(model.emphasis, strategy, r, t)
@@ -172,10 +173,10 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                 for c in range(ids.shape[1]):
                     at = tables[t, c] + ids[r, c] * width + k
                     step_one(rule, theta, slot0, slot1, touched, at, g, hyper, c1, c2, strategy)
-                for b in range(model.bags.shape[1]):
-                    for e in range(rows.spans[r, b], rows.spans[r, b + 1]):
-                        at = model.bags[t, b] + rows.entries[e] * width + k
-                        gx = g * rows.values[e]
+                for b in range(bags.shape[1]):
+                    for e in range(spans[r, b], spans[r, b + 1]):
+                        at = bags[t, b] + entries[e] * width + k
+                        gx = g * values[e]
                         if gx != 0.0 or rule == 1 or rule == 3:
                             step_one(
                                 rule, theta, slot0, slot1, touched, at, gx, hyper, c1, c2, strategy
@@ -189,7 +190,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                 rescale(rule, theta, slot0, slot1, touched, base, dense_size, ratio, strategy)
                 n_tables = tables.shape[1]
                 for c in range(model.sizes.shape[0]):
-                    at = tables[t, c] if c < n_tables else model.bags[t, c - n_tables]
+                    at = tables[t, c] if c < n_tables else bags[t, c - n_tables]
                     rescale(rule, theta, slot0, slot1, touched, at, model.sizes[c], ratio, strategy)
                 shift(theta, base, by, strategy)
 
@@ -231,7 +232,10 @@ def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-unt
                 continue
             kind, start, width = targets[t, 0], targets[t, 1], targets[t, 2]
             o, s = out[start : start + width], scores[start : start + width]
-            outputs(theta, model, t, width, rows, r, o)
+            outputs(
+                theta, model.dense[t], model.tables[t], model.bags[t], width, x[r], ids[r],
+                rows.spans[r], rows.entries, rows.values, o,
+            )  # fmt: skip
             link(kind, width, frames[t], o, s)
             loss_and_slope(kind, width, frames[t], o, s, y[r, t], slope)
             base = model.dense[t]

@@ -14,13 +14,7 @@ from numba import njit
 from service.model.kinds.mlp_score import hidden_of, inputs_of, score_steady, take_steady
 from service.model.kinds.mlp_slopes import along, backward, drop, forward, moved_length
 from service.model.losses import NUMBER, grow_frame, renew_frame
-from service.model.steps import (
-    LARGEST_NORM,
-    clipped,
-    grow_usual,
-    is_small_step,
-    share_of,
-)
+from service.model.steps import LARGEST_NORM, capped, clipped, count_step, is_small_step
 from service.model.strategies.bent import (
     count_row,
     rescale,
@@ -94,18 +88,14 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
         if not norm < LARGEST_NORM:
             applied[r] = 2
             continue
-        factor = clipped(norm, weights[r], hyper)
-        applied[r] = 1
         count_row(strategy)
-        share = share_of(math.sqrt(length), usual[:2], hyper)
         steep = 0.0
         for t in range(targets.shape[0]):
             if targets[t, 0] == NUMBER and not math.isnan(y[r, t]):
                 steep += slope[targets[t, 1]] ** 2
-        if steep > 0.0:
-            share *= share_of(math.sqrt(steep), usual[2:], hyper)
-            grow_usual(math.sqrt(steep), usual[2:])
-        grow_usual(math.sqrt(length), usual[:2])
+        factor = clipped(norm, weights[r], hyper)
+        share = capped(math.sqrt(length), steep, usual, hyper)
+        applied[r] = 1
         if share < 1.0:
             moved = moved_length(theta, model, rows, r, n_inputs)
             if not is_small_step(rule, norm * factor, moved, hyper):
@@ -113,9 +103,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                 factor *= share
         norms[r] = norm * factor
         if moves:
-            steps[trunk] += 1
-            c1 = 1.0 - hyper[2] ** steps[trunk]
-            c2 = 1.0 - hyper[3] ** steps[trunk]
+            c1, c2 = count_step(rule, steps, trunk, hyper)
             at = dense[0]
             step_run(
                 rule, theta, slot0, slot1, touched, at, d_hidden, factor, hyper, c1, c2, strategy
@@ -173,9 +161,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             if math.isnan(y[r, t]):
                 continue
             start, width = targets[t, 1], targets[t, 2]
-            steps[t] += 1
-            c1 = 1.0 - hyper[2] ** steps[t]
-            c2 = 1.0 - hyper[3] ** steps[t]
+            c1, c2 = count_step(rule, steps, t, hyper)
             for o in range(width):
                 g = slope[start + o] * factor
                 step_one(

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
-from service.model.steps import LARGEST_NORM, grow_usual, share_of
+from service.model.steps import LARGEST_NORM, grow_usual, share_of, squares_of
 from service.model.strategies.bent import emphasis_of, rescale, shift, step_run
 
 
@@ -74,7 +74,7 @@ def slopes(targets, emphasis, moving, outs, rows, weights, shares, slope):  # ty
                 total += d[k] * d[k]
             if kind == NUMBER:
                 steep += d[0] * d[0]
-        share = share_of(math.sqrt(_squares(rows, r)), usual[:2], hyper)
+        share = share_of(math.sqrt(squares_of(rows, r)), usual[:2], hyper)
         if steep > 0.0:
             share *= share_of(math.sqrt(steep), usual[2:], hyper)
         shares[r] = share
@@ -108,7 +108,7 @@ def settle(targets, emphasis, model, moving, outs, rows):  # type: ignore[no-unt
             steep += (d[0] * emphasis_of(emphasis, moving.strategy, r, t)) ** 2
         if steep > 0.0:
             grow_usual(math.sqrt(steep), usual[2:])
-        grow_usual(math.sqrt(_squares(rows, r)), usual[:2])
+        grow_usual(math.sqrt(squares_of(rows, r)), usual[:2])
     for r in range(outs.shape[0]):
         for t in range(targets.shape[0]):
             if not targets[t, 3] or math.isnan(rows.y[r, t]):
@@ -155,14 +155,3 @@ def add_rows(first, ids, grads, values, moved):  # type: ignore[no-untyped-def]
         for i in range(width):
             values[at + i] += grads[k, i]
             moved[at + i] = 1
-
-
-@njit(nogil=True, cache=True)
-def _squares(rows, r):  # type: ignore[no-untyped-def]
-    """Return the squared length of a row's inputs."""
-    total = 1.0 + rows.ids.shape[1]
-    for j in range(rows.x.shape[1]):
-        total += float(rows.x[r, j]) * float(rows.x[r, j])
-    for e in range(rows.spans[r, 0], rows.spans[r, -1]):
-        total += float(rows.values[e]) * float(rows.values[e])
-    return total

@@ -16,7 +16,7 @@ from numba import njit
 
 from service.model.codes import mixed
 from service.model.losses import grow_frame, link, loss_and_slope, renew_frame
-from service.model.steps import LARGEST_NORM, clipped, grow_usual, rescale_run, share_of
+from service.model.steps import LARGEST_NORM, capped, clipped, rescale_run
 
 LEAST = 1e-9
 """Smallest variance of a weight: what rounding took below it is put back."""
@@ -104,12 +104,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             applied[r] = 2
             continue
         importance = clipped(norm, weights[r], hyper)
+        share = capped(math.sqrt(squares), total, usual, hyper)
         applied[r] = 1
-        share = share_of(math.sqrt(squares), usual[:2], hyper)
-        if total > 0.0:
-            share *= share_of(math.sqrt(total), usual[2:], hyper)
-            grow_usual(math.sqrt(total), usual[2:])
-        grow_usual(math.sqrt(squares), usual[:2])
         if share < 1.0:
             applied[r] = 3
             importance *= share
