@@ -22,7 +22,7 @@ from service.control import ControlServer
 from service.errors import BadSettings
 from service.learn.door import door_of, present_or_new, served_in
 from service.metrics import Metrics
-from service.model.recipe import Recipe
+from service.model.kinds import recipe_of
 from service.settings import Settings, runtime_directory, state_directory
 from service.weights import boot, durable
 from service.weights.live_reader import LiveReader
@@ -85,7 +85,7 @@ class Outage:
         wait_s = _LOOK_S if now_s - self._ended_s > _FORGIVEN_S else self._wait_s
         until_s, self._wait_s = now_s + wait_s, min(2 * wait_s, _LONGEST_S)
         with ExitStack() as stack:
-            live = present_or_new(self._runtime_at, Recipe.of(self._settings))
+            live = present_or_new(self._runtime_at, recipe_of(self._settings))
             door = door_of(self._settings, live, Metrics("learner"))
             stack.callback(door.close)
             stack.enter_context(ControlServer(self._runtime_at / "control.sock", door.answer))
