@@ -401,6 +401,24 @@ def test_the_api_follows_the_code_of_its_learner(tmp_path, monkeypatch):
     assert not module_code.follow(reference, "0" * 64)
 
 
+def test_a_step_in_which_a_bag_is_empty_touches_no_row_of_it():
+    """All events of a step may lack a list, a text or a map; with one event a step that is usual."""
+    of = recipe({"step_rows": 1}, streams.WIDE)
+    rows = streams.rows(of, 6)
+    empty = Rows(
+        rows.x, rows.ids, np.zeros_like(rows.spans), rows.entries[:0], rows.values[:0], rows.y
+    )
+    model, state = Model(Layout(of)), State.fresh(Layout(of))
+    before = _weights(state)
+
+    done = model.learn(state, empty, np.ones(6))
+
+    assert [1] * 6 == done.applied.tolist()
+    moved = {n for n, w in _weights(state).items() if not torch.equal(w, before[n])}
+    assert "out.weight" in moved
+    assert [] == [name for name in moved if name.startswith("bags.")]
+
+
 @pytest.mark.parametrize("value", [666.0, 667.0])
 def test_an_event_that_ends_forward_is_none_of_bad_settings(value):
     """Those would stop learner and API for good: it is a killer, to be found like any other."""

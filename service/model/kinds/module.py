@@ -303,7 +303,7 @@ def _piece(place: Placed, gradient: Tensor) -> Piece:
     if gradient.is_sparse:
         lazy = gradient.coalesce()
         ids, values = lazy.indices()[0].numpy(), lazy.values().contiguous().numpy()
-        return Piece(place, ids, values.reshape(len(ids), -1))
+        return Piece(place, ids, values.reshape(len(ids), place.parameter[0].numel()))
     values = gradient.contiguous().numpy().reshape(1, -1)
     return Piece(place, np.zeros(1, dtype=np.int64), values)
 
