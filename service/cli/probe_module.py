@@ -6,11 +6,12 @@ Knows processes. What a module must keep is in learn/module_rules.py.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
@@ -34,6 +35,7 @@ def probe_module(
     """Try the module that model.kind names; print what was found."""
     from service import logs, settings
 
+    answers = _kept_for_the_answer()
     logs.configure("probe-module")
     found = settings.load(path, overrides(set_))
     from service.learn import module_rules
@@ -45,14 +47,22 @@ def probe_module(
     except BadSettings as error:
         if not as_json:
             raise
-        typer.echo(json.dumps({"problems": [asdict(one) for one in error.problems]}))
+        typer.echo(json.dumps({"problems": [asdict(one) for one in error.problems]}), answers)
         return
     assert recipe.module is not None, "it was one of the user's own"
     tree = {
         "parameters": said.parameters, "row_us": said.row_us, "warnings": said.warnings,
         "source": recipe.module.source,
     }  # fmt: skip
-    typer.echo(json.dumps(tree) if as_json else "\n".join(f"{k}: {v}" for k, v in tree.items()))
+    told = json.dumps(tree) if as_json else "\n".join(f"{k}: {v}" for k, v in tree.items())
+    typer.echo(told, answers)
+
+
+def _kept_for_the_answer() -> IO[str]:
+    """Return our stdout, and have whatever a module prints go to stderr from now on."""
+    kept = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return kept
 
 
 def probed(found: Settings, path: Path | None, set_: list[str] | None) -> dict[str, Any] | None:

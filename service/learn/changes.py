@@ -99,6 +99,16 @@ def _fields(
         for key, before in old[name].items():
             after = new[name].get(key)
             if before != after:
-                problems.append(f"{kind} {name!r}: {key} was {before!r}, now {after!r}")
+                said = f"{kind} {name!r}: {key} was {before!r}, now {after!r}"
+                problems.append(said + (_keeps_its_scale(name, before) if key == "scaled" else ""))
                 break
     return problems
+
+
+def _keeps_its_scale(target: str, scaled: bool) -> str:
+    """Return how a target that followed the number fields stays as it was when they change."""
+    scale = "auto" if scaled else "none"
+    return (
+        "; where it does not say so itself it follows the number fields: to keep it, say "
+        f"event.targets.{target}.scale: {scale}"
+    )

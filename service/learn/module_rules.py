@@ -10,7 +10,6 @@ from __future__ import annotations
 import mmap
 import tempfile
 import time
-from collections.abc import Iterable
 
 import msgspec
 import numpy as np
@@ -21,7 +20,7 @@ from torch import Tensor, nn
 from service.model.featurizer import Rows
 from service.model.kinds.module import Module
 from service.model.kinds.module_batch import Batch, batch_of, outputs_of
-from service.model.kinds.module_bound import Bound
+from service.model.kinds.module_bound import Bound, leaves_of
 from service.model.kinds.module_build import (
     construct,
     joined,
@@ -73,6 +72,8 @@ def examine(recipe: Recipe) -> Examined:
     tried.made_again(Module(recipe).bound(theta, kept), cases[f"{_SEVERAL} events"])
     for what, rows in reversed(cases.items()):
         tried.learns(rows, what)
+    for what, rows in cases.items():
+        tried.forgets(rows, what)
     warnings = tried.gradients(cases[f"{_SEVERAL} events"])
     row_us = _on_read_only_memory(kind, theta, kept, cases["one event"])
     learned = sum(p.numel() for p in kind.module.parameters() if p.requires_grad)
@@ -112,6 +113,8 @@ class _Tried:
         self._bound = bound
         self._memory = memory
         self._copies = [array.copy() for array in memory]
+        self._foretold: dict[str, Tensor] = {}
+        """What was predicted before anything was called in train mode."""
 
     def predicts(self, rows: Rows, what: str) -> None:
         """Scoring: shape, finite, twice the same, nothing written."""
@@ -123,6 +126,16 @@ class _Tried:
                 f"forward gives other outputs for {what} when it is called again",
                 "In eval mode outputs must be a function of the event and the weights: no chance, "
                 "no memory of earlier calls.",
+            )
+        self._foretold[what] = first
+
+    def forgets(self, rows: Rows, what: str) -> None:
+        """What it did in train mode, its weights left alone, is not in its predictions."""
+        if not torch.equal(self._predict(rows, what), self._foretold[what]):
+            refuse(
+                f"forward gives other outputs for {what} after calls in train mode",
+                "Keep nothing from call to call in attributes: only weights are learned, saved and "
+                "known to the API.",
             )
 
     def company(self, rows: Rows) -> None:
@@ -170,6 +183,7 @@ class _Tried:
             refuse(
                 f"its gradient cannot be had: {said(error)}", "Use operations that torch derives."
             )
+        self._only_its_own(outs)
         names = {id(p): name for name, p in self._kind.module.named_parameters()}
         without = [
             names[id(place.parameter)]
@@ -177,6 +191,18 @@ class _Tried:
             if gradient is None
         ]
         return [f"no output depends on {', '.join(without)}: never learned"] if without else []
+
+    def _only_its_own(self, outs: Tensor) -> None:
+        """No gradient ends at what is neither learned nor saved: layers in objects, variables,
+        lambdas."""
+        own = {id(weight) for weight in self._bound.weights}
+        for weight in leaves_of(outs):
+            if id(weight) not in own:
+                refuse(
+                    f"outputs depend on weights {list(weight.shape)} that are none of the module's",
+                    "They would be neither learned nor saved. Keep layers and weights as attributes "
+                    "or in an nn.ModuleList, and reach them through self, in no lambda.",
+                )
 
     def _predict(self, rows: Rows, what: str) -> Tensor:
         with torch.no_grad():
@@ -193,7 +219,7 @@ class _Tried:
         extra = {n: b.clone() for n, b in module.named_buffers()}
         try:
             outs = module(batch)
-        except Exception as error:  # noqa: BLE001 - whatever a user's code raises is said to the user
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's code raises is said to the user
             refuse(f"forward failed on {what}: {said(error)}", "forward takes 1 to any events.")
         mode = "train" if train else "eval"
         changed = [n for n, b in module.named_buffers() if not torch.equal(b, extra[n])]
@@ -241,12 +267,8 @@ def _nothing_hidden(module: nn.Module) -> None:
     """Layers in a plain list are no part of the module: they would neither be learned nor saved."""
     for name, part in module.named_modules():
         for key, value in vars(part).items():
-            held = value.values() if isinstance(value, dict) else value
-            if (
-                key.startswith("_")
-                or not isinstance(held, Iterable)
-                or isinstance(held, str | Tensor)
-            ):
+            held = list(value.values()) if isinstance(value, dict) else value
+            if key.startswith("_") or not isinstance(held, list | tuple | set | frozenset):
                 continue
             if any(isinstance(one, nn.Module | nn.Parameter) for one in held):
                 where = f"{name}.{key}" if name else key

@@ -211,3 +211,15 @@ def test_strategies_reach_into_a_module():
     now["held"] = held.state.parts()["weights"]
     moved = {name: float((now[name][weight] - start[weight]).norm()) for name in ("plain", "held")}
     assert moved["held"] < 0.8 * moved["plain"]
+
+
+def test_a_trunk_that_rests_leaves_nothing_of_one_row_in_the_clip_of_the_next():
+    """The slopes of embeddings of bags are those of the row before, which may be of another cut."""
+    of = recipe("mlp", trunk_every=2, clip=0.1)
+    images = []
+    for size in (1000, 7, 1):
+        one = learner(of)
+        teach(one, 50, size=size)
+        images.append(one.state.image)
+
+    assert all(np.array_equal(images[0], image) for image in images[1:])

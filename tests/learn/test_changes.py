@@ -81,3 +81,20 @@ def test_an_interaction_is_added_and_given_up_like_a_field() -> None:
     assert "settings" == compare(one, crossed(["shop", "amount"]))
     with pytest.raises(LayoutChanged, match=r"interaction 'os\*vip' is gone: .* os\*vip"):
         compare(two, one)
+
+
+def test_a_target_whose_scale_followed_the_fields_is_told_how_it_stays() -> None:
+    """A first number that is scaled is added where all were taken as they are."""
+    plain = {"features": {"x": {"type": "number", "scale": "none"}}}
+    more: dict[str, Any] = {"z": {"type": "number"}}
+    target: dict[str, Any] = {"type": "number"}
+
+    with pytest.raises(LayoutChanged, match=r"to keep it, say event.targets.y.scale: none"):
+        compare(recipe_of({**plain, "targets": {"y": target}}, {}),
+                recipe_of({**plain, "targets": {"y": target}}, more))  # fmt: skip
+
+    said = {"y": target | {"scale": "none"}}
+    assert "layout" == compare(
+        recipe_of({**plain, "targets": {"y": target}}, {}),
+        recipe_of({**plain, "targets": said}, more),
+    )

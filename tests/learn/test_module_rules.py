@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from service.cli.probe_module import probed
 from service.errors import BadSettings
 from service.learn.evaluate import evaluate
 from service.learn.module_rules import examine
@@ -54,6 +55,10 @@ BROKEN = {
     "OtherEachTime": "out.weight has other first values when the module is made again",
     "MaxNorm": "table has max_norm",
     "Hidden": "layers holds layers or weights in a plain list",
+    "Exits": "forward failed on an event in which every field is missing: SystemExit: 0",
+    "Remembers": "after calls in train mode",
+    "Nested": r"outputs depend on weights \[18, 18\] that are none of the module's",
+    "Lambda": r"outputs depend on weights \[.*\] that are none of the module's",
     "Unsaved": "outputs differ when the module is made again and has the same weights",
 }
 
@@ -85,7 +90,7 @@ def test_a_module_that_breaks_a_rule_is_refused(name):
     assert all(problem.hint for problem in caught.value.problems)
 
 
-@pytest.mark.parametrize("name", ["nets:Net", "nets:WithBuffers", "bad:Good"])
+@pytest.mark.parametrize("name", ["nets:Net", "nets:WithBuffers", "bad:Good", "bad:Talks"])
 def test_a_module_that_keeps_the_rules_is_measured(name):
     """How many weights, how long an event takes; over fields of every kind."""
     found = examine(recipe(f"tests.modules.{name}"))
@@ -121,6 +126,39 @@ def test_a_module_that_dies_of_read_only_memory_ends_only_the_process_that_tries
     assert 3 == done.returncode
     assert "nets_of_mine:Net ended the process that tried it: SIGSEGV" in done.stdout
     assert "It may write into its weights" in done.stdout
+
+
+def test_what_a_module_prints_is_not_taken_for_the_answer(tmp_path, monkeypatch, capfd):
+    """It goes to stderr."""
+    (tmp_path / "headwater.yaml").write_text(json.dumps({
+        "name": "t", "kafka": {"topics": ["t"]}, "model": {"kind": "tests.modules.bad:Talks"},
+        "event": {"features": {"x": {"type": "number"}}, "targets": {"y": {"type": "binary"}}},
+    }))  # fmt: skip
+    file = tmp_path / "headwater.yaml"
+
+    said = probed(load(file, environment={}), file, None)
+
+    assert said is not None
+    assert 3 == said["parameters"]
+    out, err = capfd.readouterr()
+    assert ("", True) == (out, "{{{" in err)
+
+
+@pytest.mark.parametrize(
+    "code", ["raise RuntimeError('none today')", "raise SystemExit(0)", "def ("]
+)
+def test_a_package_that_cannot_be_imported_is_refused(code, tmp_path, monkeypatch):
+    """Whatever Python says of it; Python looks into it before the file in it is found."""
+    (tmp_path / "broken_package").mkdir()
+    (tmp_path / "broken_package/__init__.py").write_text(code)
+    (tmp_path / "broken_package/net.py").write_text("")
+    (tmp_path / "broken_module.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+
+    for kind in ("broken_package.net:Net", "broken_module:Net"):
+        module_code.trust(kind)
+        with pytest.raises(BadSettings, match=f"importing {kind.partition(':')[0]} failed"):
+            module_code.load(kind)
 
 
 def test_the_example_of_the_page_is_a_module_that_learns(tmp_path, monkeypatch):

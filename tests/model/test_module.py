@@ -13,6 +13,7 @@ from service.errors import BadSettings, LayoutChanged
 from service.learn.changes import compare
 from service.model.featurizer import Rows
 from service.model.kinds import module_code, module_passes, module_warm, recipe_of
+from service.model.kinds.module import Module
 from service.model.kinds.module_batch import batch_of
 from service.model.layout import Layout
 from service.model.learning import Model
@@ -398,6 +399,53 @@ def test_the_api_follows_the_code_of_its_learner(tmp_path, monkeypatch):
 
     assert (1, True, 22) == (kept, followed, module_code.load(reference).size)
     assert not module_code.follow(reference, "0" * 64)
+
+
+def test_a_step_in_which_a_bag_is_empty_touches_no_row_of_it():
+    """All events of a step may lack a list, a text or a map; with one event a step that is usual."""
+    of = recipe({"step_rows": 1}, streams.WIDE)
+    rows = streams.rows(of, 6)
+    empty = Rows(
+        rows.x, rows.ids, np.zeros_like(rows.spans), rows.entries[:0], rows.values[:0], rows.y
+    )
+    model, state = Model(Layout(of)), State.fresh(Layout(of))
+    before = _weights(state)
+
+    done = model.learn(state, empty, np.ones(6))
+
+    assert [1] * 6 == done.applied.tolist()
+    moved = {n for n, w in _weights(state).items() if not torch.equal(w, before[n])}
+    assert "out.weight" in moved
+    assert [] == [name for name in moved if name.startswith("bags.")]
+
+
+@pytest.mark.parametrize("value", [666.0, 667.0])
+def test_an_event_that_ends_forward_is_none_of_bad_settings(value):
+    """Those would stop learner and API for good: it is a killer, to be found like any other."""
+    of = recipe(kind="tests.modules.bad:Fickle")
+    rows = streams.rows(of, 5)
+    model, state = Model(Layout(of)), State.fresh(Layout(of))
+    rows.x[3, 0] = value
+
+    with pytest.raises(RuntimeError, match=r"BadSettings|SystemExit: 7"):
+        model.learn(state, rows, np.ones(5))
+    with pytest.raises(RuntimeError, match=r"BadSettings|SystemExit: 7"):
+        model.score(state, rows)
+
+
+def test_the_layer_of_two_outputs_is_not_taken_along_by_the_scale_of_one():
+    """Each of them would change with the other's unit."""
+    event = {
+        "features": {"a": {"type": "number"}},
+        "targets": {"fraud": {"type": "binary"}, "price": {"type": "number"}},
+    }
+    shared, apart = (
+        Module(recipe(event=event, kind=kind))._heads.places[:, 0]
+        for kind in ("tests.modules.bad:Shared", "tests.modules.bad:Good")
+    )
+
+    assert [-1, -1] == shared.tolist()
+    assert -1 not in apart
 
 
 def test_a_clipped_step_moves_the_weights_by_no_more_than_the_clip():

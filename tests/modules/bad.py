@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -200,6 +201,93 @@ class Idle(Good):
     def __init__(self, inputs: Any, outputs: Any) -> None:
         super().__init__(inputs, outputs)
         self.idle = nn.Linear(2, 2)
+
+
+class Exits(Good):
+    """Ends the process, with a code that says that all is well."""
+
+    def forward(self, batch: dict[str, Any]) -> Any:
+        """Return nothing, ever."""
+        sys.exit(0)
+
+
+class Remembers(Good):
+    """Keeps in an attribute what it saw while it learned."""
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        super().__init__(inputs, outputs)
+        self.mean = 0.0
+
+    def forward(self, batch: dict[str, Any]) -> Any:
+        """Return what depends on it."""
+        dense = self.dense(batch)
+        if self.training:
+            self.mean = float(dense.mean())
+        return self.out(dense - self.mean)
+
+
+class Nested(Good):
+    """Keeps a layer where neither torch nor a look at its attributes finds it."""
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        super().__init__(inputs, outputs)
+        self.layers = [[nn.Linear(self.out.in_features, self.out.in_features)]]
+
+    def forward(self, batch: dict[str, Any]) -> Any:
+        """Return outputs of it."""
+        return self.out(self.layers[0][0](self.dense(batch)))
+
+
+class Lambda(Good):
+    """Reaches its layer through a lambda, which a copy of the module shares with it."""
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        super().__init__(inputs, outputs)
+        self.call = lambda dense: self.out(dense)
+
+    def forward(self, batch: dict[str, Any]) -> Any:
+        """Return outputs of the module that was copied."""
+        return self.call(self.dense(batch))
+
+
+class Talks(Good):
+    """Breaks no rule: it prints, without end of line, and has an attribute that has no end."""
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        super().__init__(inputs, outputs)
+        self.numbers = itertools.count()
+
+    def forward(self, batch: dict[str, Any]) -> Any:
+        """Write."""
+        sys.stdout.write("{")
+        return super().forward(batch)
+
+
+class Fickle(Good):
+    """Keeps the rules until it sees an event with 666: then what it returns has another shape, with
+    667 it ends the process."""
+
+    def forward(self, batch: dict[str, Any]) -> Any:
+        """Return outputs, or something else."""
+        dense, outs = self.dense(batch), super().forward(batch)
+        if bool((dense == 667.0).any()):
+            sys.exit(7)
+        return outs[:, :0] if bool((dense == 666.0).any()) else outs
+
+
+class Shared(Good):
+    """One layer gives the outputs of two targets."""
+
+    def forward(self, batch: dict[str, Any]) -> Any:
+        """Return outputs of one width."""
+        dense = self.dense(batch)
+        return {"price": self.one(dense), "fraud": self.one(dense)}
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        super().__init__(inputs, outputs)
+        self.one = nn.Linear(self.out.in_features, 1)
+        nn.init.zeros_(self.one.weight)
+        nn.init.zeros_(self.one.bias)
 
 
 class Killer(Good):

@@ -82,7 +82,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             fed += float(inputs[j]) * float(inputs[j])
         length = fed
         if n_bags:
-            along_inputs, heavy = along(rows, r, d_inputs, first, n_tables, embedding)
+            felt, heavy = along(rows, r, d_inputs, first, n_tables, embedding)
+            along_inputs = felt if moves else 0.0  # else d_inputs is that of an earlier row
             length += heavy
         norm = math.sqrt(total * lit + along_hidden * fed + along_norm + along_inputs)
         if not norm < LARGEST_NORM:

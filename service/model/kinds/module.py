@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from service.errors import BadSettings
 from service.events.schema import TargetKind
 from service.model.featurizer import Rows
 from service.model.kinds import module_passes
@@ -27,6 +28,7 @@ from service.model.kinds.module_batch import batch_of, outputs_of
 from service.model.kinds.module_bound import Bound, Placed, embeddings_of, heads_of
 from service.model.kinds.module_build import (
     DTYPES,
+    Killed,
     Shapes,
     check_shapes,
     construct,
@@ -234,7 +236,10 @@ class Module:
         schema = self.recipe.schema
         if bound.module.training != train:
             bound.module.train(train)
-        return joined(bound.module(batch_of(schema, rows)), outputs_of(schema), len(rows))
+        try:
+            return joined(bound.module(batch_of(schema, rows)), outputs_of(schema), len(rows))
+        except (BadSettings, SystemExit) as error:
+            raise Killed(said(error)) from error
 
     def bound(self, theta: NDArray[np.float32], extras: tuple[NDArray[Any], ...]) -> Bound:
         """Return the module on these weights, where they lie."""
@@ -253,16 +258,13 @@ class Module:
         places = np.full((schema.outputs, 3), -1, dtype=np.int64)
         try:
             found = heads_of(self.module, batch_of(schema, nothing(schema)), outputs_of(schema))
-        except Exception as error:  # noqa: BLE001 - whatever a user's code raises is said to the user
-            refuse(
-                f"forward failed on an event in which every field is missing: {said(error)}",
-                "Every field of an event may be missing.",
-            )
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's code raises is said to the user
+            what = f"forward failed on an event in which every field is missing: {said(error)}"
+            refuse(what, "Every field may be missing.")
         firsts = {id(p): self.places[name] for name, p in self._named.items()}
         for o, head in enumerate(found):
             if head is not None:
-                layer, row = head
-                width = layer.in_features
+                (layer, row), width = head, head[0].in_features
                 weight, bias = firsts[id(layer.weight)], firsts[id(layer.bias)]
                 places[o] = (weight + row * width, bias + row, width)
         return Heads(places)
@@ -301,7 +303,7 @@ def _piece(place: Placed, gradient: Tensor) -> Piece:
     if gradient.is_sparse:
         lazy = gradient.coalesce()
         ids, values = lazy.indices()[0].numpy(), lazy.values().contiguous().numpy()
-        return Piece(place, ids, values.reshape(len(ids), -1))
+        return Piece(place, ids, values.reshape(len(ids), place.parameter[0].numel()))
     values = gradient.contiguous().numpy().reshape(1, -1)
     return Piece(place, np.zeros(1, dtype=np.int64), values)
 

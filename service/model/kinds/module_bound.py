@@ -82,16 +82,34 @@ def embeddings_of(module: nn.Module) -> list[Tensor]:
     ]
 
 
+def leaves_of(outs: Tensor) -> list[Tensor]:
+    """Return the tensors at which a gradient of outputs ends."""
+    found: list[Tensor] = []
+    left, seen = [outs.grad_fn], set()
+    while left:
+        step = left.pop()
+        if step is None or step in seen:
+            continue
+        seen.add(step)
+        left += [before for before, _ in step.next_functions]
+        if hasattr(step, "variable"):
+            found.append(step.variable)
+    return found
+
+
 def heads_of(module: nn.Module, batch: Batch, outputs: dict[str, int]) -> list[Head | None]:
-    """Return for each output the linear layer that it leaves unchanged, None where there is none."""
-    seen: dict[int, nn.Linear] = {}
+    """Return for each output the linear layer that it leaves unchanged, None where there is none.
+
+    An output that has a layer of its own doubles when its weights do, and no other changes.
+    """
+    seen: dict[int, str] = {}
     held: list[Tensor] = []
     originals = dict(module.named_modules())
     tried = copy.deepcopy(module).eval()  # whatever it may do to itself
 
-    def noting(layer: nn.Linear) -> Callable[..., None]:
+    def noting(name: str) -> Callable[..., None]:
         def note(_: nn.Module, __: object, out: Tensor) -> None:
-            seen[id(out)] = layer
+            seen[id(out)] = name
             held.append(out)  # or another tensor would get its id
 
         return note
@@ -103,17 +121,42 @@ def heads_of(module: nn.Module, batch: Batch, outputs: dict[str, int]) -> list[H
             isinstance(original, nn.Linear)
             and uses[id(original.weight)] == 1 == uses[id(original.bias)]
         ):
-            part.register_forward_hook(noting(original))
+            part.register_forward_hook(noting(name))
     with torch.no_grad():
         outs = tried(batch)
-    found: list[Head | None] = []
-    at = 0
-    for name, width in outputs.items():
-        layer = seen.get(id(outs.get(name) if isinstance(outs, dict) else outs))
-        first = 0 if isinstance(outs, dict) else at
-        found += [None if layer is None else (layer, first + o) for o in range(width)]
-        at += width
+        parts = dict(tried.named_modules())
+        found: list[Head | None] = []
+        at = 0
+        for target, width in outputs.items():
+            name = target if isinstance(outs, dict) else ""
+            layer = seen.get(id(outs.get(target) if isinstance(outs, dict) else outs))
+            first = 0 if isinstance(outs, dict) else at
+            if layer is None or (
+                width == 1 and not _apart(tried, batch, parts[layer], name, first)
+            ):
+                found += [None] * width
+            else:
+                found += [(originals[layer], first + o) for o in range(width)]
+            at += width
     return found
+
+
+def _apart(tried: nn.Module, batch: Batch, layer: Any, name: str, row: int) -> bool:
+    """Return whether one output of a linear layer, `row` of what is returned under this name,
+    doubles with its weights, and no other output changes: they are used for nothing else."""
+
+    def outputs() -> dict[str, Tensor]:
+        outs = tried(batch)
+        held = outs if isinstance(outs, dict) else {"": outs}
+        return {key: out for key, out in held.items() if isinstance(out, Tensor)}
+
+    layer.bias[row] = 1.0  # or all may be 0, and doubled nothing to see
+    expected = {key: out.clone() for key, out in outputs().items()}
+    expected[name][:, row] *= 2.0
+    layer.weight[row] *= 2.0
+    layer.bias[row] *= 2.0
+    after = outputs()
+    return all(torch.equal(out, after[key]) for key, out in expected.items())
 
 
 def _alias(array: NDArray[Any]) -> Tensor:

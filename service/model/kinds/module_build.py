@@ -30,6 +30,11 @@ DTYPES = {
 Shapes = dict[str, list[int]]
 
 
+class Killed(RuntimeError):
+    """What forward did with these events would end the process, as if its settings were bad: they
+    kept the rules when they were tried, so it is an event that is looked for."""
+
+
 def one_thread() -> None:
     """Have torch compute as replays need it: with one thread, and deterministically."""
     if torch.get_num_threads() != 1:
@@ -60,7 +65,7 @@ def construct(recipe: Recipe) -> nn.Module:
     with seeded(recipe.learning.seed):
         try:
             module: nn.Module = made(inputs, outputs, **recipe.model.arguments)
-        except Exception as error:  # noqa: BLE001 - whatever a user's code raises is said to the user
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's code raises is said to the user
             refuse(
                 f"{recipe.kind} cannot be made: {said(error)}",
                 "Its constructor is called as Class(inputs, outputs, **model.arguments).",
@@ -122,7 +127,7 @@ def nothing(schema: Schema, n: int = 1) -> Rows:
     )
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     """Return what kind of error it is, and what it says."""
     return f"{type(error).__name__}: {error}"
 

@@ -80,7 +80,7 @@ def _import(name: str) -> None:
             importlib.reload(sys.modules[name])
         else:
             importlib.import_module(name)
-    except Exception as error:  # noqa: BLE001 - whatever a user's code raises is said to the user
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a user's code raises is said to the user
         _refuse(
             f"importing {name} failed: {type(error).__name__}: {error}",
             f"`python -c 'import {name}'` shows where.",
@@ -94,8 +94,9 @@ def _spec(reference: str) -> ModuleSpec | None:
         importlib.invalidate_caches()
     try:
         return importlib.util.find_spec(reference.partition(":")[0])
-    except (ImportError, ValueError, AttributeError) as error:
-        _refuse(f"importing {reference.partition(':')[0]} failed: {error}", _WHERE)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it runs the code of the package
+        what = f"{type(error).__name__}: {error}"
+        _refuse(f"importing {reference.partition(':')[0]} failed: {what}", _WHERE)
 
 
 def _places() -> str:
