@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from service.stream.embedded import EmbeddedBroker
+from tests.processes import PATIENCE_S
 
 _START_SCRIPT = Path(__file__).parent.parent.parent / "shared" / "kafka" / "kafka"
 
@@ -27,7 +28,7 @@ def _script(*arguments: str) -> str:
         [sys.executable, str(_START_SCRIPT), *arguments],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=True,
     )
     return done.stdout.strip()

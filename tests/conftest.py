@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from service import settings
 from service.errors import BadSettings, Problem
 from service.settings import Settings
+from tests.processes import PATIENCE_S
 
 pytest_plugins = ["tests.brokers"]
 
@@ -24,7 +26,12 @@ CHECKOUT = Path(__file__).parent.parent
 # A slow machine is no counterexample. The examples are the same every time, so that what fails
 # fails for everybody; with HEADWATER_TEST_CHAOS=1 they are drawn anew.
 LOOKS_FURTHER = bool(os.environ.get("HEADWATER_TEST_CHAOS"))
-hypothesis_settings.register_profile("headwater", deadline=None, derandomize=not LOOKS_FURTHER)
+hypothesis_settings.register_profile(
+    "headwater",
+    deadline=None,
+    derandomize=not LOOKS_FURTHER,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 hypothesis_settings.load_profile("headwater")
 
 
@@ -110,7 +117,7 @@ def headwater(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
             env=own | variables,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
 

@@ -21,6 +21,7 @@ from service.events.decode import Decoder
 from service.events.schema import Schema
 from service.settings import Settings
 from service.stream.embedded import EmbeddedBroker
+from tests.processes import PATIENCE_S
 
 RUNS = [Run.against(10.0, 100.0), Run.against(30.0, 100.0), Run.against(20.0, 400.0)]
 
@@ -43,7 +44,7 @@ def noop_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("noop") / "noop.log"
     with processes.Process(processes.module("benchmarks.noop", str(port)), log) as process:
         url = f"http://127.0.0.1:{port}{processes.PREDICT}"
-        process.until_answering(url, b"{}", 30.0)
+        process.until_answering(url, b"{}", PATIENCE_S)
         yield url
 
 
@@ -62,7 +63,7 @@ def test_a_benchmark_prints_one_json_object_of_the_contract(tmp_path: Path) -> N
             env=processes.environment() | {"TMPDIR": str(tmp_path)},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_S,
             check=False,
         )
 

@@ -18,6 +18,7 @@ from service import __version__
 from service.cli import main as command
 from service.cli.reference import page
 from service.errors import DataLost, Diverged, Halted, HeadwaterError, Locked, SnapshotInvalid
+from tests.processes import PATIENCE_S
 
 CHECKOUT = Path(__file__).parent.parent
 GOOD = """\
@@ -216,7 +217,7 @@ class TestSchema:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
 
@@ -335,7 +336,7 @@ class TestCommand:
             env={"PYTHONPATH": str(CHECKOUT)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=True,
         )
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from service.control import ControlServer, Reply, ask
 from service.errors import DataLost, LearnerAway, Locked
+from tests.processes import PATIENCE_S
 
 
 def echo(request: dict[str, Any]) -> Reply:
@@ -41,7 +42,7 @@ def server(path: Path) -> Iterator[ControlServer]:
 def send(path: Path, raw: bytes) -> list[Any]:
     """Send bytes, then say that nothing more comes; return every reply."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(PATIENCE_S)
         client.connect(str(path))
         client.sendall(raw)
         client.shutdown(socket.SHUT_WR)
@@ -53,7 +54,7 @@ def test_a_command_and_its_arguments_reach_the_learner(server: ControlServer, pa
     """
     What `ask` sends is what `handle` gets, and what it returns comes back with ok=true.
     """
-    reply = ask(path, "snapshot", 5, label="before the sale")
+    reply = ask(path, "snapshot", PATIENCE_S, label="before the sale")
 
     assert {
         "ok": True,
@@ -66,7 +67,7 @@ def test_a_refusal_has_a_code(server: ControlServer, path: Path) -> None:
     An error that the service understands comes back under its name.
     """
     assert {"ok": False, "error": "records 3..9 are gone", "code": "DATA_LOST"} == ask(
-        path, "lose", 5
+        path, "lose", PATIENCE_S
     )
 
 
@@ -75,9 +76,9 @@ def test_a_bug_in_one_command_closes_nothing(server: ControlServer, path: Path) 
     What nobody expected is a reply, and the next command is answered.
     """
     assert {"ok": False, "error": "ZeroDivisionError: a bug", "code": "INTERNAL"} == ask(
-        path, "break", 5
+        path, "break", PATIENCE_S
     )
-    assert ask(path, "status", 5)["ok"]
+    assert ask(path, "status", PATIENCE_S)["ok"]
 
 
 def test_several_commands_over_one_connection(server: ControlServer, path: Path) -> None:
@@ -102,7 +103,10 @@ def test_nonsense_is_refused(server: ControlServer, path: Path, line: bytes) -> 
     assert (False, "BAD_REQUEST") == (reply["ok"], reply["code"])
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(raw=st.binary(max_size=300))
 def test_any_bytes_leave_the_door_open(server: ControlServer, path: Path, raw: bytes) -> None:
     """
@@ -110,7 +114,7 @@ def test_any_bytes_leave_the_door_open(server: ControlServer, path: Path, raw: b
     """
     send(path, raw)
 
-    assert ask(path, "status", 5)["ok"]
+    assert ask(path, "status", PATIENCE_S)["ok"]
 
 
 def test_a_silent_client_keeps_nobody_waiting(server: ControlServer, path: Path) -> None:
@@ -121,7 +125,7 @@ def test_a_silent_client_keeps_nobody_waiting(server: ControlServer, path: Path)
         silent.connect(str(path))
         silent.sendall(b'{"comm')
 
-        assert ask(path, "status", 5)["ok"]
+        assert ask(path, "status", PATIENCE_S)["ok"]
 
 
 def test_a_long_command_does_not_hold_up_a_status(path: Path) -> None:
@@ -132,14 +136,14 @@ def test_a_long_command_does_not_hold_up_a_status(path: Path) -> None:
 
     def handle(request: dict[str, Any]) -> Reply:
         if request["command"] == "snapshot":
-            assert release.wait(30)
+            assert release.wait(PATIENCE_S)
         return {}
 
     with ControlServer(path, handle):
         replies: list[Reply] = []
-        slow = threading.Thread(target=lambda: replies.append(ask(path, "snapshot", 30)))
+        slow = threading.Thread(target=lambda: replies.append(ask(path, "snapshot", PATIENCE_S)))
         slow.start()
-        quick = ask(path, "status", 5)
+        quick = ask(path, "status", PATIENCE_S)
         release.set()
         slow.join()
 
@@ -154,14 +158,14 @@ def test_closing_waits_for_the_command_under_way(path: Path) -> None:
 
     def handle(request: dict[str, Any]) -> Reply:
         heard.set()
-        assert release.wait(30)
+        assert release.wait(PATIENCE_S)
         return {"done": True}
 
     server = ControlServer(path, handle)
     replies: list[Reply] = []
-    client = threading.Thread(target=lambda: replies.append(ask(path, "snapshot", 30)))
+    client = threading.Thread(target=lambda: replies.append(ask(path, "snapshot", PATIENCE_S)))
     client.start()
-    assert heard.wait(30)
+    assert heard.wait(PATIENCE_S)
     closing = threading.Thread(target=server.close)
     closing.start()
     release.set()
@@ -225,7 +229,7 @@ def test_a_learner_that_dies_before_it_answers_is_away(path: Path) -> None:
         thread = threading.Thread(target=die)
         thread.start()
         with pytest.raises(LearnerAway, match="went away"):
-            ask(path, "status", 5)
+            ask(path, "status", PATIENCE_S)
         thread.join()
 
 
@@ -236,7 +240,7 @@ def test_a_socket_left_behind_is_replaced(path: Path) -> None:
     leave_behind(path)
 
     with ControlServer(path, echo):
-        assert ask(path, "status", 5)["ok"]
+        assert ask(path, "status", PATIENCE_S)["ok"]
 
 
 def test_a_socket_that_is_answered_is_not_replaced(server: ControlServer, path: Path) -> None:
@@ -246,7 +250,7 @@ def test_a_socket_that_is_answered_is_not_replaced(server: ControlServer, path: 
     with pytest.raises(Locked, match="another learner answers"):
         ControlServer(path, echo)
 
-    assert ask(path, "status", 5)["ok"]
+    assert ask(path, "status", PATIENCE_S)["ok"]
 
 
 def test_nothing_is_left_behind(path: Path) -> None:
@@ -267,9 +271,9 @@ def test_closing_does_not_wait_for_who_says_nothing(path: Path) -> None:
     server = ControlServer(path, echo)
     with socket.socket(socket.AF_UNIX) as silent:
         silent.connect(str(path))
-        ask(path, "status", 5)
+        ask(path, "status", PATIENCE_S)
         server.close()
-        silent.settimeout(5)
+        silent.settimeout(PATIENCE_S)
 
         assert b"" == silent.recv(1)
 
@@ -283,7 +287,7 @@ def test_closing_leaves_anothers_socket_alone(path: Path) -> None:
     with ControlServer(path, echo):
         first.close()
 
-        assert ask(path, "status", 5)["ok"]
+        assert ask(path, "status", PATIENCE_S)["ok"]
 
 
 def test_a_long_path_works_too(tmp_path: Path) -> None:
@@ -294,7 +298,7 @@ def test_a_long_path_works_too(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     path = deep / "control.sock"
     with ControlServer(path, echo):
-        assert ask(path, "status", 5)["ok"]
+        assert ask(path, "status", PATIENCE_S)["ok"]
         assert stat.S_ISSOCK(path.stat().st_mode)
 
     assert not path.exists()

@@ -16,6 +16,7 @@ import pytest
 from service import crash, logs, settings
 from service.cli import arming
 from service.errors import Problem
+from tests.processes import PATIENCE_S
 
 CHECKOUT = Path(__file__).parent.parent
 GOOD = "{name: a, kafka: {topics: [a]}, event: {features: {x: {type: number}}, targets: {y: {type: binary}}}}"
@@ -43,7 +44,7 @@ def run(armed: str) -> subprocess.CompletedProcess[str]:
     """Run a process that passes the points `after_poll` and `after_decode` nine times."""
     return subprocess.run(
         [sys.executable, "-c", _DIES, armed], cwd=CHECKOUT, capture_output=True, text=True,
-        timeout=30, check=False, env={**os.environ, "PYTHONPATH": str(CHECKOUT)},  # noqa: TID251
+        timeout=PATIENCE_S, check=False, env={**os.environ, "PYTHONPATH": str(CHECKOUT)},  # noqa: TID251
     )  # fmt: skip
 
 

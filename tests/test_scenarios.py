@@ -45,7 +45,7 @@ class Page:
 
     def target(self) -> dict[str, Any]:
         """Wait for its end; return the report of its one target."""
-        code = self._process.wait(240)
+        code = self._process.wait(800)
         out, err = (file.read_text() for file in self._files)
         assert 0 == code, err
         (target,) = json.loads(out)["targets"].values()

@@ -27,9 +27,10 @@ from service.errors import HeadwaterError
 from service.weights.live_reader import LiveReader
 from tests.chaos.events import SETTINGS
 from tests.chaos.watch import WORKERS
-from tests.e2e.service import CHECKOUT, free_port
+from tests.e2e.service import CHECKOUT
+from tests.processes import free_port
 
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 
 
 class Stuck(Exception):

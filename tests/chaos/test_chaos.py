@@ -28,7 +28,7 @@ KILLS = int(os.environ.get("HEADWATER_TEST_KILLS", "2"))  # noqa: TID251 - the s
 
 @pytest.mark.e2e
 @pytest.mark.slow
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(1200)
 def test_f1_f2_whatever_is_killed_every_event_counts_once(tmp_path: Path, any_bootstrap: str):
     """Random kills and three crash points under load: conservation, bits, versions, replies."""
     plan = Plan(tmp_path, any_bootstrap, "any", seed=1, rate=300.0, keep_rounds=True)

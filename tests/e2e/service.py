@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -27,8 +26,11 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # two are not
 )
 from ruamel.yaml import YAML
 
+from tests.processes import PATIENCE_S, free_port, is_alive
+
 CHECKOUT = Path(__file__).parent.parent.parent
-PATIENCE_S = 60.0
+ANSWER_S = 60.0
+"""How long an answer may take: on a machine that stands still for seconds, some do."""
 _PASSING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -41,11 +43,10 @@ _PASSING = {
 def until(look: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:
     """Return the first true value of `look`; AssertionError says what never came."""
     deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
-        if found := look():
-            return found
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"not within {patience_s:g} s: {what}"
         time.sleep(0.02)
-    raise AssertionError(f"not within {patience_s:g} s: {what}")
+    return found
 
 
 def answered(ask: Callable[[], Any], what: str) -> Any:
@@ -62,13 +63,6 @@ def answered(ask: Callable[[], Any], what: str) -> Any:
                 raise AssertionError(f"not within {PATIENCE_S:g} s: {what}") from error
 
 
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Topic:
     """A fresh topic on a broker, and what tests do to it."""
 
@@ -81,7 +75,7 @@ class Topic:
         self.admin = AdminClient({"bootstrap.servers": bootstrap})
         new = NewTopic(self.name, partitions, copies, config=settings or {})
         made = self.admin.create_topics([new])
-        made[self.name].result(30)
+        made[self.name].result(PATIENCE_S)
         self.partitions = partitions
         self.sent = 0
         self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5})
@@ -103,12 +97,12 @@ class Topic:
                     continue
                 break
             self.sent += 1
-        assert 0 == self._producer.flush(60.0)
+        assert 0 == self._producer.flush(PATIENCE_S)
 
     def grow(self, partitions: int) -> None:
         """Add partitions up to this number."""
         wanted = NewPartitions(self.name, partitions)
-        self.admin.create_partitions([wanted])[self.name].result(30)
+        self.admin.create_partitions([wanted])[self.name].result(PATIENCE_S)
         self.partitions = partitions
         until(lambda: len(self.ends()) == partitions, "the new partitions")
         self._producer = Producer({"bootstrap.servers": self.bootstrap, "linger.ms": 5})
@@ -131,7 +125,7 @@ class Topic:
         """Have Kafka delete records, as retention would."""
         place = TopicPartition(self.name, partition, offset)
         for done in self.admin.delete_records([place]).values():
-            done.result(30)
+            done.result(PATIENCE_S)
 
     def read_all(self) -> list[Any]:
         """Return every message of the topic."""
@@ -142,16 +136,24 @@ class Topic:
         consumer.assign([TopicPartition(self.name, p, 0) for p in range(self.partitions)])
         found: list[Any] = []
         ended: set[int | None] = set()
-        deadline = time.monotonic() + 30.0
-        while len(ended) < self.partitions and time.monotonic() < deadline:
+
+        def all_read() -> bool:
             message = consumer.poll(1.0)
             if message is None:
-                continue
-            if message.error():
-                ended.add(message.partition())
-            else:
+                return False
+            error = message.error()
+            if error is None:
                 found.append(message)
-        consumer.close()
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ended.add(message.partition())
+            elif not error.retriable() and error.code() not in _PASSING:
+                raise KafkaException(error)
+            return len(ended) == self.partitions
+
+        try:
+            until(all_read, f"the ends of {self.name}")
+        finally:
+            consumer.close()
         return found
 
 
@@ -187,7 +189,7 @@ class Service:
             YAML().dump(self.sections, file)
 
     def command(
-        self, *arguments: str, timeout_s: float = 120.0
+        self, *arguments: str, timeout_s: float = PATIENCE_S
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of headwater to its end."""
         return subprocess.run(
@@ -243,8 +245,11 @@ class Service:
         return body if status == 200 else None
 
     def status(self) -> dict[str, Any]:
-        """Return what the side door says."""
-        return self.json("status")
+        """Return what the learner itself says at the side door, not what was last known of it."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (status := self.json("status"))["uptime_seconds"] is None:
+            assert time.monotonic() < deadline, f"no learner answers; {self._last_words()}"
+        return status
 
     def learner_pid(self) -> int | None:
         """Return the pid in the learner's heartbeat."""
@@ -265,9 +270,13 @@ class Service:
         return until(enough, f"{n} events learned; {self._last_words()}", patience_s)
 
     def state_is(self, *states: str) -> dict[str, Any]:
-        """Wait until the learner is in one of these states; return /v1/model's learner."""
+        """Wait until the learner is in one of these states; return /v1/model's learner. Of a process
+        that has ended only "down" counts: another state is what it said last."""
 
         def there() -> dict[str, Any] | None:
+            pid = self.learner_pid()
+            if "down" not in states and (pid is None or not is_alive(pid)):
+                return None
             _, body = self.get("/v1/model")
             learner = (body or {}).get("learner")
             return learner if learner and learner["state"] in states else None
@@ -275,9 +284,13 @@ class Service:
         return until(there, f"learner {states}; {self._last_words()}")
 
     def metrics(self) -> dict[str, float]:
-        """Return every sample of /metrics by its text."""
-        with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as reply:
-            lines = reply.read().decode().splitlines()
+        """Return every sample of /metrics by its text; none while nobody answers. Other processes
+        write theirs once a second: their figures are waited for."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/metrics", timeout=ANSWER_S) as reply:
+                lines = reply.read().decode().splitlines()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return {}
         pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
 
@@ -287,7 +300,7 @@ class Service:
 
     def _ask(self, request: urllib.request.Request) -> tuple[int, Any]:
         try:
-            with urllib.request.urlopen(request, timeout=10) as reply:
+            with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:
                 return reply.status, json.loads(reply.read())
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())

@@ -78,7 +78,8 @@ def test_each_bad_input_gets_its_outcome_and_its_neighbours_are_learned(
     topic.publish(stream)
     service.learned(expected["learned"])
 
-    until(lambda: service.status()["lag_records"] == 0, "the end of the topic")
+    total = sum(expected.values())
+    until(lambda: sum(service.status()["outcomes"].values()) >= total, "the end of the topic")
     assert expected == service.status()["outcomes"]
     letters = dead.read_all()
     found = {}
@@ -94,5 +95,5 @@ def test_each_bad_input_gets_its_outcome_and_its_neighbours_are_learned(
     until(
         lambda: service.metrics().get(name) == expected["learned"], "the metric of learned events"
     )
-    total = sum(v for k, v in service.metrics().items() if k.startswith("headwater_events_total"))
-    assert sum(expected.values()) == total
+    counted = [v for k, v in service.metrics().items() if k.startswith("headwater_events_total")]
+    assert total == sum(counted)

@@ -10,6 +10,7 @@ import pytest
 from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import events
 from tests.learn.drift.hook import SECRET, Hook
+from tests.processes import PATIENCE_S
 
 pytestmark = pytest.mark.e2e
 
@@ -23,7 +24,7 @@ def test_an_alarm_is_posted_answered_shown_and_replayed(make_service, embedded_b
     topic.publish(events(3000))
     topic.publish([e | {"y": 1 - e["y"]} for e in events(1000, 1)])
     service.learned(4000)
-    path, said = hook.posts.get(timeout=30)
+    path, said = hook.posts.get(timeout=PATIENCE_S)
     assert f"/{SECRET}" == path
     assert ("headwater.drift/1", "tested", "y") == (said["schema"], said["name"], said["target"])
     counted = 'headwater_drift_reactions_total{process="learner",reaction="reset_head"}'

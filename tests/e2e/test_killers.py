@@ -7,6 +7,7 @@ import os
 import pytest
 
 from service.learn.suspect import Suspect, Suspects
+from service.weights.journal import Journal
 from tests.e2e.parties import Client
 from tests.e2e.service import Service, Topic, until
 from tests.e2e.test_learning import CLICK, events
@@ -61,7 +62,9 @@ def test_events_that_kill_the_process_are_set_aside_on_the_third_death(
     """Two side by side and a third close to them: all others are learned once, the API answers all
     the time, and a replay from nothing gives the same."""
     topic, dead = Topic(embedded_bootstrap, 2), Topic(embedded_bootstrap)
-    service = make_service(topic, kafka={"dead_letter_topic": dead.name}, **LETHAL)
+    service = make_service(
+        topic, kafka={"dead_letter_topic": dead.name}, learning={"linger_ms": 1000}, **LETHAL
+    )  # long enough for the three to be in one cut
     process = service.start()
     topic.publish(events(100))
     before = service.learned(100)
@@ -73,7 +76,7 @@ def test_events_that_kill_the_process_are_set_aside_on_the_third_death(
         stream.insert(at - 100, deadly[at])
     topic.publish(stream)
     service.learned(160)
-    until(lambda: service.status()["lag_records"] == 0, "the end of the topic")
+    until(lambda: sum(service.status()["outcomes"].values()) >= 163, "the end of the topic")
     client.stopped.set()
     client.join()
 
@@ -82,13 +85,16 @@ def test_events_that_kill_the_process_are_set_aside_on_the_third_death(
     places = {(topic.name, at % 2, at // 2) for at in deadly}
     assert places == letters(dead).keys()
     assert {"kills_process"} == {reason for reason, _ in letters(dead).values()}
-    assert 3 == service.log().count("died_with_records_in_hand")
     assert [] == client.failed
     assert [] == client.conflicts
     assert {before["lineage"]} == {lineage for lineage, _ in client.versions}
     assert sorted(v for _, v in client.versions) == [v for _, v in client.versions]
     model = service.model(digest=True)
     assert 0 == service.stop(process)
+    # once for the three, unless a machine that stood still had them in cuts of their own
+    entries = Journal.reader(service.folder / "state" / "tested" / "journal").read(0)
+    found = sum(entry["kind"] == "quarantine" for entry in entries)
+    assert 3 * found == service.log().count("died_with_records_in_hand") > 0
     rebuilt = rebuilt_from_nothing(service, model["version"])
     assert (model["digest"], True) == (rebuilt["digest"], rebuilt["verified"])
 
@@ -109,7 +115,7 @@ def test_deaths_that_no_event_explains_halt_learning_and_name_the_range(
         suspects.take_up(Suspect("live", [(topic.name, 0, 0, 11)], 5))
         suspects.close()
     service.start()
-    halted = until(lambda: halted_reason(service), "a halt", 240 if CHAOS else 60)
+    halted = until(lambda: halted_reason(service), "a halt")
 
     assert f"{topic.name}, partition 0, offsets 0 to 10" in halted
     assert "died 6 times" in halted

@@ -78,7 +78,7 @@ def test_electricity_from_kafka_ends_where_evaluate_ends(
     service.start()
     with gzip.open(data_file("electricity.csv.gz"), "rt") as file:
         topic.publish({k: v for k, v in row.items() if v} for row in csv.DictReader(file))
-    model = service.learned(topic.sent, 90)
+    model = service.learned(topic.sent)
 
     evaluated = json.loads(
         service.command(

@@ -9,8 +9,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.e2e.service import Topic, until
+from tests.e2e.service import Topic
 from tests.e2e.test_learning import CLICK, events
+from tests.processes import PATIENCE_S
 
 pytestmark = pytest.mark.e2e
 
@@ -32,7 +33,6 @@ def test_a_module_is_learned_served_and_replayed_exactly(make_service, embedded_
     os.kill(service.learner_pid(), signal.SIGKILL)
     topic.publish(events(50, 1))
     service.learned(200)
-    until(lambda: service.status()["lag_records"] == 0, "the end of the topic")
     model = service.model(digest=True)
     second = service.predict(CLICK)
     assert 0 == service.stop(process)
@@ -55,6 +55,6 @@ def test_a_module_that_breaks_a_rule_starts_nothing(make_service, embedded_boots
 
     process = service.start()
 
-    assert 3 == process.wait(60)
+    assert 3 == process.wait(PATIENCE_S)
     assert "forward changes buffers in train mode: norm.running_mean" in service.log()
     assert not (service.folder / "state").exists()

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.service import CHECKOUT, Service, Topic, free_port, until
+from tests.e2e.service import CHECKOUT, Service, Topic, until
 from tests.e2e.test_learning import events
+from tests.processes import PATIENCE_S, free_port
 
 pytestmark = pytest.mark.e2e
 Make = Callable[..., Service]
@@ -30,7 +31,7 @@ def admin(service: Service, method: str, path: str, body: Any = None) -> tuple[i
         f"{service.url}/v1/admin{path}", raw, {"authorization": f"Bearer {TOKEN}"}, method=method
     )
     try:
-        with urllib.request.urlopen(request, timeout=30) as reply:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
             return reply.status, json.loads(reply.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
@@ -146,7 +147,7 @@ def test_ctrl_c_ends_a_demo_with_130(tmp_path: Any) -> None:
     assert "starting" in demo.stderr.readline()
     until(lambda: list(tmp_path.glob("headwater-demo-*/run.log")), "the service of the demo")
     demo.send_signal(signal.SIGINT)
-    demo.communicate(timeout=60)
+    demo.communicate(timeout=PATIENCE_S)
 
     assert 130 == demo.returncode
     assert [] == list(tmp_path.glob("headwater-demo-*"))

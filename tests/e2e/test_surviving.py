@@ -10,6 +10,7 @@ from service.stream.embedded import EmbeddedBroker
 from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import CLICK, events
 from tests.faults.clusters import chaos
+from tests.processes import PATIENCE_S
 
 pytestmark = pytest.mark.e2e
 
@@ -133,7 +134,7 @@ def test_a_topic_made_anew_is_not_mistaken_for_the_old_one(make_service, kafka_b
     topic.publish(events(50))
     service.learned(50)
     assert 0 == service.stop(process)
-    topic.admin.delete_topics([topic.name])[topic.name].result(30)
+    topic.admin.delete_topics([topic.name])[topic.name].result(PATIENCE_S)
 
     def anew() -> Topic | None:
         try:

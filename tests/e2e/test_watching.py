@@ -8,11 +8,13 @@ import subprocess
 import sys
 import urllib.parse
 import urllib.request
+from typing import Any
 
 import pytest
 
-from tests.e2e.service import CHECKOUT, Topic, free_port, until
+from tests.e2e.service import CHECKOUT, Topic, until
 from tests.e2e.test_learning import events
+from tests.processes import PATIENCE_S, free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -43,7 +45,7 @@ def test_prometheus_scrapes_a_running_service(make_service, embedded_bootstrap, 
         def asked(query: str) -> dict[str, float]:
             url = f"http://127.0.0.1:{port}/api/v1/query?query={urllib.parse.quote(query)}"
             try:
-                with urllib.request.urlopen(url, timeout=5) as reply:
+                with urllib.request.urlopen(url, timeout=60) as reply:
                     result = json.loads(reply.read())["data"]["result"]
             except OSError:
                 return {}
@@ -64,13 +66,20 @@ def test_prometheus_scrapes_a_running_service(make_service, embedded_bootstrap, 
 def test_the_demo_learns_predicts_and_leaves_nothing_behind(tmp_path):
     """headwater demo --for S --json: a live model that beats its frozen twin."""
     pytest.importorskip("noida_db", reason="the extra `embedded` is not installed")
-    done = subprocess.run(
-        [sys.executable, "-m", "service", "demo", "--for", "10", "--json", "--port", "0"],
-        cwd=CHECKOUT, capture_output=True, text=True, timeout=150, check=False,
-        env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "PYTHONPATH": str(CHECKOUT)},
-    )  # fmt: skip
-    assert 0 == done.returncode, done.stderr
-    result = json.loads(done.stdout)
+
+    def demo(seconds: int) -> tuple[dict[str, Any], str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "service", "demo", "--for", str(seconds), "--json", "--port", "0"],
+            cwd=CHECKOUT, capture_output=True, text=True, timeout=seconds + 2 * PATIENCE_S,
+            check=False,
+            env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path), "PYTHONPATH": str(CHECKOUT)},
+        )  # fmt: skip
+        assert 0 == done.returncode, done.stderr
+        return json.loads(done.stdout), done.stderr
+
+    result, said = demo(10)
+    if result["events_learned"] <= 2000:  # a slow machine has shown too little by then
+        result, said = demo(60)
 
     assert "headwater.demo/1" == result["schema"]
     assert result["events_learned"] > 2000
@@ -78,7 +87,7 @@ def test_the_demo_learns_predicts_and_leaves_nothing_behind(tmp_path):
     assert result["freshness_ms"]["p50"] < result["freshness_ms"]["p99"]
     assert result["live"]["log_loss"] < result["frozen"]["log_loss"]
     assert 0 < result["frozen"]["version"] < result["version"]
-    assert "Three things to try" in done.stderr
+    assert "Three things to try" in said
     assert [] == [p.name for p in tmp_path.iterdir() if p.name.startswith("headwater-demo")]
 
 

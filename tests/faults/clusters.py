@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.service import Topic, answered
+from tests.processes import PATIENCE_S
 
 SCRIPT = Path(__file__).parent.parent.parent.parent / "shared" / "kafka" / "kafka"
 CHAOS = bool(os.environ.get("HEADWATER_TEST_CHAOS"))  # noqa: TID251 - the suite's own name
@@ -63,7 +64,7 @@ class Cluster:
             [sys.executable, str(SCRIPT), command, str(self.folder), *options],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert 0 == done.returncode, done.stderr

@@ -347,7 +347,10 @@ def test_f03_a_name_whose_flush_failed_is_flushed_by_the_next_attempt(
 
 
 @given(data=st.data(), steps=st.lists(st.sampled_from(STEPS), min_size=1, max_size=9))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_f03_any_part_of_what_was_not_flushed_may_be_missing(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, steps: list[str]
 ) -> None:

@@ -137,9 +137,20 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def fill(place: Path, leave_bytes: int) -> Path:
     """Have so little room left on a disk."""
     filler = place / "filler"
-    room = os.statvfs(place).f_bavail * os.statvfs(place).f_bsize
     with filler.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, room - leave_bytes)
+
+        def filled() -> bool:
+            room = os.statvfs(place).f_bavail * os.statvfs(place).f_bsize
+            try:
+                os.posix_fallocate(file.fileno(), 0, room - leave_bytes)
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                os.ftruncate(file.fileno(), 0)  # others have written meanwhile
+                return False
+            return True
+
+        until(filled, "a full disk")
     return filler
 
 

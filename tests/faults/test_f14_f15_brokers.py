@@ -58,7 +58,7 @@ def test_f14_f15_each_broker_of_three_may_die_in_turn(make_service, three_broker
             until(functools.partial(led_by_another, topic, node), "another leader")
             more(service, 3000)
             three_brokers.start(node)
-            until(lambda: whole(topic), "all replicas in sync", 120)
+            until(lambda: whole(topic), "all replicas in sync")
             more(service, 1000)
     last = settled(service, topic, learned=sum(topic.ends().values()))
     assert (pid, first["lineage"]) == (service.learner_pid(), last["lineage"])

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.service import Service, Topic, free_port, until
+from tests.e2e.service import Service, Topic, until
 from tests.e2e.test_learning import events
 from tests.faults.accounts import answering, publishing, settled
 from tests.faults.clusters import Cluster, chaos
 from tests.faults.proxy import Proxy
+from tests.processes import free_port
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kafka]
 

@@ -12,6 +12,7 @@ from tests.e2e.service import Service, Topic, until
 from tests.e2e.test_learning import CLICK, events
 from tests.faults.accounts import settled
 from tests.faults.clusters import chaos
+from tests.processes import PATIENCE_S
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kafka]
 SKIPPED = 'headwater_skipped_offsets_total{process="learner",reason="retention"}'
@@ -23,7 +24,7 @@ def stop(service: Service) -> int:
     pid = service.learner_pid()
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
-    time.sleep(0.5)
+    time.sleep(2.0)
     return pid
 
 
@@ -71,7 +72,7 @@ def test_f20_a_topic_made_anew_under_a_running_learner_is_not_learned(
     service.start()
     topic.publish(events(50))
     service.learned(50)
-    topic.admin.delete_topics([topic.name])[topic.name].result(30)
+    topic.admin.delete_topics([topic.name])[topic.name].result(PATIENCE_S)
 
     def anew() -> Topic | None:
         try:

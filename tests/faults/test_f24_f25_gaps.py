@@ -21,6 +21,7 @@ from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import events
 from tests.faults.accounts import outcomes, settled
 from tests.faults.clusters import chaos
+from tests.processes import PATIENCE_S
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kafka, chaos]
 SOON_COMPACTED = {
@@ -49,7 +50,7 @@ def clean_by(topic: Topic, policy: str) -> None:
     entry = ConfigEntry("cleanup.policy", policy, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ConfigResource.Type.TOPIC, topic.name, incremental_configs=[entry])
     for done in topic.admin.incremental_alter_configs([resource]).values():
-        done.result(30)
+        done.result(PATIENCE_S)
 
 
 def compact_no_more(topic: Topic) -> None:

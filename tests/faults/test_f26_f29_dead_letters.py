@@ -13,6 +13,7 @@ from tests.e2e.test_bad_input import TABLE
 from tests.e2e.test_learning import CLICK, events
 from tests.faults.accounts import outcomes, settled
 from tests.faults.clusters import chaos
+from tests.processes import PATIENCE_S
 
 pytestmark = [pytest.mark.e2e, pytest.mark.kafka]
 PLACE = ("topic", "partition", "offset", "row")
@@ -81,7 +82,7 @@ def test_f28_f29_no_dead_letter_is_lost_without_its_topic_nor_in_a_crash(
     service.start()
     topic.publish([*events(50), b"first"])
     settled(service, topic, learned=50, dead_lettered__bad_json=1)
-    dead.admin.delete_topics([dead.name])[dead.name].result(30)
+    dead.admin.delete_topics([dead.name])[dead.name].result(PATIENCE_S)
     topic.publish([*events(20, 1), b"second", *events(20, 2)])
 
     def waits() -> bool:

@@ -14,6 +14,7 @@ from service.weights.snapshots import SnapshotReader
 from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import events
 from tests.faults.clusters import chaos
+from tests.processes import PATIENCE_S
 
 pytestmark = pytest.mark.e2e
 
@@ -68,7 +69,7 @@ def test_f31_a_learner_that_wakes_beside_a_newer_one_writes_nothing(
     newer.learned(40)
     old.send_signal(signal.SIGCONT)
 
-    assert 5 == old.wait(60)
+    assert 5 == old.wait(PATIENCE_S)
     assert "another learner may be at work" in service.log("learner")
     topic.publish(events(20, 2))
     after = newer.learned(60)

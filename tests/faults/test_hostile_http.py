@@ -9,9 +9,9 @@ import select
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import schemathesis
@@ -124,6 +124,14 @@ BODIES: list[tuple[str, bytes, set[int]]] = [
     ("zeros", b"\x00" * 4_000_000, {400}),
     ("half a letter", b'{"events":[{"merchant":"\xf0\x9f', {400}),
 ]
+
+
+class Quick(NamedTuple):
+    """A server that listens already, and answers from `begin` on."""
+
+    address: tuple[str, int]
+    begin: Callable[[], None]
+
 
 NAMES = ["\U0001f4b8", "\u202egnirts", "a\u0000b", "\ufeff", "\uffff", "K\u0301", "x" * 100_000]
 
@@ -248,8 +256,9 @@ def test_f45_no_request_of_all_these_was_a_bug(api: Api) -> None:
 
 
 @pytest.fixture
-def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    """A server in this process, that loses its patience after a tenth of a second."""
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Quick]:
+    """A server in this process, that loses its patience after a tenth of a second; it begins only
+    when what is asked has arrived, so that it never waits for who asks."""
     monkeypatch.setattr(protocol, "HEAD_S", 0.1)
     monkeypatch.setattr("service.serve.body.PATIENCE_S", 0.1)
     found = settings_of()
@@ -258,19 +267,18 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     config = uvicorn.Config(
         create_app(found, tmp_path, Metrics("api-0")),
         http=Protocol,
+        loop="asyncio",  # which reads what is there before it looks at the clock
         log_config=None,
         ws="none",
         timeout_keep_alive=1,
     )
     server = uvicorn.Server(config)
     with learner.writer, socket.create_server(("127.0.0.1", 0)) as listener:
-        address = listener.getsockname()
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-        thread.start()
-        until(lambda: server.started)
-        yield address
+        yield Quick(listener.getsockname(), thread.start)
         server.should_exit = True
-        thread.join()
+        if thread.ident is not None:
+            thread.join()
 
 
 @pytest.mark.parametrize(
@@ -284,15 +292,14 @@ def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str
     ],
     ids=["nothing", "half a head", "half a body", "half a chunk", "half a second head"],
 )
-def test_f45_who_is_too_slow_is_let_go(
-    quick: tuple[str, int], sent: bytes, status: int | None
-) -> None:
+def test_f45_who_is_too_slow_is_let_go(quick: Quick, sent: bytes, status: int | None) -> None:
     """
     F45, slowloris: nobody holds a connection by saying nothing, or little: 408 where there is a
     request to answer, and the connection is closed.
     """
-    with socket.create_connection(quick, timeout=PATIENCE_S) as client:
+    with socket.create_connection(quick.address, timeout=PATIENCE_S) as client:
         client.sendall(sent)
+        quick.begin()
         received = b""
         while some := client.recv(65_536):
             received += some

@@ -19,6 +19,7 @@ from tests.e2e.parties import Publisher, another
 from tests.e2e.service import CHECKOUT, Service, Topic, until
 from tests.e2e.test_learning import CLICK, events
 from tests.faults.clusters import chaos
+from tests.processes import PATIENCE_S
 
 __all__ = ["make_service"]  # a fixture of the end-to-end tests
 
@@ -45,7 +46,7 @@ def all_learned(service: Service, topic: Topic) -> Any:
 
 def heard(service: Service) -> bool:
     """Whether the supervisor has heard a signal since the last start."""
-    lines = service.log().rpartition("headwater tested:")[2].splitlines()
+    lines = service.log().rpartition("\n")[0].rpartition("headwater tested:")[2].splitlines()
     found = [json.loads(line) for line in lines if line.startswith("{")]
     return any(line["event"] == "stopping" for line in found)
 
@@ -63,7 +64,7 @@ def stopped_in_the_middle_of_a_snapshot(service: Service, process: subprocess.Po
     )  # fmt: skip
     until(lambda: writing_a_snapshot(service.folder), "a snapshot half on disk")
     code = service.stop(process)
-    asking.wait(60)
+    asking.wait(PATIENCE_S)
     return code
 
 
@@ -94,7 +95,7 @@ def test_f7_f8_told_to_stop_at_a_bad_moment(make_service: Make, embedded_bootstr
     until(lambda: heard(service), "it stops")
     asked_s = time.monotonic()
     process.send_signal(signal.SIGTERM)  # F8: the second one
-    assert process.wait(60) in {0, 130}
+    assert process.wait(PATIENCE_S) in {0, 130}
     assert time.monotonic() - asked_s < FAST_S
 
     process = service.start()
@@ -102,11 +103,12 @@ def test_f7_f8_told_to_stop_at_a_bad_moment(make_service: Make, embedded_bootstr
     publisher.join()
     until(lambda: all_learned(service, topic), "the end of the topic")
     counted = outcomes(service)
-    lost_bits = service.metrics()['headwater_replay_divergence_total{process="learner"}']
+    name = 'headwater_replay_divergence_total{process="learner"}'
+    lost_bits = until(lambda: [v for n, v in service.metrics().items() if n == name], name)
     assert 0 == service.stop(process)
 
     assert publisher.counts == counted
-    assert 0.0 == lost_bits
+    assert [0.0] == lost_bits
     assert 2 == service.log().count('"entries_replayed": 0'), "after the two clean stops"
 
 
@@ -116,7 +118,7 @@ def test_f34_a_learner_that_hangs_is_started_again(
     """F34: the API answers all the while and says that the learner is down; the supervisor kills
     it and counts that; learning goes on where it was."""
     topic = Topic(embedded_bootstrap)
-    service = make_service(topic, runtime={"hang_seconds": 5})
+    service = make_service(topic, runtime={"hang_seconds": 8})
     service.start()
     topic.publish(events(100))
     service.learned(100)
@@ -135,5 +137,5 @@ def test_f34_a_learner_that_hangs_is_started_again(
     assert {200} == set(statuses)
     assert 200 == model["events_learned"]
     name = 'headwater_restarts_total{child="learner",process="supervisor",reason="hung"}'
-    until(lambda: service.metrics().get(name) == 1.0, "one hang counted")
+    until(lambda: service.metrics().get(name, 0.0) >= 1.0, "the hang counted")
     assert '"event": "child_hung"' in service.log()

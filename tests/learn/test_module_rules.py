@@ -18,6 +18,7 @@ from service.model.kinds import module_code, recipe_of
 from service.model.recipe import Recipe
 from service.settings import EventSettings, LearningSettings, ModelSettings, Settings, load
 from tests.learn.test_restoring import Home
+from tests.processes import PATIENCE_S
 from tests.test_docs import blocks
 
 CHECKOUT = Path(__file__).parent.parent.parent
@@ -114,7 +115,7 @@ def test_a_module_that_dies_of_read_only_memory_ends_only_the_process_that_tries
 
     done = subprocess.run(
         [sys.executable, "-m", "service", "config", "check", "--probe"], cwd=tmp_path,
-        capture_output=True, text=True, check=False, timeout=120,
+        capture_output=True, text=True, check=False, timeout=PATIENCE_S,
     )  # fmt: skip
 
     assert 3 == done.returncode

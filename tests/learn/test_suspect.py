@@ -21,6 +21,7 @@ from service.learn.suspect import (
     Suspects,
     count,
 )
+from tests.processes import PATIENCE_S
 
 RANGE = [("t", 0, 10, 20), ("t", 1, 5, 9)]
 DIES = f"""
@@ -54,7 +55,7 @@ def known(directory: Path) -> dict[str, int]:
 def test_what_a_killed_process_had_in_hand_is_read_by_the_next(tmp_path):
     """SIGKILL leaves no time to write; the kernel keeps what was in memory."""
     line = [sys.executable, "-c", DIES.format(directory=str(tmp_path))]
-    assert -9 == subprocess.run(line, timeout=60, check=False).returncode
+    assert -9 == subprocess.run(line, timeout=PATIENCE_S, check=False).returncode
 
     assert {"t, partition 0, offsets 10 to 19; t, partition 1, offsets 5 to 8": 1} == known(
         tmp_path

@@ -17,6 +17,7 @@ from service.model.state import State
 from service.serve.app import create_app
 from service.settings import Settings
 from service.weights.live import LiveWriter
+from tests.processes import PATIENCE_S
 from tests.serve.asgi import Client
 
 EVENT: dict[str, Any] = {
@@ -74,6 +75,12 @@ class Learner:
 def _follow_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The API looks at the live file at each request: no test has to wait for that."""
     monkeypatch.setattr("service.serve.live_model.FOLLOW_S", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _alive_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sign of life given in a test lasts through it, also where the machine stands still."""
+    monkeypatch.setattr("service.serve.served.DOWN_AFTER_S", PATIENCE_S)
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ from tests.serve.conftest import Learner, settings_of
 from tests.serve.test_refusals import check_problem
 
 fuzz = settings(
-    max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=300,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
 )
 
 scalars = (

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from service.metrics import Metrics
+from service.serve import served
 from service.serve.app import create_app
 from service.serve.predict import LARGE_EVENTS, MOST_UNKNOWN_NAMES
+from service.serve.served import DOWN_AFTER_S
 from tests.serve.asgi import Answer, Client
 from tests.serve.conftest import Learner, settings_of
 
@@ -193,10 +195,13 @@ def test_unknown_names_do_not_grow_without_end(client: Client, metrics: Metrics)
     assert 452 == counted["<other>"]
 
 
-def test_a_lost_learner_makes_predictions_stale(client: Client, learner: Learner) -> None:
+def test_a_lost_learner_makes_predictions_stale(
+    client: Client, learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     Without a heartbeat the API goes on answering, and says that it may be behind.
     """
+    monkeypatch.setattr(served, "DOWN_AFTER_S", DOWN_AFTER_S)
     learner.beat(heartbeat_ns=time.time_ns() - 10**10)
     answer = predict(client, EVENT)
 

@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 from service import settings as settings_module
 from service.control import ControlServer
 from service.errors import SnapshotInvalid
-from tests.processes import PATIENCE_S, is_alive, until
+from tests.processes import PATIENCE_S, is_alive, until, whole_lines
 from tests.serve.conftest import EVENT, Learner
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -75,11 +75,13 @@ class Api:
         return self.log.read_text().count(words)
 
     def workers(self) -> list[int]:
-        lines = [json.loads(line) for line in self.log.read_text().splitlines() if line[:1] == "{"]
+        lines = [json.loads(line) for line in whole_lines(self.log) if line[:1] == "{"]
         pids = [line["pid"] for line in lines if line["event"] == "child_started"]
         return [pid for pid in pids if is_alive(pid)]
 
-    def ask(self, method: str, path: str, body: object = None, timeout_s: float = 30) -> Reply:
+    def ask(
+        self, method: str, path: str, body: object = None, timeout_s: float = PATIENCE_S
+    ) -> Reply:
         """One request over a connection of its own."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         with contextlib.closing(connection):
@@ -281,7 +283,7 @@ def test_what_is_not_http_gets_a_problem(shared: Api, raw: bytes, status: int, c
     """
     Also the bytes that never become a request are answered in the contract's shape.
     """
-    with socket.create_connection(("127.0.0.1", shared.port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", shared.port), timeout=PATIENCE_S) as client:
         client.sendall(raw)
         reply = http.client.HTTPResponse(client)
         reply.begin()
@@ -301,7 +303,7 @@ def test_many_requests_at_once_over_one_connection(shared: Api) -> None:
     """
     Pipelined requests are answered in order.
     """
-    with socket.create_connection(("127.0.0.1", shared.port), timeout=30) as client:
+    with socket.create_connection(("127.0.0.1", shared.port), timeout=PATIENCE_S) as client:
         one = b"GET /healthz HTTP/1.1\r\nhost: x\r\nx-request-id: %d\r\n\r\n"
         client.sendall(b"".join(one % n for n in range(5)))
         received = b""
@@ -467,7 +469,7 @@ def test_an_offer_to_upgrade_is_ignored(lonely: Api) -> None:
         b"POST /v1/predict HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n"
         b"Upgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\nContent-Length: %d\r\n\r\n" % len(body)
     )
-    with socket.create_connection(("127.0.0.1", lonely.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", lonely.port), timeout=PATIENCE_S) as client:
         client.sendall(head + body)
         reply = client.recv(65_536)
 

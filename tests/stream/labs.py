@@ -31,8 +31,9 @@ from service.stream.broker import (
 from service.stream.kafka import KafkaBroker
 from service.stream.records import TP, Offsets, Record
 from tests.fakes.broker import FakeBroker, FakeClock
+from tests.processes import PATIENCE_S
 
-SOON_S = 15.0
+SOON_S = PATIENCE_S
 """Longest that a real broker may take for what a test waits for."""
 
 
@@ -114,7 +115,7 @@ class KafkaLab:
     def __init__(self, kind: str, bootstrap: str, broker: KafkaBroker | None = None) -> None:
         self.kind = kind
         self.has_topic_ids = kind == "kafka"
-        self.kafka = broker or KafkaBroker(bootstrap, name=fresh_name())
+        self.kafka = broker or KafkaBroker(bootstrap, name=fresh_name(), timeout_s=SOON_S)
         self.clock = time.monotonic
         self.bootstrap = bootstrap
         self._producer = self.kafka.producer()  # the first message of each costs half a second
@@ -168,7 +169,7 @@ class KafkaLab:
         producer = ConfluentProducer(
             {"bootstrap.servers": self.bootstrap, "transactional.id": fresh_name(), "log_level": 2}
         )
-        producer.init_transactions(60.0)
+        producer.init_transactions(SOON_S)
         producer.begin_transaction()
         for value in values:
             producer.produce(place[0], value, partition=place[1])

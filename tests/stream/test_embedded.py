@@ -8,8 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,13 +16,7 @@ from service.errors import BadSettings, BrokerAway
 from service.stream.broker import Outgoing
 from service.stream.embedded import EmbeddedBroker, address
 from service.stream.kafka import KafkaBroker
-
-
-def until(true: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
+from tests.processes import PATIENCE_S, until
 
 
 def answers(port: int) -> bool:
@@ -81,7 +73,7 @@ def test_records_survive_a_restart(tmp_path: Path) -> None:
         kafka.create_topic("t", 1)
         producer = kafka.producer()
         producer.send(Outgoing("t", b"x"))
-        assert [] == producer.flush(10.0)
+        assert [] == producer.flush(PATIENCE_S)
         producer.close()
         kafka.close()
 
@@ -101,7 +93,7 @@ def test_deleted_records_are_let_go(tmp_path: Path) -> None:
         producer = kafka.producer()
         for _ in range(100):
             producer.send(Outgoing("t", b"x" * 100))
-        producer.flush(10.0)
+        producer.flush(PATIENCE_S)
         producer.close()
 
         kafka.delete_records({("t", 0): 90})
@@ -145,7 +137,7 @@ def test_it_ends_when_its_owner_is_killed(tmp_path: Path) -> None:
             "from pathlib import Path\n"
             "from service.stream.embedded import EmbeddedBroker\n"
             "print(EmbeddedBroker(Path(sys.argv[1])).port, flush=True)\n"
-            "time.sleep(60)\n",
+            "time.sleep(600)\n",
             str(tmp_path),
         ],
         stdout=subprocess.PIPE,

@@ -7,6 +7,8 @@ import queue
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.processes import PATIENCE_S
+
 SECRET = "s3cret"
 
 
@@ -32,7 +34,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.set()
-        self.server.open.wait(10)
+        self.server.open.wait(PATIENCE_S)
         self.send_response(self.server.status)
         self.send_header("Location", self.server.url)
         self.send_header("Content-Length", "0")
