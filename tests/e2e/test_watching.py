@@ -32,7 +32,7 @@ def test_prometheus_scrapes_a_running_service(make_service, embedded_bootstrap, 
     service.learned(120)
     config, port = tmp_path / "prometheus.yml", free_port()
     config.write_text(json.dumps({
-        "global": {"scrape_interval": "1s"},
+        "global": {"scrape_interval": "2s"},
         "scrape_configs": [{"job_name": "headwater", "static_configs": [
             {"targets": [service.url.removeprefix("http://")]}]}],
     }))  # fmt: skip
