@@ -47,6 +47,7 @@ kill "$reader" 2>/dev/null
 exit "$code"
 """
 _ATTEMPTS = 3
+_STOP_S = 30.0
 
 
 class EmbeddedBroker:
@@ -58,7 +59,7 @@ class EmbeddedBroker:
         *,
         runtime_directory: Path | None = None,
         port: int = 0,
-        start_s: float = 15.0,
+        start_s: float = 60.0,
     ) -> None:
         """Start it and wait until it answers.
 
@@ -95,7 +96,7 @@ class EmbeddedBroker:
         assert self._process.stdin is not None, "started with a pipe"
         self._process.stdin.close()
         try:
-            self._process.wait(10.0)
+            self._process.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
