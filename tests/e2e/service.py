@@ -5,6 +5,7 @@ Everything waits for a condition with a deadline; nothing sleeps to let time pas
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -289,7 +290,7 @@ class Service:
         try:
             with urllib.request.urlopen(f"{self.url}/metrics", timeout=ANSWER_S) as reply:
                 lines = reply.read().decode().splitlines()
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+        except (OSError, http.client.HTTPException):
             return {}
         pairs = (line.rpartition(" ") for line in lines if line and not line.startswith("#"))
         return {name: float(value) for name, _, value in pairs}
@@ -300,9 +301,11 @@ class Service:
 
     def _ask(self, request: urllib.request.Request) -> tuple[int, Any]:
         try:
-            with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:
-                return reply.status, json.loads(reply.read())
-        except urllib.error.HTTPError as error:
-            return error.code, json.loads(error.read())
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            try:
+                with urllib.request.urlopen(request, timeout=ANSWER_S) as reply:
+                    return reply.status, json.loads(reply.read())
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, json.loads(error.read())
+        except (OSError, http.client.HTTPException):  # nobody, or somebody who died over it
             return 0, None
