@@ -91,10 +91,11 @@ def test_events_that_kill_the_process_are_set_aside_on_the_third_death(
     assert sorted(v for _, v in client.versions) == [v for _, v in client.versions]
     model = service.model(digest=True)
     assert 0 == service.stop(process)
-    # once for the three, unless a machine that stood still had them in cuts of their own
     entries = Journal.reader(service.folder / "state" / "tested" / "journal").read(0)
     found = sum(entry["kind"] == "quarantine" for entry in entries)
-    assert 3 * found == service.log().count("died_with_records_in_hand") > 0
+    deaths = service.log().count("died_with_records_in_hand")
+    # more than once only where a machine that stood still brought them in several cuts
+    assert deaths == 3 if found == 1 else deaths >= 3 * found > 0
     rebuilt = rebuilt_from_nothing(service, model["version"])
     assert (model["digest"], True) == (rebuilt["digest"], rebuilt["verified"])
 
