@@ -248,10 +248,20 @@ def test_a_trial_that_takes_long_is_no_hang() -> None:
     """
     While the event that kills is looked for, its trial may hang; that it goes on is said.
     """
-    command = [sys.executable, "-c", "import time; time.sleep(1.5)"]
+    command = [sys.executable, "-c", "import sys; sys.stdin.read()"]  # as long as it is let
     said = list[int]()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
-        told = probe._listen(process, said.append, lambda: False)
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as process:
+        ends = process.stdin
+        assert ends is not None
+
+        def tell(trials: int) -> None:
+            said.append(trials)
+            if len(said) == 3:
+                ends.close()
+
+        told = probe._listen(process, tell, lambda: False)
 
     assert told.unclear == "the trials ended with exit code 0"
-    assert len(said) > 2
+    assert len(said) >= 3
