@@ -28,9 +28,19 @@ def mixed(code):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def cross(numbers, codes, z, spans, members, rows, ids):  # type: ignore[no-untyped-def]
-    """Write ids [N, X], the row of each cross. Cross k has the members spans[k] .. spans[k + 1];
-    members [M, 2]: what it is, and its column; rows [X]: of each table.
+def spread(codes, sizes, ids):  # type: ignore[no-untyped-def]
+    """Write ids [N, >= C], the row of each code [N, C]; sizes [C]: rows of each table, but one."""
+    for r in range(codes.shape[0]):
+        for c in range(codes.shape[1]):
+            code = codes[r, c]
+            ids[r, c] = 0 if code == np.uint64(0) else np.int64(np.uint64(1) + code % sizes[c])
+
+
+@njit(nogil=True, cache=True)
+def cross(numbers, codes, z, spans, members, rows, first, ids):  # type: ignore[no-untyped-def]
+    """Write the row of each cross into ids [N, first + X], from column `first` on. Cross k has the
+    members spans[k] .. spans[k + 1]; members [M, 2]: what it is, and its column; rows [X]: of each
+    table.
 
     A number counts in steps of half a deviation. A missing member is a value of its own; where all
     are missing, so is the cross.
@@ -50,8 +60,8 @@ def cross(numbers, codes, z, spans, members, rows, ids):  # type: ignore[no-unty
                         value = np.uint64(64 + math.floor(2.0 * number))
                 known = known or value != np.uint64(0)
                 code = mixed((code ^ value) + _FIRST)
-            spread = np.uint64(rows[k] - 1)
-            ids[r, k] = np.int64(np.uint64(1) + code % spread) if known else 0
+            row = np.int64(np.uint64(1) + code % np.uint64(rows[k] - 1))
+            ids[r, first + k] = row if known else 0
 
 
 @njit(nogil=True, cache=True)

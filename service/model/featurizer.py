@@ -146,18 +146,14 @@ class Featurizer:
     def _ids(self, columns: Columns, z: NDArray[np.float64]) -> NDArray[np.int64]:
         codes = columns.codes
         n, coded = codes.shape
+        ids = np.empty((n, coded + len(self._cross_rows)), dtype=np.int64)
         if coded:
-            spread = np.uint64(1) + codes % self._spread
-            ids = np.where(codes == 0, np.uint64(0), spread).astype(np.int64)
-        else:
-            ids = np.empty((n, 0), dtype=np.int64)
-        if not len(self._cross_rows):
-            return ids
-        crossed = np.empty((n, len(self._cross_rows)), dtype=np.int64)
-        compiled.cross(
-            columns.numbers, codes, z, self._spans, self._members, self._cross_rows, crossed
-        )
-        return np.hstack((ids, crossed))
+            compiled.spread(codes, self._spread, ids)
+        if len(self._cross_rows):
+            compiled.cross(
+                columns.numbers, codes, z, self._spans, self._members, self._cross_rows, coded, ids
+            )
+        return ids
 
     def _bags(
         self, bags: tuple[Bags, ...], names: NDArray[np.float64], learn: NDArray[np.uint8]

@@ -131,12 +131,18 @@ class Layout:
         rows = (schema.values, 3), (len(kept), QUANTILES), (sum(bag.names for bag in named), 3)
         ends = np.cumsum([math.prod(shape) for shape in rows]).tolist()
         starts = [0, *ends[:-1]]
-        self._scale_views = list(zip(starts, ends, rows, strict=True))
+        self._scale_views = list(
+            zip(starts, ends, rows, [np.empty((0, *shape[1:])) for shape in rows], strict=True)
+        )
 
     def scales(self, image: NDArray[np.uint8]) -> Scales:
         """Return the views that rows are scaled by; `image` may be just its first scales_bytes."""
         flat = image[: self.scales_bytes].view(np.float64)
-        return Scales(*(flat[a:b].reshape(shape) for a, b, shape in self._scale_views))
+        # what is empty costs an API as much as what is not
+        views = (
+            flat[a:b].reshape(shape) if a < b else none for a, b, shape, none in self._scale_views
+        )
+        return Scales(*views)
 
     def _scores(self, kind: str) -> dict[str, Entry]:
         """Place one vector of scores per target."""
