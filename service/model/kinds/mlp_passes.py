@@ -23,12 +23,15 @@ from service.model.steps import (
 )
 from service.model.strategies.bent import (
     count_row,
+    emphasis_of,
+    is_safe,
     rescale,
     shift,
     step_one,
     step_run,
     trunk_moves,
 )
+from service.model.strategies.safe import safe_factor
 
 
 @njit(nogil=True, cache=True)
@@ -112,6 +115,11 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                 applied[r] = 3
                 factor *= share
         norms[r] = norm * factor
+        if is_safe(strategy):  # there is one target, with one output
+            by = emphasis_of(model.emphasis, strategy, r, 0)
+            factor = safe_factor(
+                targets[0, 0], out[0], y[r, 0], frames[0], slope[0], by, factor, norm, hyper[0]
+            )
         if moves:
             steps[trunk] += 1
             c1 = 1.0 - hyper[2] ** steps[trunk]
