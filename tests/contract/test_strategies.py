@@ -83,7 +83,8 @@ def of(request):
     kind, name = request.param
     if name == "safe_steps":
         event = {**event_of(kind), "targets": {t: TARGETS[t] for t in SAFE[kind]}}
-        return recipe(kind, event, optimizer="sgd", learning_rate=0.5, safe_steps=True)
+        beside = {"trunk_every": 3} if kind == "mlp" else {}  # the length of a step counts here
+        return recipe(kind, event, optimizer="sgd", learning_rate=0.5, safe_steps=True, **beside)
     return recipe(kind, **WAYS[name])
 
 

@@ -91,7 +91,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             fed += float(inputs[j]) * float(inputs[j])
         length = fed
         if n_bags:
-            along_inputs, heavy = along(rows, r, d_inputs, first, n_tables, embedding)
+            along_bags, heavy = along(rows, r, d_inputs, first, n_tables, embedding)
+            along_inputs = along_bags if moves else 0.0  # d_inputs are then those of another row
             length += heavy
         norm = math.sqrt(total * lit + along_hidden * fed + along_norm + along_inputs)
         if not norm < LARGEST_NORM:
