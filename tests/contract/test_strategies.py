@@ -83,7 +83,9 @@ def of(request):
     kind, name = request.param
     if name == "safe_steps":
         event = {**event_of(kind), "targets": {t: TARGETS[t] for t in SAFE[kind]}}
-        beside = {"trunk_every": 3} if kind == "mlp" else {}  # the length of a step counts here
+        beside: dict[str, Any] = (
+            {"trunk_every": 3} if kind == "mlp" else {}
+        )  # the length of a step counts here
         return recipe(kind, event, optimizer="sgd", learning_rate=0.5, safe_steps=True, **beside)
     return recipe(kind, **WAYS[name])
 
