@@ -8,7 +8,7 @@ import pytest
 
 from service import settings
 from service.errors import BadSettings
-from service.settings import BinaryTarget
+from service.settings import BinaryTarget, LearningSettings
 
 HEAD = """
 name: test
@@ -21,6 +21,13 @@ model: {kind: %s}
 learning: %s
 """
 YES = "{type: binary}"
+
+
+def taken(tmp_path: Path, learning: str, kind: str, target: str = YES) -> LearningSettings:
+    """Return what is set of learning, where nothing is wrong."""
+    path = tmp_path / "test.yaml"
+    path.write_text(HEAD % (target, kind, learning))
+    return settings.load(path, environment={}).learning
 
 
 def problems(tmp_path: Path, learning: str, kind: str = "linear", target: str = YES) -> str:
@@ -36,7 +43,7 @@ def problems(tmp_path: Path, learning: str, kind: str = "linear", target: str = 
     ("learning", "kind", "said"),
     [
         ("{trunk_every: 2}", "linear", "a model of kind linear cannot follow it"),
-        ("{optimizer: sgd, safe_steps: true}", "mlp", "a model of kind mlp cannot follow it"),
+        ("{average: {}}", "rls", "a model of kind rls cannot follow it"),
         ("{optimizer: adam, safe_steps: true}", "linear", "needs plain sgd"),
         ("{optimizer: sgd, momentum: 0.9, safe_steps: true}", "linear", "needs plain sgd"),
         ("{replay: {kind: newest}}", "linear", "learning.replay.kind"),
@@ -48,12 +55,30 @@ def test_a_strategy_that_cannot_work_is_refused(tmp_path, learning, kind, said):
     assert said in problems(tmp_path, learning, kind)
 
 
-def test_safe_steps_are_refused_for_targets_of_several_classes(tmp_path):
-    """No closed step is known for them."""
+@pytest.mark.parametrize("kind", ["linear", "fm", "mlp", '"a.b:C"'])
+def test_safe_steps_are_refused_for_targets_of_several_classes(tmp_path, kind):
+    """No closed step is known for them, but for the hinge."""
     target = "{type: multiclass, classes: [a, b]}"
-    assert "no safe step is known" in problems(
-        tmp_path, "{optimizer: sgd, safe_steps: true}", target=target
-    )
+    learning = "{optimizer: sgd, safe_steps: true}"
+    assert "no safe step is known" in problems(tmp_path, learning, kind, target)
+    assert taken(tmp_path, learning, "svm", target).safe_steps
+
+
+@pytest.mark.parametrize("kind", ["mlp", '"a.b:C"'])
+def test_safe_steps_are_refused_where_targets_share_weights(tmp_path, kind):
+    """A step that is safe for one moves the prediction of the other."""
+    both = "{type: number}\n    z: {type: number}"
+    learning = "{optimizer: sgd, safe_steps: true}"
+    assert "share weights" in problems(tmp_path, learning, kind, both)
+    assert taken(tmp_path, learning, kind).safe_steps
+    assert taken(tmp_path, learning, "fm", both).safe_steps
+
+
+@pytest.mark.parametrize("kind", ["linear", "svm", "fm", "mlp", '"a.b:C"'])
+def test_classes_have_weights_beside_other_targets_too(tmp_path, kind):
+    """In every kind that has classes."""
+    both = "{type: binary, balance: true}\n    z: {type: binary, class_weights: {1: 5}}"
+    taken(tmp_path, "{}", kind, both)
 
 
 def test_a_balanced_memory_needs_classes(tmp_path):
@@ -97,6 +122,7 @@ ASKED = {
     "l2": "l2: 0.1", "l2_init": "l2_init: 0.1", "ewc": "ewc: {}", "freeze": 'freeze: ["head/*"]',
     "agem": "agem: {}", "average": "average: {}", "trunk_every": "trunk_every: 2",
     "safe_steps": "safe_steps: true, optimizer: sgd", "replay": "replay: {}",
+    "lookahead": "lookahead: {}",
 }  # fmt: skip
 KINDS = {"your own module": '"a.b:C"'}
 

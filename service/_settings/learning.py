@@ -130,7 +130,7 @@ class LearningSettings(Section):
     )
     safe_steps: bool = Field(
         False,
-        description="linear with sgd: steps that never overshoot a label, whatever rate and weight.",
+        description="With sgd: steps that do not overshoot a label, whatever rate and weight.",
     )
     average: AverageSettings | None = Field(
         None, description="Keep a running mean of the weights, and predict from it; null: no."

@@ -14,23 +14,27 @@ from service._settings.tree import default_at
 
 Tree = dict[str, object]
 
-_IN_THE_PASS = ("l2", "l2_init", "ewc", "freeze", "trunk_every", "average", "lookahead")
+_ALL = (
+    "l2", "l2_init", "ewc", "freeze", "trunk_every", "average", "lookahead", "agem", "safe_steps",
+)  # fmt: skip
+_MOST = {*_ALL} - {"trunk_every"}
 _KINDS: dict[str, set[str]] = {
-    "auto": {*_IN_THE_PASS, "agem", "safe_steps"} - {"trunk_every"},
-    "linear": {*_IN_THE_PASS, "agem", "safe_steps"} - {"trunk_every"},
-    "mlp": {*_IN_THE_PASS, "agem"},
-    "svm": {*_IN_THE_PASS, "agem"} - {"trunk_every", "average"},
-    "fm": {*_IN_THE_PASS, "agem"} - {"trunk_every", "average"},
+    "auto": _MOST,
+    "linear": _MOST,
+    "mlp": {*_ALL},
+    "svm": _MOST,
+    "fm": _MOST,
 }
 """What each kind of model can follow beside replay and the weights of classes, which all can."""
-_MODULE = {"l2", "l2_init", "ewc", "freeze", "lookahead"}
+_MODULE = _MOST
 """What a module of the user's own can."""
+_ONE_HEAD = {"auto", "linear", "svm", "fm"}
+"""Kinds of which each target has weights of its own."""
 _NOT_TOGETHER = (
     ("agem", "lookahead", "each of them says where a block of rows ends"),
     ("adapt", "agem", "a bent step says nothing about the rate"),
     ("adapt", "lookahead", "a step that is taken back says nothing about the rate"),
 )
-_ALL = (*_IN_THE_PASS, "agem", "safe_steps")
 
 
 def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
@@ -48,11 +52,11 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     for one, other, why in _NOT_TOGETHER:
         if learning.get(one) is not None and learning.get(other) is not None:
             yield Found(("learning", one), f"does not go with {other}: {why}", "Keep one of them.")
-    yield from _safe(model, tree, learning)
-    yield from _classes(tree, learning, kind)
+    yield from _safe(model, tree, learning, kind)
+    yield from _classes(tree, learning)
 
 
-def _safe(model: type[BaseModel], tree: Tree, learning: Tree) -> Iterator[Found]:
+def _safe(model: type[BaseModel], tree: Tree, learning: Tree, kind: str) -> Iterator[Found]:
     if learning.get("safe_steps") is not True:
         return
     where = ("learning", "safe_steps")
@@ -61,13 +65,19 @@ def _safe(model: type[BaseModel], tree: Tree, learning: Tree) -> Iterator[Found]
     if optimizer != "sgd" or momentum != 0.0:
         hint = "Set learning.optimizer: sgd and no momentum, or leave it out."
         yield Found(where, "needs plain sgd: other rules choose the length of a step", hint)
-    for name, target in _section(tree, "event", "targets").items():
-        if isinstance(target, dict) and target.get("type") == "multiclass":
-            hint = "Leave it out, or ask one binary question per class."
+    targets = _section(tree, "event", "targets")
+    if len(targets) > 1 and kind not in _ONE_HEAD:
+        msg = (
+            f"targets of a {kind} model share weights: a step that is safe for one moves the others"
+        )
+        yield Found(where, msg, "Leave it out, or keep one target.")
+    for name, target in targets.items():
+        if kind != "svm" and isinstance(target, dict) and target.get("type") == "multiclass":
+            hint = "Leave it out, choose model.kind: svm, or ask one binary question per class."
             yield Found(where, f"target {name} has several classes: no safe step is known", hint)
 
 
-def _classes(tree: Tree, learning: Tree, kind: str) -> Iterator[Found]:
+def _classes(tree: Tree, learning: Tree) -> Iterator[Found]:
     targets = _section(tree, "event", "targets")
     types = {n: t.get("type") for n, t in targets.items() if isinstance(t, dict)}
     replay = _section(learning, "replay")
@@ -81,9 +91,6 @@ def _classes(tree: Tree, learning: Tree, kind: str) -> Iterator[Found]:
         weighted = [key for key in ("class_weights", "balance") if target.get(key)]
         if len(weighted) == 2:
             yield Found((*where, "balance"), "stands beside class_weights", "Keep one of them.")
-        if weighted and len(targets) > 1 and kind not in _KINDS:
-            msg = f"a {kind} model can weigh classes only where there is one target"
-            yield Found((*where, weighted[0]), msg, "Leave it out, or drop the other targets.")
         known = target.get("classes") if types[name] == "multiclass" else ["0", "1"]
         if isinstance(given, dict) and isinstance(known, list | tuple):
             names = [str(k) for k in known]

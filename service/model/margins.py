@@ -3,7 +3,8 @@
 Two classes: sigmoid(a f + b) of the margin f (Platt 1999). More classes: softmax(a f), the map with
 one temperature (Guo, Pleiss, Sun, Weinberger 2017). a stays above 0. Both follow the log loss of
 each row, by the margin that was computed before the row was learned, in Newton's steps with running
-mean curvatures. So they follow weights that move, and forget after about 1,000 rows.
+mean curvatures. So they follow weights that move, and forget after about 1,000 rows. The margin is
+that of the weights that are served: of the average, where predictions come from one.
 
 The map lies in the target's frame (losses.py), float64 [5]: rows so far, running mean curvature
 for b and for a, b, a. A fresh frame, b = 0 and a = 1, is the plain sigmoid or softmax.

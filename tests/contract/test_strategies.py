@@ -16,7 +16,7 @@ from service.learn.learner import Learner
 from service.model.layout import Layout
 from service.model.state import State
 from service.weights.digest import digest
-from tests.contract.kinds import KINDS, event_of, learner, recipe, records, teach
+from tests.contract.kinds import KINDS, TARGETS, event_of, learner, recipe, records, teach
 from tests.learn.desk import Desk
 
 WAYS: dict[str, dict[str, Any]] = {
@@ -40,13 +40,13 @@ WAYS: dict[str, dict[str, Any]] = {
 REFUSED: dict[str, set[str]] = {
     "linear": {"trunk_every"},
     "mlp": set(),
-    "svm": {"trunk_every", "average"},
-    "fm": {"trunk_every", "average"},
+    "svm": {"trunk_every"},
+    "fm": {"trunk_every"},
     "rls": {
         "l2", "l2_init", "ewc", "freeze", "trunk_every", "average", "agem", "balanced",
         "hypergradient", "held_out", "raise_rates",
     },
-    "module": {"trunk_every", "average", "agem", "reset_head"},
+    "module": {"trunk_every", "reset_head"},
 }  # fmt: skip
 """Ways that the settings refuse to a kind."""
 
@@ -69,10 +69,24 @@ def allowed(kind: str, way: dict[str, Any], folder: Path) -> bool:
     return True
 
 
-@pytest.fixture(params=[(k, w) for k in KINDS for w in WAYS if w not in REFUSED[k]], ids="-".join)
+SAFE = {
+    "linear": ("fraud", "price"), "svm": ("fraud", "grade"), "fm": ("fraud", "price"),
+    "mlp": ("price",), "module": ("fraud",),
+}  # fmt: skip
+"""Targets for which a kind can take safe steps."""
+CASES = [(k, w) for k in KINDS for w in WAYS if w not in REFUSED[k]]
+
+
+@pytest.fixture(params=[*CASES, *((k, "safe_steps") for k in SAFE)], ids="-".join)
 def of(request):
     """A recipe of a kind that learns in a way."""
     kind, name = request.param
+    if name == "safe_steps":
+        event = {**event_of(kind), "targets": {t: TARGETS[t] for t in SAFE[kind]}}
+        beside: dict[str, Any] = (
+            {"trunk_every": 3} if kind == "mlp" else {}
+        )  # the length of a step counts here
+        return recipe(kind, event, optimizer="sgd", learning_rate=0.5, safe_steps=True, **beside)
     return recipe(kind, **WAYS[name])
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from service.events.decode import Columns
-from service.model.featurizer import Featurizer
+from service.model.featurizer import Featurizer, Rows
 from service.model.layout import Layout
 from service.model.learning import Model
 from service.model.recipe import Recipe
@@ -60,8 +60,11 @@ class Taught:
 
     def score(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return scores [N, O]."""
-        rows = self._featurizer.rows(_columns(x, np.zeros(len(x))), self.state.scales)
-        return self._model.score(self.state, rows)
+        return self._model.score(self.state, self.rows(x, np.zeros(len(x))))
+
+    def rows(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> Rows:
+        """Return inputs and labels as a model reads them."""
+        return self._featurizer.rows(_columns(x, y), self.state.scales)
 
     def loss(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> float:
         """Return the mean log loss."""
@@ -241,12 +244,13 @@ def test_a_rare_class_that_counts_more_is_found_more_often(how):
 
 @pytest.mark.parametrize("rate", [0.05, 5.0, 50.0])
 @pytest.mark.parametrize("kind", ["binary", "number"])
-def test_safe_steps_never_overshoot(kind, rate):
+@pytest.mark.parametrize("model", ["linear", "fm"])
+def test_safe_steps_never_overshoot(model, kind, rate):
     """At any rate each step moves the prediction towards the label and never past it."""
     rng = np.random.default_rng(8)
     x = rng.normal(size=(400, 5)) * 3.0
     y = (x[:, 0] > 0).astype(np.float64) if kind == "binary" else x[:, 0] - 2.0 * x[:, 1]
-    one = Taught(5, target={"type": kind}, learning_rate=rate, safe_steps=True)
+    one = Taught(5, model, target={"type": kind}, learning_rate=rate, safe_steps=True)
     for at in range(400):
         row, label = x[at : at + 1], y[at : at + 1]
         before = one.learn(row, label)[0, 0]
@@ -255,14 +259,15 @@ def test_safe_steps_never_overshoot(kind, rate):
         assert min(before, label[0]) - slack <= after <= max(before, label[0]) + slack
 
 
-def test_safe_steps_learn_at_a_rate_at_which_plain_ones_are_lost():
+@pytest.mark.parametrize("model", ["linear", "fm", "mlp"])
+def test_safe_steps_learn_at_a_rate_at_which_plain_ones_are_lost(model):
     """Number target, a rate a hundred times too high."""
     rng = np.random.default_rng(9)
     x = rng.normal(size=(3000, 5))
     y = x[:, 0] - 2.0 * x[:, 1] + 0.1 * rng.normal(size=3000)
     errors = []
     for safe in (False, True):
-        one = Taught(5, target={"type": "number"}, learning_rate=1.0, safe_steps=safe)
+        one = Taught(5, model, target={"type": "number"}, learning_rate=1.0, safe_steps=safe)
         errors.append(float(np.mean(np.abs(one.learn(x, y)[1500:, 0] - y[1500:]))))
     assert errors[1] < 0.5
     assert not errors[0] < 100.0

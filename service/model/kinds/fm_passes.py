@@ -12,16 +12,21 @@ import math
 import numpy as np
 from numba import njit
 
+from service.model.kinds.fm_slopes import bend_of, reach_of
 from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
 from service.model.steps import LARGEST_NORM, capped, clipped, count_step, is_small_step, length_of
 from service.model.strategies.bent import (
     emphasis_of,
+    is_safe,
+    is_served,
     renew_beside,
     rescale,
     shift,
+    steady_of,
     step_one,
     step_run,
 )
+from service.model.strategies.safe import safe_slope, straight
 
 
 @njit(nogil=True, cache=True)
@@ -97,26 +102,16 @@ def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
     sums = np.empty((scores.shape[1], model.factors[0]))
     for r in range(rows.x.shape[0]):
         n = inputs_of(model, rows, r, False, at, far, value)
-        for t in range(n_targets):
-            start, width = model.targets[t, 1], model.targets[t, 2]
-            outputs(served.theta, model, t, n, at, far, value, sums, out)
-            link(
-                model.targets[t, 0], width, served.frames[t], out, scores[r, start : start + width]
-            )
+        _score_row(served.theta, model, served.frames, n, at, far, value, sums, out, scores[r])
 
 
 @njit(nogil=True, cache=True)
-def _reach(theta, model, t, o, n, far, value, sums):  # type: ignore[no-untyped-def]
-    """Return the squared length of d output / d weights of one output."""
-    factors = model.factors[0]
-    total = 1.0
-    for i in range(n):
-        v = theta[far[t, i] + o * factors : far[t, i] + (o + 1) * factors]
-        inner = 1.0
-        for k in range(factors):
-            inner += (sums[k] - value[i] * v[k]) ** 2
-        total += value[i] * value[i] * inner
-    return total
+def _score_row(theta, model, frames, n, at, far, value, sums, out, scores):  # type: ignore[no-untyped-def]
+    """Write the scores [O] of one row; sums [O, K] and out [O] are room to work in."""
+    for t in range(model.targets.shape[0]):
+        start, width = model.targets[t, 1], model.targets[t, 2]
+        outputs(theta, model, t, n, at, far, value, sums, out)
+        link(model.targets[t, 0], width, frames[t], out, scores[start : start + width])
 
 
 @njit(nogil=True, cache=True)
@@ -132,6 +127,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     out = np.empty(scores.shape[1])
     slope = np.empty(scores.shape[1])
     sums = np.empty((scores.shape[1], factors))
+    steady = np.empty(scores.shape[1])
+    spare = np.empty((scores.shape[1], factors))
     d_far = np.empty(factors, dtype=np.float32)
     for r in range(rows.x.shape[0]):
         n = inputs_of(model, rows, r, rule == 1 or rule == 3, at, far, value)
@@ -148,13 +145,16 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                 losses[r, t] = loss_and_slope(kind, width, frames[t], z, s, y[r, t], d)
                 for k in range(width):
                     d[k] *= emphasis_of(model.emphasis, strategy, r, t)
-                    reach = _reach(theta, model, t, k, n, far, value, sums[start + k])
+                    reach = reach_of(theta, model, t, k, n, far, value, sums[start + k])
                     total += d[k] * d[k] * reach
                     length = max(length, reach)
                 if kind == NUMBER:
                     steep += d[0] * d[0]
             if not math.isfinite(s[0]):
                 total = math.inf
+        if is_served(strategy):
+            mean = steady_of(strategy, theta)
+            _score_row(mean, model, frames, n, at, far, value, spare, steady, scores[r])
         norm, length = math.sqrt(total), math.sqrt(length)
         norms[r] = 0.0
         applied[r] = 0
@@ -177,6 +177,12 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                 continue
             start, width = targets[t, 1], targets[t, 2]
             c1, c2 = count_step(rule, steps, t, hyper)
+            if is_safe(strategy):
+                by = factor * emphasis_of(model.emphasis, strategy, r, t)
+                wide = hyper[0] * reach_of(theta, model, t, 0, n, far, value, sums[start])
+                bend = hyper[0] ** 2 * bend_of(theta, model, t, n, far, value, sums[start])
+                d_out = safe_slope(targets[t, 0], out[start], y[r, t], frames[t], by, wide)
+                slope[start] = straight(d_out, wide, bend) / factor
             for o in range(width):
                 g = slope[start + o] * factor
                 bias = model.dense[t, 0] + o

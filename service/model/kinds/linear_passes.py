@@ -31,7 +31,7 @@ from service.model.strategies.bent import (
     steady_of,
     step_one,
 )
-from service.model.strategies.safe import safe_slope
+from service.model.strategies.safe import safe_slopes
 
 
 @njit(nogil=True, cache=True, forceinline=True)
@@ -78,15 +78,16 @@ def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
 
 @njit(nogil=True, cache=True)
 def _score_row(theta, model, frames, rows, r, out, scores):  # type: ignore[no-untyped-def]
-    """Write the scores [O] of row r; out [O] is room to work in."""
+    """Write the outputs [O] and the scores [O] of row r."""
     targets = model.targets
     for t in range(targets.shape[0]):
         start, width = targets[t, 1], targets[t, 2]
+        o = out[start : start + width]
         outputs(
             theta, model.dense[t], model.tables[t], model.bags[t], width, rows.x[r], rows.ids[r],
-            rows.spans[r], rows.entries, rows.values, out,
+            rows.spans[r], rows.entries, rows.values, o,
         )  # fmt: skip
-        link(targets[t, 0], width, frames[t], out, scores[start : start + width])
+        link(targets[t, 0], width, frames[t], o, scores[start : start + width])
 
 
 @njit(nogil=True, cache=True)
@@ -105,7 +106,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
     spans, entries, values = rows.spans, rows.entries, rows.values
     out = np.empty(scores.shape[1])
     slope = np.empty(scores.shape[1])
-    spare = np.empty(scores.shape[1])
+    steady = np.empty(scores.shape[1]) if is_served(strategy) else out
     for r in range(x.shape[0]):
         squares = squares_of(rows, r)
         total, steep = 0.0, 0.0
@@ -131,7 +132,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             if not math.isfinite(s[0]):
                 total = math.inf
         if is_served(strategy):
-            _score_row(steady_of(strategy, theta), model, frames, rows, r, spare, scores[r])
+            _score_row(steady_of(strategy, theta), model, frames, rows, r, steady, scores[r])
         norm = math.sqrt(total * squares)
         norms[r] = 0.0
         applied[r] = 0
@@ -158,8 +159,10 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
             if is_safe(strategy):
                 by = factor * emphasis_of(model.emphasis, strategy, r, t)
                 wide = squares * hyper[0]
-                slope[start] = safe_slope(targets[t, 0], out[start], y[r, t], frames[t], by, wide)
-                slope[start] /= factor
+                o, d = out[start : start + width], slope[start : start + width]
+                safe_slopes(targets[t, 0], width, o, y[r, t], frames[t], by, wide, d)
+                for k in range(width):
+                    d[k] /= factor
             for k in range(width):
                 g = slope[start + k] * factor
                 step_one(rule, theta, slot0, slot1, touched, base + k, g, hyper, c1, c2, strategy)
@@ -182,8 +185,8 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                                 rule, theta, slot0, slot1, touched, at, gx, hyper, c1, c2, strategy
                             )
             if targets[t, 0] >= HINGE:
-                s = scores[r, start : start + width]
-                grow_map(width, frames[t], out[start : start + width], s, y[r, t], weights[r])
+                s, o = scores[r, start : start + width], steady[start : start + width]
+                grow_map(width, frames[t], o, s, y[r, t], weights[r])
             if targets[t, 3] and grow_frame(frames[t], y[r, t]):
                 ratio, by = renew_frame(frames[t])
                 dense_size = 1 + x.shape[1]

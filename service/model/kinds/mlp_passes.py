@@ -17,12 +17,15 @@ from service.model.losses import NUMBER, grow_frame, renew_frame
 from service.model.steps import LARGEST_NORM, capped, clipped, count_step, is_small_step
 from service.model.strategies.bent import (
     count_row,
+    emphasis_of,
+    is_safe,
     rescale,
     shift,
     step_one,
     step_run,
     trunk_moves,
 )
+from service.model.strategies.safe import safe_factor
 
 
 @njit(nogil=True, cache=True)
@@ -103,6 +106,11 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
                 applied[r] = 3
                 factor *= share
         norms[r] = norm * factor
+        if is_safe(strategy):  # there is one target, with one output
+            by = emphasis_of(model.emphasis, strategy, r, 0)
+            factor = safe_factor(
+                targets[0, 0], out[0], y[r, 0], frames[0], slope[0], by, factor, norm, hyper[0]
+            )
         if moves:
             c1, c2 = count_step(rule, steps, trunk, hyper)
             at = dense[0]

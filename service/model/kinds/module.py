@@ -40,6 +40,7 @@ from service.model.kinds.module_build import (
     said,
     seeded,
 )
+from service.model.kinds.module_slope import Slope, piece_of, reaches_of, square_of
 from service.model.kinds.seam import (
     Extra,
     Extras,
@@ -53,7 +54,8 @@ from service.model.kinds.seam import (
     placed,
     reshaped,
 )
-from service.model.steps import LARGEST_NORM, clipped
+from service.model.steps import clipped
+from service.model.strategies.view import SAFE, SERVE, is_on
 
 if TYPE_CHECKING:
     from service.model.recipe import Recipe
@@ -100,7 +102,7 @@ class Module:
             check_shapes(recipe.kind, recipe.module.shapes, self.shapes())
         self._targets, self._emphasis = target_table(schema), emphasis(schema)
         self._heads = self._find_heads()
-        self._bound: dict[int, Bound] = {}
+        self._bound: dict[tuple[int, ...], Bound] = {}
 
     def shapes(self) -> Shapes:
         """Return the shape of every parameter and kept buffer, by name."""
@@ -132,7 +134,8 @@ class Module:
         size = self.recipe.learning.step_rows
         for first in range(0, len(rows), size):
             at = np.arange(first, min(first + size, len(rows)))
-            self._learn_block(bound, moving, rows.take(at), weights[at], _part(into, at))
+            block = _of_rows(moving, at)
+            self._learn_block(bound, block, rows.take(at), weights[at], _part(into, at))
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient
@@ -143,7 +146,7 @@ class Module:
         if not len(learned):
             return
         bound = self.bound(moving.theta, moving.extras)
-        found = self._slope(bound, moving, rows.take(learned), weights[learned])
+        found = self._slope(bound, moving, rows, weights, learned, step=False)
         for place, ids, values in found.pieces:
             module_passes.add_rows(place.first, ids, values, into.values, into.moved)
 
@@ -155,6 +158,10 @@ class Module:
         module_passes.judge(
             self._targets, moving.frames, outs, rows.y, into.scores, into.losses, sound
         )
+        strategy = moving.strategy
+        if strategy is not None and is_on(strategy, SERVE):
+            steady = self._outputs(self.bound(strategy.average, moving.extras), rows)
+            module_passes.link_all(self._targets, moving.frames, steady, into.scores)
         into.norms[:] = 0.0
         into.applied[:] = np.where(weights > 0.0, np.where(sound == 1, 1, 2), 0)
         slope = self._sound_slope(bound, moving, rows, weights, into.applied)
@@ -168,7 +175,7 @@ class Module:
         labelled = ~np.logical_and.reduce(np.isnan(rows.y[learned]), axis=0)
         moving.steps[: len(labelled)] += labelled
         moving.steps[-1] += 1
-        alone = moving._replace(extras=())
+        alone = _of_rows(moving, learned)._replace(extras=())
         for place, ids, values in slope.pieces:
             module_passes.step_rows(alone, place.first, ids, values, factor / len(learned))
         module_passes.settle(
@@ -187,13 +194,13 @@ class Module:
         """Return the gradient of the rows with `applied` 1; rows whose own is not finite are set to
         2. They are found by halving. None where none is left."""
         left = np.flatnonzero(applied == 1)
-        slope = self._slope(bound, moving, rows.take(left), weights[left]) if len(left) else None
+        slope = self._slope(bound, moving, rows, weights, left) if len(left) else None
         if slope is None or slope.sound:
             return slope
         suspects = [left]
         while suspects:
             at = suspects.pop()
-            if self._slope(bound, moving, rows.take(at), weights[at]).sound:
+            if self._slope(bound, moving, rows, weights, at).sound:
                 continue
             if len(at) == 1:
                 applied[at] = 2
@@ -201,30 +208,36 @@ class Module:
                 half = len(at) // 2
                 suspects += [at[half:], at[:half]]
         left = np.flatnonzero(applied == 1)
-        slope = self._slope(bound, moving, rows.take(left), weights[left]) if len(left) else None
+        slope = self._slope(bound, moving, rows, weights, left) if len(left) else None
         if slope is not None and not slope.sound:  # each of them is, and all together are not
             applied[left] = 2
             return None
         return slope
 
     def _slope(
-        self, bound: Bound, moving: Moving, rows: Rows, weights: NDArray[np.float64]
-    ) -> Slope:
-        """Return the sum of the rows' gradients. Chance (dropout) is a function of the seed and of
-        the steps taken so far."""
+        self, bound: Bound, moving: Moving, rows: Rows, weights: NDArray[np.float64],
+        at: NDArray[np.int64], *, step: bool = True,
+    ) -> Slope:  # fmt: skip
+        """Return the sum of the gradients of the rows `at`; as a step takes them: safely, where that
+        is asked for. Chance (dropout) is a function of the seed and of the steps taken so far."""
+        rows, weights, alone = rows.take(at), weights[at], _of_rows(moving, at)._replace(extras=())
         with seeded(self.recipe.learning.seed + _GOLDEN * (int(moving.steps[-1]) + 1)):
             outs = self._forward(bound, rows, train=True)
             held = outs.detach().double().numpy()
             slope, shares = np.empty(held.shape), np.empty(len(rows))
             module_passes.slopes(
-                self._targets, self._emphasis, moving._replace(extras=()), held, given(rows),
-                weights, shares, slope,
-            )  # fmt: skip
+                self._targets, self._emphasis, alone, held, given(rows), weights, shares, slope
+            )
+            if step and is_on(moving.strategy, SAFE):
+                module_passes.safe_slopes(
+                    self._emphasis, self._targets[0, 0], alone, held, given(rows), weights,
+                    shares, reaches_of(outs, bound), slope,
+                )  # fmt: skip
             found = torch.autograd.grad(
                 outs, bound.weights, torch.from_numpy(slope).to(outs.dtype), allow_unused=True
             )
-        pieces = [_piece(p, g) for p, g in zip(bound.places, found, strict=True) if g is not None]
-        return Slope(pieces, _square(pieces), shares)
+        pieces = [piece_of(p, g) for p, g in zip(bound.places, found, strict=True) if g is not None]
+        return Slope(pieces, square_of(pieces), shares)
 
     def _outputs(self, bound: Bound, rows: Rows) -> NDArray[np.float64]:
         """Return the outputs [N, O] that predictions are made of."""
@@ -243,14 +256,14 @@ class Module:
 
     def bound(self, theta: NDArray[np.float32], extras: tuple[NDArray[Any], ...]) -> Bound:
         """Return the module on these weights, where they lie."""
-        address = theta.__array_interface__["data"][0]
-        bound = self._bound.get(address)
+        where = tuple(one.__array_interface__["data"][0] for one in (theta, *extras))
+        bound = self._bound.get(where)
         if bound is None:
             if len(self._bound) >= _MOST_BOUND:
                 self._bound.clear()
             places = [Placed(self.places[name], p) for name, p in self._named.items()]
             kept = list(zip(self._kept.values(), extras, strict=True))
-            bound = self._bound[address] = Bound.of(self.module, theta, places, kept)
+            bound = self._bound[where] = Bound.of(self.module, theta, places, kept)
         return bound
 
     def _find_heads(self) -> Heads:
@@ -274,47 +287,15 @@ _MOST_BOUND = 8
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
-class Piece(NamedTuple):
-    """The gradient of some rows of a parameter; one that is learned as a whole is one row."""
-
-    place: Placed
-    ids: NDArray[np.int64]
-    """[K]"""
-    values: NDArray[np.float32]
-    """[K, width]"""
-
-
-class Slope(NamedTuple):
-    """A sum of gradients."""
-
-    pieces: list[Piece]
-    square: float
-    """Its squared length."""
-    shares: NDArray[np.float64]
-    """[N]: what the cap let through of each row."""
-
-    @property
-    def sound(self) -> bool:
-        """Whether it is finite, and not so long that a row of it must be beyond all measure."""
-        return self.square < (LARGEST_NORM * len(self.shares)) ** 2
-
-
-def _piece(place: Placed, gradient: Tensor) -> Piece:
-    if gradient.is_sparse:
-        lazy = gradient.coalesce()
-        ids, values = lazy.indices()[0].numpy(), lazy.values().contiguous().numpy()
-        return Piece(place, ids, values.reshape(len(ids), place.parameter[0].numel()))
-    values = gradient.contiguous().numpy().reshape(1, -1)
-    return Piece(place, np.zeros(1, dtype=np.int64), values)
-
-
-def _square(pieces: list[Piece]) -> float:
-    """Return the squared length of a gradient; not finite where a part of it is not."""
-    flat = (one.values.reshape(-1).astype(np.float64) for one in pieces)
-    return float(sum(float(values @ values) for values in flat))
-
-
 def _part(into: Learned, at: NDArray[np.int64]) -> Learned:
     """Return the rows of a block, as views."""
     rows = slice(int(at[0]), int(at[-1]) + 1)
     return Learned(into.scores[rows], into.losses[rows], into.norms[rows], into.applied[rows])
+
+
+def _of_rows(moving: Moving, at: NDArray[np.int64]) -> Moving:
+    """Return the views for the rows `at`: the importance of their labels goes with them."""
+    strategy = moving.strategy
+    if strategy is None or not len(strategy.importance):
+        return moving
+    return moving._replace(strategy=strategy._replace(importance=strategy.importance[at]))

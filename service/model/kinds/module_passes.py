@@ -14,6 +14,7 @@ from numba import njit
 from service.model.losses import NUMBER, grow_frame, link, loss_and_slope, renew_frame
 from service.model.steps import LARGEST_NORM, grow_usual, share_of, squares_of
 from service.model.strategies.bent import emphasis_of, rescale, shift, step_run
+from service.model.strategies.safe import safe_slope
 
 
 @njit(nogil=True, cache=True)
@@ -82,6 +83,18 @@ def slopes(targets, emphasis, moving, outs, rows, weights, shares, slope):  # ty
             slope[r, o] *= share * weights[r]
         if not total < LARGEST_NORM * LARGEST_NORM:
             slope[r, :] = math.inf
+
+
+@njit(nogil=True, cache=True)
+def safe_slopes(emphasis, kind, moving, outs, rows, weights, shares, reach, slope):  # type: ignore[no-untyped-def]
+    """Write safe slopes [N, 1] over plain ones, where those are finite. kind: that of the one
+    target; reach: [N], squared length of d output / d weights."""
+    for r in range(outs.shape[0]):
+        wide = moving.hyper[0] * reach[r]
+        if math.isfinite(slope[r, 0]) and wide > 0.0 and not math.isnan(rows.y[r, 0]):
+            by = weights[r] * shares[r] * emphasis_of(emphasis, moving.strategy, r, 0)
+            y, frame = rows.y[r, 0], moving.frames[0]
+            slope[r, 0] = safe_slope(kind, outs[r, 0], y, frame, by, wide)
 
 
 @njit(nogil=True, cache=True)

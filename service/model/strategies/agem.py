@@ -36,6 +36,7 @@ class Agem:
         self._featurizer = featurizer
         self._model = model
         self._memory = memory
+        self._still = layout.plan.still
         size = layout.theta_size
         targets = np.zeros(len(layout.schema.targets), dtype=np.bool_)
         self._room = Gradient(
@@ -49,6 +50,8 @@ class Agem:
         rows = self._featurizer.rows(self._memory.draw(state, self._rows), state.scales)
         if len(rows):
             self._model.add_gradient(state, rows, np.ones(len(rows)), room)
+            if len(self._still):
+                _spare(room.values, room.moved.view(np.uint64), self._still)
             figures[0] += 1
             figures[1] += _bend(
                 state.theta, before, room.values, room.moved, room.moved.view(np.uint64), moved,
@@ -73,6 +76,16 @@ def _felt_blocks(words):  # type: ignore[no-untyped-def]
             blocks[n] = block
             n += 1
     return blocks[:n]
+
+
+@njit(nogil=True, cache=True)
+def _spare(gradient, words, still):  # type: ignore[no-untyped-def]
+    """Take the frozen weights out of a gradient [P]: they are no way to avoid a conflict. words: see
+    _bend; still: [P]."""
+    for block in _felt_blocks(words):
+        for i in range(block * 64, block * 64 + 64):
+            if still[i]:
+                gradient[i] = 0.0
 
 
 @njit(nogil=True, cache=True)

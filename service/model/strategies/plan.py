@@ -32,7 +32,8 @@ class Plan:
 
     def __init__(self, recipe: Recipe, kind: Kind) -> None:
         learning = recipe.learning
-        self._still = _still(learning.freeze, kind)
+        self.still = _still(learning.freeze, kind)
+        """[P] weights that are frozen; [0]: none."""
         if learning.trunk_every > 1 and all(one.target is not None for one in kind.parameters):
             raise BadSettings([
                 Problem(
@@ -47,7 +48,7 @@ class Plan:
             {"initial"} if learning.l2_init == 0 else set()
         )
         pulled = in_force - {"before", "slow"}
-        pulls = bool(pulled) or learning.l2 > 0.0 or len(self._still) > 0
+        pulls = bool(pulled) or learning.l2 > 0.0 or len(self.still) > 0
         self._numbers = _numbers(learning, pulls)
         self._on = bool(in_force) or pulls or learning.trunk_every > 1 or learning.safe_steps
         schema, seed, replay, agem = recipe.schema, learning.seed, learning.replay, learning.agem
@@ -88,7 +89,7 @@ class Plan:
         none = blank.initial
         rows = cast("NDArray[np.int64]", state.extras.get("rows_learned", blank.rows))
         return Strategy(
-            self._numbers, self._still, rows,
+            self._numbers, self.still, rows,
             flats.get("initial", none) if self._numbers[view.L2_INIT] else none, flats.get("fisher", none), flats.get("anchor", none),
             flats.get("average", none), flats.get("before", flats.get("slow", none)),
             blank.importance if importance is None else importance,

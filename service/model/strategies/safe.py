@@ -4,7 +4,13 @@ Karampatziakis, Langford, "Online Importance Weight Aware Updates" (UAI 2011). W
 of squared length X and c = r h X, an output p follows dp/dt = -X r slope(p) for a time h:
 
 squared error: p - y shrinks by exp(-2 c). log loss, margin m = +-p: e^m' + m' = e^m + m + c, found
-by Newton's method from the right, where it cannot leave the root.
+by Newton's method from the right, where it cannot leave the root. hinge: m' = min(1, m + c). For
+more classes the output of the label rises as fast as the best others fall together, until it leads
+by 1.
+
+Where outputs are no linear function of the weights, X is the squared length of d output / d weights,
+so that all this holds for the model made linear at its weights. What is left is a curve: for one
+that is known (of a factorization machine), `straight` takes it out.
 """
 
 from __future__ import annotations
@@ -13,7 +19,16 @@ import math
 
 from numba import njit
 
-from service.model.losses import BINARY
+from service.model.losses import BINARY, HINGE, HINGES
+
+
+@njit(nogil=True, cache=True)
+def safe_slopes(kind, width, out, y, frame, weight, wide, slope):  # type: ignore[no-untyped-def]
+    """Write the gradient of a row along its outputs [width] into `slope`; see safe_slope."""
+    if kind == HINGES:
+        _lead(width, out, int(y), weight * wide, wide, slope)
+    else:
+        slope[0] = safe_slope(kind, out[0], y, frame, weight, wide)
 
 
 @njit(nogil=True, cache=True)
@@ -24,6 +39,9 @@ def safe_slope(kind, out, y, frame, weight, wide):  # type: ignore[no-untyped-de
     if kind == BINARY:
         sign = 1.0 if y > 0.5 else -1.0
         return -sign * _growth(sign * out, c) / wide
+    if kind == HINGE:
+        sign = 2.0 * y - 1.0
+        return -sign * min(c, max(1.0 - sign * out, 0.0)) / wide
     if frame[4] <= 0.0:
         return 0.0
     return -(out - (y - frame[3]) / frame[4]) * math.expm1(-2.0 * c) / wide
@@ -43,3 +61,59 @@ def _growth(margin, c):  # type: ignore[no-untyped-def]
         if less <= 1e-12 * d:
             break
     return max(d, 0.0)
+
+
+@njit(nogil=True, cache=True)
+def _lead(width, out, label, c, wide, slope):  # type: ignore[no-untyped-def]
+    """safe_slopes of the hinge of several classes: others that have fallen to one height go on
+    together, each by its part."""
+    _, top = _others(width, out, label, math.inf)
+    height, left = out[label], c
+    for _ in range(width):
+        if not (left > 0.0 and height - top < 1.0):
+            break
+        tied, after = _others(width, out, label, top)
+        step = min(left, (1.0 - height + top) / (1.0 + 1.0 / tied))
+        if step > (top - after) * tied:
+            step = (top - after) * tied
+            top = after
+        else:
+            top -= step / tied
+        height += step
+        left -= step
+    slope[label] = -(height - out[label]) / wide
+    for k in range(width):
+        if k != label:
+            slope[k] = max(out[k] - top, 0.0) / wide
+
+
+@njit(nogil=True, cache=True)
+def _others(width, out, label, top):  # type: ignore[no-untyped-def]
+    """Return how many outputs but the label's reach up to `top`, and the highest that does not."""
+    tied, after = 0, -math.inf
+    for k in range(width):
+        if k != label and out[k] >= top:
+            tied += 1
+        elif k != label:
+            after = max(after, out[k])
+    return tied, after
+
+
+@njit(nogil=True, cache=True)
+def straight(slope, wide, bend):  # type: ignore[no-untyped-def]
+    """Return the slope s whose step moves an output by -s wide + s^2 bend as far as `slope` would
+    without the bend; where no step gets there, the one that gets nearest."""
+    inside = wide * wide - 4.0 * bend * slope * wide
+    if inside < 0.0:
+        return wide / (2.0 * bend)
+    return 2.0 * slope * wide / (wide + math.sqrt(inside))
+
+
+@njit(nogil=True, cache=True)
+def safe_factor(kind, out, y, frame, slope, emphasis, factor, norm, rate):  # type: ignore[no-untyped-def]
+    """Return what the gradient of a row with one output is multiplied with. norm: its length; slope:
+    that of its output, of which emphasis is a part; factor: what a plain step would take."""
+    if slope == 0.0:
+        return factor
+    wide = rate * (norm / slope) ** 2
+    return safe_slope(kind, out, y, frame, factor * emphasis, wide) / slope

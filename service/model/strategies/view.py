@@ -43,3 +43,8 @@ BLANK = Strategy(
     _NONE, _NONE, np.empty((0, 0)),
 )  # fmt: skip
 """One in which nothing is asked for."""
+
+
+def is_on(strategy: Strategy | None, place: int) -> bool:
+    """Return whether what stands at this place of Strategy.numbers is asked for."""
+    return strategy is not None and bool(strategy.numbers[place] > 0.0)
