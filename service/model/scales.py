@@ -86,6 +86,11 @@ def numbers(values, normaliser, quantiles, modes, kept, watched, learn, x, z):  
                 continue
             x[r, 2 * j + 1] = 0.0
             mode = modes[j]
+            if mode == AUTO and watched[j] < 0:  # most are: the short way
+                x[r, 2 * j] = deviations(value, normaliser, j)
+                if learn[r]:
+                    grow(value, normaliser, j)
+                continue
             if mode == NONE:
                 x[r, 2 * j] = value
                 if watched[j] < 0:

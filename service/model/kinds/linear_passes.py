@@ -61,11 +61,9 @@ def outputs(theta, base, tables, bags, width, x, ids, spans, entries, values, ou
 
 
 @njit(nogil=True, cache=True)
-def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
+def score(targets, dense, tables, bags, theta, frames, x, ids, spans, entries, values, scores):  # type: ignore[no-untyped-def]
     """Score N rows with the weights as they are. scores: float64 [N, O]."""
-    theta, frames, targets, dense = served.theta, served.frames, model.targets, model.dense
-    tables, bags, out = model.tables, model.bags, np.empty(scores.shape[1])
-    x, ids, spans, entries, values = rows.x, rows.ids, rows.spans, rows.entries, rows.values
+    out = np.empty(scores.shape[1])
     for r in range(x.shape[0]):
         for t in range(targets.shape[0]):
             start, width = targets[t, 1], targets[t, 2]
