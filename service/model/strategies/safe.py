@@ -17,7 +17,7 @@ from service.model.losses import BINARY
 
 
 @njit(nogil=True, cache=True)
-def safe_slope(kind, out, y, frame, weight, wide):  # type: ignore[no-untyped-def]
+def safe_slope(kind, out, y, frame, weight, wide):
     """Return the gradient of a row along its output, weight included, by which a plain step moves
     the output exactly so far. wide: rate times squared length of the inputs."""
     c = weight * wide
@@ -30,7 +30,7 @@ def safe_slope(kind, out, y, frame, weight, wide):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, cache=True)
-def _growth(margin, c):  # type: ignore[no-untyped-def]
+def _growth(margin, c):
     """Return d >= 0 with e^margin (e^d - 1) + d = c."""
     if margin > 30.0:
         return c * math.exp(-margin)
