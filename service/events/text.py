@@ -70,7 +70,7 @@ class TextReader:
 
 
 @njit(nogil=True, cache=True)
-def _read(raw, ends, salt, words, shortest, longest, spans, figures):  # type: ignore[no-untyped-def]
+def _read(raw, ends, salt, words, shortest, longest, spans, figures):
     """Read all texts. Fills spans [N + 1] and figures [N, 4]; returns codes [E], texts cut short."""
     longest_text = 0
     begin = 0
@@ -138,7 +138,7 @@ def _read(raw, ends, salt, words, shortest, longest, spans, figures):  # type: i
 
 
 @njit(nogil=True, cache=True)
-def _characters(raw, begin, end, points, kinds):  # type: ignore[no-untyped-def]
+def _characters(raw, begin, end, points, kinds):
     """Decode one text to lower-case code points and their kinds; returns how many characters,
     digits and capitals there are. Bytes are well-formed UTF-8, surrogates allowed."""
     n = digits = capitals = 0
@@ -167,7 +167,7 @@ def _characters(raw, begin, end, points, kinds):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _kind(c):  # type: ignore[no-untyped-def]
+def _kind(c):
     if c < 0x80:
         if 0x61 <= c <= 0x7A:
             return _LETTER
@@ -195,7 +195,7 @@ def _kind(c):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _lower(c):  # type: ignore[no-untyped-def]
+def _lower(c):
     """Lower case of Latin, Greek, Cyrillic and Armenian letters; of others the letter itself."""
     if c < 0x80:
         return c + 32 if 0x41 <= c <= 0x5A else c
@@ -239,7 +239,7 @@ def _lower(c):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _mixed(h):  # type: ignore[no-untyped-def]
+def _mixed(h):
     """Spread every bit over all others; never 0."""
     h = (h ^ (h >> np.uint64(30))) * _MIX_1
     h = (h ^ (h >> np.uint64(27))) * _MIX_2
@@ -248,7 +248,7 @@ def _mixed(h):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _token(points, at, stop, kind, salt):  # type: ignore[no-untyped-def]
+def _token(points, at, stop, kind, salt):
     h = salt + _STEP * np.uint64(kind)
     if kind == _DIGIT:
         return _mixed((h ^ np.uint64(stop - at)) * _PRIME)
@@ -258,7 +258,7 @@ def _token(points, at, stop, kind, salt):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _add(code, met, mask, places, out, n):  # type: ignore[no-untyped-def]
+def _add(code, met, mask, places, out, n):
     """Note a code unless it was met; returns how many there are now, -1 where one has no room."""
     place = np.int64(code & np.uint64(mask))
     while met[place] != 0:
@@ -274,7 +274,7 @@ def _add(code, met, mask, places, out, n):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _add_runs(token, tokens, words, runs, met, mask, places, out, n):  # type: ignore[no-untyped-def]
+def _add_runs(token, tokens, words, runs, met, mask, places, out, n):
     """Add the runs that end with this token. runs [words]: those of each length that ended with
     the token before, moved on here."""
     for length in range(min(words, tokens + 1), 0, -1):
@@ -286,7 +286,7 @@ def _add_runs(token, tokens, words, runs, met, mask, places, out, n):  # type: i
 
 
 @njit(nogil=True, cache=True)
-def _add_pieces(points, at, stop, shortest, longest, salt, met, mask, places, out, n):  # type: ignore[no-untyped-def]
+def _add_pieces(points, at, stop, shortest, longest, salt, met, mask, places, out, n):
     """Add runs of characters of the word at .. stop, its edges counted as characters."""
     for first in range(at - 1, stop):
         h = salt + _STEP * np.uint64(_EDGE)

@@ -20,7 +20,7 @@ _THIRD = np.uint64(0x94D049BB133111EB)
 
 
 @njit(nogil=True, cache=True)
-def mixed(code):  # type: ignore[no-untyped-def]
+def mixed(code):
     """Return a code with its bits well spread (SplitMix64)."""
     code = (code ^ (code >> np.uint64(30))) * _SECOND
     code = (code ^ (code >> np.uint64(27))) * _THIRD
@@ -28,7 +28,7 @@ def mixed(code):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def spread(codes, sizes, ids):  # type: ignore[no-untyped-def]
+def spread(codes, sizes, ids):
     """Write ids [N, >= C], the row of each code [N, C]; sizes [C]: rows of each table, but one."""
     for r in range(codes.shape[0]):
         for c in range(codes.shape[1]):
@@ -37,7 +37,7 @@ def spread(codes, sizes, ids):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def cross(numbers, codes, z, spans, members, rows, first, ids):  # type: ignore[no-untyped-def]
+def cross(numbers, codes, z, spans, members, rows, first, ids):
     """Write the row of each cross into ids [N, first + X], from column `first` on. Cross k has the
     members spans[k] .. spans[k + 1]; members [M, 2]: what it is, and its column; rows [X]: of each
     table.
@@ -65,7 +65,7 @@ def cross(numbers, codes, z, spans, members, rows, first, ids):  # type: ignore[
 
 
 @njit(nogil=True, cache=True)
-def bags(given, firsts, codes, values, hashes, tables, rooms, names, learn, spans, entries, found):  # type: ignore[no-untyped-def]
+def bags(given, firsts, codes, values, hashes, tables, rooms, names, learn, spans, entries, found):
     """Write the bags of N rows, row after row: spans [N, B + 1], entries [E], found [E]; return
     how many entries there are.
 

@@ -29,7 +29,7 @@ FRAME_EVERY = 65536
 
 
 @njit(nogil=True, cache=True)
-def link(kind, width, frame, out, score):  # type: ignore[no-untyped-def]
+def link(kind, width, frame, out, score):
     """Write the scores of `out` [width] into `score` [width]: probability, -ies or value."""
     if kind in (BINARY, HINGE):
         z = out[0] if kind == BINARY else frame[3] + frame[4] * out[0]
@@ -50,7 +50,7 @@ def link(kind, width, frame, out, score):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def loss_and_slope(kind, width, frame, out, score, y, slope):  # type: ignore[no-untyped-def]
+def loss_and_slope(kind, width, frame, out, score, y, slope):
     """Return the loss and write d loss / d out into `slope` [width]."""
     if kind == BINARY:
         z = out[0]
@@ -81,7 +81,7 @@ def loss_and_slope(kind, width, frame, out, score, y, slope):  # type: ignore[no
 
 
 @njit(nogil=True, cache=True)
-def _hinges(width, frame, out, label, slope):  # type: ignore[no-untyped-def]
+def _hinges(width, frame, out, label, slope):
     """loss_and_slope of max(0, 1 + best other output - output of the label) (Crammer, Singer
     2001)."""
     rival = 1 if label == 0 else 0
@@ -101,7 +101,7 @@ def _hinges(width, frame, out, label, slope):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def grow_frame(frame, y):  # type: ignore[no-untyped-def]
+def grow_frame(frame, y):
     """Take the value `y` into the running mean and variance; True when the frame is due.
 
     Due when the first spread is seen, at every power of two up to 65,536 values, then every
@@ -124,7 +124,7 @@ def grow_frame(frame, y):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def renew_frame(frame):  # type: ignore[no-untyped-def]
+def renew_frame(frame):
     """Put the running figures into use; return (ratio, shift): weights that are multiplied by
     ratio, and a bias that is then moved by shift, predict as before (PopArt, van Hasselt et al.
     2016)."""

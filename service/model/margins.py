@@ -30,7 +30,7 @@ _EPS = 1e-3
 
 
 @njit(nogil=True, cache=True)
-def grow_map(width, frame, out, score, y, weight):  # type: ignore[no-untyped-def]
+def grow_map(width, frame, out, score, y, weight):
     """Take the label y of one row into the map. out, score [width]: margins before the row was
     learned, and the probabilities they gave; weight: importance of the row."""
     frame[0] += 1.0
@@ -59,5 +59,5 @@ def grow_map(width, frame, out, score, y, weight):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _bounded(step):  # type: ignore[no-untyped-def]
+def _bounded(step):
     return min(max(step, -LONGEST), LONGEST)

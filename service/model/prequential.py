@@ -192,7 +192,7 @@ def _average_precision(histogram: NDArray[np.float64]) -> float | None:
 
 
 @njit(nogil=True, cache=True)
-def _tick(state, blocks):  # type: ignore[no-untyped-def]
+def _tick(state, blocks):
     """One more scored event: what came before fades. Newer events get a growing gain instead,
     and the sums are divided by it when it becomes large."""
     state[3] /= FADE
@@ -204,7 +204,7 @@ def _tick(state, blocks):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _update_binary(state, blocks, p_N, y_N):  # type: ignore[no-untyped-def]
+def _update_binary(state, blocks, p_N, y_N):
     for r in range(y_N.shape[0]):
         y = y_N[r]
         if math.isnan(y) or not math.isfinite(p_N[r]):
@@ -236,7 +236,7 @@ def _update_binary(state, blocks, p_N, y_N):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _update_multiclass(state, seen, blocks, scores, y_N):  # type: ignore[no-untyped-def]
+def _update_multiclass(state, seen, blocks, scores, y_N):
     classes = seen.shape[0]
     for r in range(y_N.shape[0]):
         if math.isnan(y_N[r]) or not math.isfinite(scores[r, 0]):
@@ -271,7 +271,7 @@ def _update_multiclass(state, seen, blocks, scores, y_N):  # type: ignore[no-unt
 
 
 @njit(nogil=True, cache=True)
-def _update_number(state, blocks, p_N, y_N):  # type: ignore[no-untyped-def]
+def _update_number(state, blocks, p_N, y_N):
     for r in range(y_N.shape[0]):
         y = y_N[r]
         if math.isnan(y) or not math.isfinite(p_N[r]):

@@ -241,7 +241,7 @@ def rate_of(setting: float, vector: NDArray[np.generic] | None) -> float:
 
 
 @njit(nogil=True, cache=True)
-def _turned(theta, anchor, step, pending, moved):  # type: ignore[no-untyped-def]
+def _turned(theta, anchor, step, pending, moved):
     """Return the cosine between this step and the one before, and put this one in its place.
 
     theta, anchor (the weights at the step before), step: [P]. pending, moved: uint8 [P / 64],
@@ -269,7 +269,7 @@ def _turned(theta, anchor, step, pending, moved):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True)
-def _varied(theta, anchor, longer, shorter, pending, moved):  # type: ignore[no-untyped-def]
+def _varied(theta, anchor, longer, shorter, pending, moved):
     """Write what the weights would be had the last step been half as long again, or half as long.
     Arguments as in _turned; longer, shorter: [P]."""
     for block in range(pending.shape[0]):

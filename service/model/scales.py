@@ -45,7 +45,7 @@ _MOST_SKEW, _MOST_KURTOSIS = 2.0, 6.0
 
 
 @njit(nogil=True, cache=True, inline="always")
-def deviations(value, figures, j):  # type: ignore[no-untyped-def]
+def deviations(value, figures, j):
     """Return how many deviations a value lies from the mean in figures [j], at most CLIP; 0 before
     there is a deviation."""
     variance = figures[j, 2]
@@ -55,7 +55,7 @@ def deviations(value, figures, j):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def grow(value, figures, j):  # type: ignore[no-untyped-def]
+def grow(value, figures, j):
     """Move figures [j] by a value; by at most 32 deviations once 100 were seen."""
     count, mean, variance = figures[j, 0], figures[j, 1], figures[j, 2]
     if count >= 100.0 and variance > 0.0:
@@ -69,7 +69,7 @@ def grow(value, figures, j):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def numbers(values, normaliser, quantiles, modes, kept, watched, learn, x, z):  # type: ignore[no-untyped-def]
+def numbers(values, normaliser, quantiles, modes, kept, watched, learn, x, z):
     """Write the inputs of number fields: x[r, 2 j] and the unknown flag x[r, 2 j + 1].
 
     values [N, >= J]; modes [J]; kept [J]: row of `quantiles`, or -1; watched [J]: column of z that
@@ -86,6 +86,11 @@ def numbers(values, normaliser, quantiles, modes, kept, watched, learn, x, z):  
                 continue
             x[r, 2 * j + 1] = 0.0
             mode = modes[j]
+            if mode == AUTO and watched[j] < 0:  # most are: the short way
+                x[r, 2 * j] = deviations(value, normaliser, j)
+                if learn[r]:
+                    grow(value, normaliser, j)
+                continue
             if mode == NONE:
                 x[r, 2 * j] = value
                 if watched[j] < 0:
@@ -111,7 +116,7 @@ def numbers(values, normaliser, quantiles, modes, kept, watched, learn, x, z):  
 
 
 @njit(nogil=True, cache=True)
-def blocks(values, normaliser, places, modes, learn, x):  # type: ignore[no-untyped-def]
+def blocks(values, normaliser, places, modes, learn, x):
     """Write the inputs of other dense blocks. places [K, 3]: first column of values, first column
     of x, width. A block of which any value is missing is missing: zeros, and its flag set."""
     for r in range(values.shape[0]):
@@ -137,7 +142,7 @@ def blocks(values, normaliser, places, modes, learn, x):  # type: ignore[no-unty
 
 
 @njit(nogil=True, cache=True)
-def _rank(state, value):  # type: ignore[no-untyped-def]
+def _rank(state, value):
     """Return the rank of a value among the knots, from 0 to 1, as a deviation; among equal knots
     the middle one counts."""
     if state[_COUNT] < 2.0:
@@ -147,7 +152,7 @@ def _rank(state, value):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _places(knots, value):  # type: ignore[no-untyped-def]
+def _places(knots, value):
     """Return the first and last place of a value among the knots, from 0 to KNOTS - 1: between two
     knots one place, among equal ones those of all."""
     low, high = np.searchsorted(knots, value), np.searchsorted(knots, value, side="right")
@@ -162,7 +167,7 @@ def _places(knots, value):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _take(state, fits, value, figures, j):  # type: ignore[no-untyped-def]
+def _take(state, fits, value, figures, j):
     """Take a value into the ring; renew the knots, or choose, when it is time."""
     if fits and state[_CHOICE] != 0.0 and state[_CHOICE] != QUANTILE:
         return  # it has chosen, and needs no ring
@@ -185,7 +190,7 @@ def _take(state, fits, value, figures, j):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _renew(state, count):  # type: ignore[no-untyped-def]
+def _renew(state, count):
     """Move the knots towards the quantiles of the ring; all the way where they are far off."""
     held = min(count, RING)
     ordered = np.sort(state[_HEAD : _HEAD + held])
@@ -207,7 +212,7 @@ def _renew(state, count):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _choice(ring):  # type: ignore[no-untyped-def]
+def _choice(ring):
     """Return AUTO, LOG or QUANTILE, whichever suits these values."""
     if _is_light(ring):
         return AUTO
@@ -217,7 +222,7 @@ def _choice(ring):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _is_light(values):  # type: ignore[no-untyped-def]
+def _is_light(values):
     """Whether the tails of some values are light, by skewness and excess kurtosis."""
     largest = np.abs(values).max()
     if largest == 0.0:

@@ -65,7 +65,7 @@ def hyper_of(
 
 
 @njit(nogil=True, cache=True)
-def move_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]
+def move_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):
     """Move weight `i` by gradient `g`. c1, c2: Adam's bias corrections 1 - beta^t."""
     lr = hyper[0]
     if rule == 0:
@@ -88,7 +88,7 @@ def move_one(rule, theta, slot0, slot1, touched, i, g, hyper, c1, c2, strategy):
 
 
 @njit(nogil=True, cache=True)
-def move_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2, strategy):  # type: ignore[no-untyped-def]
+def move_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2, strategy):
     """Move the weights from `start` on by the gradient factor * d [n], all in float32, so that
     the compiler can use vector instructions. `strategy` is left alone: see
     strategies/bent.py."""
@@ -125,7 +125,7 @@ def move_run(rule, theta, slot0, slot1, touched, start, d, factor, hyper, c1, c2
 
 
 @njit(nogil=True, cache=True, inline="always")
-def clipped(norm, weight, hyper):  # type: ignore[no-untyped-def]
+def clipped(norm, weight, hyper):
     """Return the factor for a row's gradient of length `norm`: its weight, and the clip."""
     scaled = norm * weight
     if hyper[5] > 0.0 and scaled > hyper[5]:
@@ -134,7 +134,7 @@ def clipped(norm, weight, hyper):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def share_of(length, usual, hyper):  # type: ignore[no-untyped-def]
+def share_of(length, usual, hyper):
     """Return the share of a row's gradient that the cap lets through, by one of its lengths. usual,
     float64 [2]: rows so far, their running mean square."""
     if hyper[6] > 0.0 and usual[0] >= CAP_AFTER and usual[1] > 0.0:
@@ -145,7 +145,7 @@ def share_of(length, usual, hyper):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def grow_usual(length, usual):  # type: ignore[no-untyped-def]
+def grow_usual(length, usual):
     """Take a length into the usual one; one outlier counts for at most MOST_SURPRISE of it."""
     usual[0] += 1.0
     if usual[0] > CAP_AFTER:
@@ -154,14 +154,14 @@ def grow_usual(length, usual):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, inline="always")
-def is_small_step(rule, norm, weights_length, hyper):  # type: ignore[no-untyped-def]
+def is_small_step(rule, norm, weights_length, hyper):
     """Whether the step of a gradient of this length is small beside the weights that it moves;
     known only where the step is the gradient times the rate."""
     return rule <= 1 and hyper[0] * norm <= SHARE_OF_WEIGHTS * weights_length
 
 
 @njit(nogil=True, cache=True, inline="always")
-def capped(length, steep, usual, hyper):  # type: ignore[no-untyped-def]
+def capped(length, steep, usual, hyper):
     """Return the share of a row's gradient that the cap lets through, by both of its lengths, and
     take them into the usual ones.
 
@@ -176,7 +176,7 @@ def capped(length, steep, usual, hyper):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def count_step(rule, steps, t, hyper):  # type: ignore[no-untyped-def]
+def count_step(rule, steps, t, hyper):
     """Count a step in steps[t]; return Adam's bias corrections 1 - beta^t, which others ignore."""
     steps[t] += 1
     if rule != 3:
@@ -185,7 +185,7 @@ def count_step(rule, steps, t, hyper):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def squares_of(rows, r):  # type: ignore[no-untyped-def]
+def squares_of(rows, r):
     """Return the squared length of the inputs of row r, and of the 1 that a bias is fed with."""
     x, spans, values = rows.x, rows.spans, rows.values
     total = 1.0 + rows.ids.shape[1]
@@ -197,7 +197,7 @@ def squares_of(rows, r):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def length_of(run):  # type: ignore[no-untyped-def]
+def length_of(run):
     """Return the sum of squares of float32 weights [n], as float64."""
     total = 0.0
     for i in range(run.shape[0]):
@@ -206,7 +206,7 @@ def length_of(run):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def touched_are_finite(theta, touched):  # type: ignore[no-untyped-def]
+def touched_are_finite(theta, touched):
     """Whether every weight of theta [P] in a touched block (uint8 [P / 64]) is finite."""
     for block in range(touched.shape[0]):
         if touched[block]:
@@ -219,7 +219,7 @@ def touched_are_finite(theta, touched):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def rescale_run(rule, theta, slot0, slot1, touched, start, length, ratio):  # type: ignore[no-untyped-def]
+def rescale_run(rule, theta, slot0, slot1, touched, start, length, ratio):
     """Multiply a run of weights by ratio, and their optimizer state as their gradients scale:
     sums of gradients by ratio, sums of squares by its square."""
     for i in range(start, start + length):

@@ -31,7 +31,7 @@ _ROW = BUCKETS + 1
 
 
 @njit(nogil=True, cache=True)
-def take(state, loss, delta, reach):  # type: ignore[no-untyped-def]
+def take(state, loss, delta, reach):
     """Take one loss. Returns 1 where losses rose, -1 where they fell, else 0."""
     _insert(state, loss)
     state[3] += 1.0
@@ -48,7 +48,7 @@ def take(state, loss, delta, reach):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _insert(state, loss):  # type: ignore[no-untyped-def]
+def _insert(state, loss):
     width = state[0]
     if width > 0.0:
         apart = loss - state[1] / width
@@ -71,7 +71,7 @@ def _insert(state, loss):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _merge_oldest(state, level):  # type: ignore[no-untyped-def]
+def _merge_oldest(state, level):
     """Make the two oldest buckets of a level the newest one of the next."""
     n = 2.0**level
     sums, squares = _SUMS + level * _ROW, _SQUARES + level * _ROW
@@ -84,7 +84,7 @@ def _merge_oldest(state, level):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _shift(state, level, by):  # type: ignore[no-untyped-def]
+def _shift(state, level, by):
     left = int(state[ADWIN_HEAD + level]) - by
     for start in (_SUMS + level * _ROW, _SQUARES + level * _ROW):
         for i in range(left):
@@ -95,7 +95,7 @@ def _shift(state, level, by):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _drop_oldest(state):  # type: ignore[no-untyped-def]
+def _drop_oldest(state):
     level = int(state[4])
     n = 2.0**level
     total, squares = state[_SUMS + level * _ROW], state[_SQUARES + level * _ROW]
@@ -112,7 +112,7 @@ def _drop_oldest(state):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _border(state, delta, reach):  # type: ignore[no-untyped-def]
+def _border(state, delta, reach):
     """Return 1 or -1 where some border shows a rise or a fall, oldest first; else 0."""
     width = state[0]
     if width < 2.0 * SHORTEST:

@@ -18,7 +18,7 @@ _GRACE = 30.0
 
 
 @njit(nogil=True, cache=True)
-def take(losses, adwin, page_hinkley, rise, is_number, most, limits, fired):  # type: ignore[no-untyped-def]
+def take(losses, adwin, page_hinkley, rise, is_number, most, limits, fired):
     """Take the losses [N] of one target, in order; NaN is not counted.
 
     is_number: losses are squared errors, whose roots are taken; their largest is LARGEST_ERROR

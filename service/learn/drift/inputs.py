@@ -40,7 +40,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @njit(nogil=True, cache=True)
-def take_numbers(numbers, states, limits, fired):  # type: ignore[no-untyped-def]
+def take_numbers(numbers, states, limits, fired):
     """Take N events. numbers [N, F], NaN is missing; states [F, NUMBER]; limits, float64 [4]:
     events of the reference, then what each measure may be; fired, int64 [F, 3]: alarms are
     added."""
@@ -71,7 +71,7 @@ def take_numbers(numbers, states, limits, fired):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True)
-def take_codes(codes, states, seen, limits, fired):  # type: ignore[no-untyped-def]
+def take_codes(codes, states, seen, limits, fired):
     """Take N events. codes uint64 [N, F], 0 is missing; states [F, CATEGORY]; seen int64
     [F, words]; the rest as for numbers."""
     for f in range(codes.shape[1]):
@@ -116,7 +116,7 @@ def measured(state: NDArray[np.generic], *, coded: bool) -> dict[str, float] | N
 
 
 @njit(nogil=True, cache=True)
-def figures(state, coded, out):  # type: ignore[no-untyped-def]
+def figures(state, coded, out):
     """Write into out [5]: share missing in the reference and now, psi, share unseen in the last
     quarter of the reference and now. Needs recent events."""
     bins = CLASSES if coded else BINS
@@ -147,7 +147,7 @@ def begin_again(states: NDArray[np.generic]) -> None:
 
 
 @njit(nogil=True, cache=True)
-def _length(state, limits):  # type: ignore[no-untyped-def]
+def _length(state, limits):
     """Return how long the reference is: what the settings said when it began."""
     if state[0] == 0.0:
         state[_LENGTH] = limits[0]
@@ -155,7 +155,7 @@ def _length(state, limits):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _look(state, fired, limits, coded):  # type: ignore[no-untyped-def]
+def _look(state, fired, limits, coded):
     """Compare with the limits: an alarm where a measure goes beyond its own, again only after it
     was below half of it."""
     out = np.empty(5)
@@ -172,7 +172,7 @@ def _look(state, fired, limits, coded):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _fade(state, recent, bins):  # type: ignore[no-untyped-def]
+def _fade(state, recent, bins):
     """One more recent event: it counts with a growing gain, so that what came before fades."""
     if state[4] == 0.0:
         state[4] = 1.0
@@ -187,7 +187,7 @@ def _fade(state, recent, bins):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _make_bins(state):  # type: ignore[no-untyped-def]
+def _make_bins(state):
     """Put the ten-quantiles of the sample in its place, and how much of it lies between them."""
     n = int(state[1])
     sample = np.sort(state[FIELD_HEAD : FIELD_HEAD + n])
@@ -202,7 +202,7 @@ def _make_bins(state):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _bin(state, value):  # type: ignore[no-untyped-def]
+def _bin(state, value):
     place = 0
     for i in range(BINS - 1):
         if value > state[_EDGES + i]:
@@ -211,7 +211,7 @@ def _bin(state, value):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _is_seen(words, mixed, remember):  # type: ignore[no-untyped-def]
+def _is_seen(words, mixed, remember):
     """Whether both places of a code are set; sets them with `remember`."""
     bits = np.uint64(words.shape[0] * 64 - 1)
     known = True

@@ -25,7 +25,7 @@ FORGET = 1.0 / 10000.0
 
 
 @njit(nogil=True, cache=True)
-def take(state, loss, delta, threshold, alpha, grace, forget, scaled):  # type: ignore[no-untyped-def]
+def take(state, loss, delta, threshold, alpha, grace, forget, scaled):
     """Take one loss. Returns 1 where it is an alarm, else 0."""
     state[0] += 1.0
     rate = max(1.0 / state[0], forget)

@@ -32,7 +32,7 @@ _AT = 23
 
 
 @njit(nogil=True, cache=True)
-def take(state, loss):  # type: ignore[no-untyped-def]
+def take(state, loss):
     """Take one loss into the block that is open."""
     state[0] += 1.0
     state[1] += loss
@@ -46,7 +46,7 @@ def take(state, loss):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def is_new(state, detector):  # type: ignore[no-untyped-def]
+def is_new(state, detector):
     """Whether an alarm of detector 0 or 1 at this moment is one of a new drift; remembers it."""
     last = state[_AT + detector]
     state[_AT + detector] = state[0]
@@ -54,7 +54,7 @@ def is_new(state, detector):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def note(state, detector):  # type: ignore[no-untyped-def]
+def note(state, detector):
     """Note that a detector (0, 1, 2) has fired now, and what it found."""
     at = FIRST + FIGURES * detector
     state[at] += 1.0
@@ -68,7 +68,7 @@ def note(state, detector):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def now(state):  # type: ignore[no-untyped-def]
+def now(state):
     """Return the rise at this moment; 0 where it is not known: fewer than 1,000 losses before."""
     closed, place = int(state[4]), int(state[3])
     if closed < RECENT + 50:

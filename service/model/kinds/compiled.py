@@ -46,7 +46,8 @@ class Given(NamedTuple):
 
 
 class Passes(NamedTuple):
-    """The kernels of one kind, and the type of the tables that they read.
+    """The kernels of one kind, and the type of the tables that they read. A kind with a `score` of
+    its own calls its kernel as it likes; else:
 
     score(tables, served, given, scores); learn(tables, moving, given, weights, scores, losses,
     norms, applied); gradient(tables, moving, given, weights, values, moved).

@@ -30,7 +30,7 @@ from service.model.strategies.safe import safe_slope, straight
 
 
 @njit(nogil=True, cache=True)
-def most_inputs(rows):  # type: ignore[no-untyped-def]
+def most_inputs(rows):
     """Return M: the most inputs that a row can have."""
     most = 0
     for r in range(rows.x.shape[0]):
@@ -39,7 +39,7 @@ def most_inputs(rows):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def inputs_of(model, rows, r, zeros, at, far, value):  # type: ignore[no-untyped-def]
+def inputs_of(model, rows, r, zeros, at, far, value):
     """List the inputs of row r in at, far [T, M] and value [M]; return how many. zeros: list dense
     inputs and entries that are 0 too."""
     factors, n = model.factors[0], 0
@@ -70,7 +70,7 @@ def inputs_of(model, rows, r, zeros, at, far, value):  # type: ignore[no-untyped
 
 
 @njit(nogil=True, cache=True)
-def outputs(theta, model, t, n, at, far, value, sums, out):  # type: ignore[no-untyped-def]
+def outputs(theta, model, t, n, at, far, value, sums, out):
     """Write the outputs of target t into out [width], and their sums [width, K]; float64 sums."""
     factors, width = model.factors[0], model.targets[t, 2]
     for o in range(width):
@@ -92,7 +92,7 @@ def outputs(theta, model, t, n, at, far, value, sums, out):  # type: ignore[no-u
 
 
 @njit(nogil=True, cache=True)
-def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
+def score(model, served, rows, scores):
     """Score N rows with the weights as they are. scores: float64 [N, O]."""
     n_targets, most = model.targets.shape[0], most_inputs(rows)
     at = np.empty((n_targets, most), dtype=np.int64)
@@ -106,7 +106,7 @@ def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _score_row(theta, model, frames, n, at, far, value, sums, out, scores):  # type: ignore[no-untyped-def]
+def _score_row(theta, model, frames, n, at, far, value, sums, out, scores):
     """Write the scores [O] of one row; sums [O, K] and out [O] are room to work in."""
     for t in range(model.targets.shape[0]):
         start, width = model.targets[t, 1], model.targets[t, 2]
@@ -115,7 +115,7 @@ def _score_row(theta, model, frames, n, at, far, value, sums, out, scores):  # t
 
 
 @njit(nogil=True, cache=True)
-def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type: ignore[no-untyped-def]
+def learn(model, moving, rows, weights, scores, losses, norms, applied):
     """Score, then learn, row after row; see linear_passes.learn."""
     rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
     touched, frames, hyper, usual = moving.touched, moving.frames, moving.hyper, moving.usual
@@ -201,7 +201,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
 
 
 @njit(nogil=True, cache=True)
-def _reframe(model, moving, t, n_dense):  # type: ignore[no-untyped-def]
+def _reframe(model, moving, t, n_dense):
     """Renew the frame of a target: weights scale by the ratio, factors by its root."""
     rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
     ratio, by = renew_frame(moving.frames[t])
@@ -222,7 +222,7 @@ def _reframe(model, moving, t, n_dense):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _rescale_factors(rule, theta, slot0, slot1, touched, start, length, ratio, strategy):  # type: ignore[no-untyped-def]
+def _rescale_factors(rule, theta, slot0, slot1, touched, start, length, ratio, strategy):
     """steps.rescale for weights that go into an output twice."""
     root = math.sqrt(ratio)
     renew_beside(strategy, start, length, root)
@@ -238,7 +238,7 @@ def _rescale_factors(rule, theta, slot0, slot1, touched, start, length, ratio, s
 
 
 @njit(nogil=True, cache=True)
-def _moved_length(theta, model, y, n, at, far):  # type: ignore[no-untyped-def]
+def _moved_length(theta, model, y, n, at, far):
     """Return the length of the weights that a row moves: those of its labelled targets."""
     total = 0.0
     for t in range(model.targets.shape[0]):
@@ -252,7 +252,7 @@ def _moved_length(theta, model, y, n, at, far):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-untyped-def]
+def gradient(model, moving, rows, weights, grads, moved):
     """Add up the gradient of N rows at the weights as they are, as in linear_passes.gradient."""
     theta, frames, targets, factors = moving.theta, moving.frames, model.targets, model.factors[0]
     n_targets, most = targets.shape[0], most_inputs(rows)

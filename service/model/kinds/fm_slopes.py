@@ -9,7 +9,7 @@ from numba import njit
 
 
 @njit(nogil=True, cache=True)
-def reach_of(theta, model, t, o, n, far, value, sums):  # type: ignore[no-untyped-def]
+def reach_of(theta, model, t, o, n, far, value, sums):
     """Return the squared length of d output / d weights of one output."""
     factors = model.factors[0]
     total = 1.0
@@ -23,7 +23,7 @@ def reach_of(theta, model, t, o, n, far, value, sums):  # type: ignore[no-untype
 
 
 @njit(nogil=True, cache=True)
-def bend_of(theta, model, t, n, far, value, sums):  # type: ignore[no-untyped-def]
+def bend_of(theta, model, t, n, far, value, sums):
     """Return the b of output + a reach + a^2 b, the output after a step of a times d output / d
     weights; of a target with one output. It is what the pairs would give of that gradient."""
     total = 0.0

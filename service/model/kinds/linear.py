@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.events.schema import Bag, Schema, Table
+from service.model.featurizer import Rows
 from service.model.kinds import linear_passes
 from service.model.kinds.compiled import Compiled, Passes, emphasis, target_table
-from service.model.kinds.seam import Parameter, head_of, label_of, sparse_of
+from service.model.kinds.seam import Parameter, Served, head_of, label_of, sparse_of
 
 
 class Tables(NamedTuple):
@@ -43,6 +44,18 @@ class Linear(Compiled):
     passes: ClassVar[Passes] = Passes(
         Tables, linear_passes.score, linear_passes.learn, linear_passes.gradient
     )
+
+    tables: Tables
+
+    def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
+        """Score N rows; see seam.Kind. The kernel takes arrays one by one: to take tuples of them
+        apart costs more than to score one row."""
+        scores, tables = np.empty((len(rows), self.recipe.schema.outputs)), self.tables
+        linear_passes.score(
+            tables.targets, tables.dense, tables.tables, tables.bags, served.theta, served.frames,
+            rows.x, rows.ids, rows.spans, rows.entries, rows.values, scores,
+        )  # fmt: skip
+        return scores
 
     def parameters_of(self) -> list[Parameter]:
         """Return them; see linear_parameters."""

@@ -35,7 +35,7 @@ from service.model.strategies.safe import safe_slopes
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def outputs(theta, base, tables, bags, width, x, ids, spans, entries, values, out):  # type: ignore[no-untyped-def]
+def outputs(theta, base, tables, bags, width, x, ids, spans, entries, values, out):
     """Write the outputs of one target for one row into out [width]; float64 sums. base: its bias;
     tables [C], bags [B]: of the target; x [D], ids [C], spans [B + 1]: of the row.
 
@@ -61,11 +61,9 @@ def outputs(theta, base, tables, bags, width, x, ids, spans, entries, values, ou
 
 
 @njit(nogil=True, cache=True)
-def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
+def score(targets, dense, tables, bags, theta, frames, x, ids, spans, entries, values, scores):
     """Score N rows with the weights as they are. scores: float64 [N, O]."""
-    theta, frames, targets, dense = served.theta, served.frames, model.targets, model.dense
-    tables, bags, out = model.tables, model.bags, np.empty(scores.shape[1])
-    x, ids, spans, entries, values = rows.x, rows.ids, rows.spans, rows.entries, rows.values
+    out = np.empty(scores.shape[1])
     for r in range(x.shape[0]):
         for t in range(targets.shape[0]):
             start, width = targets[t, 1], targets[t, 2]
@@ -77,7 +75,7 @@ def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _score_row(theta, model, frames, rows, r, out, scores):  # type: ignore[no-untyped-def]
+def _score_row(theta, model, frames, rows, r, out, scores):
     """Write the outputs [O] and the scores [O] of row r."""
     targets = model.targets
     for t in range(targets.shape[0]):
@@ -91,7 +89,7 @@ def _score_row(theta, model, frames, rows, r, out, scores):  # type: ignore[no-u
 
 
 @njit(nogil=True, cache=True)
-def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type: ignore[no-untyped-def]
+def learn(model, moving, rows, weights, scores, losses, norms, applied):
     """Score, then learn, row after row.
 
     weights [N] (0: score only). Writes scores [N, O], losses [N, T] (NaN: missing), norms [N]
@@ -199,7 +197,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
 
 
 @njit(nogil=True, cache=True)
-def _moved_length(theta, model, rows, r):  # type: ignore[no-untyped-def]
+def _moved_length(theta, model, rows, r):
     """Return the length of the weights that a row moves: those of its labelled targets."""
     total = 0.0
     for t in range(model.targets.shape[0]):
@@ -220,7 +218,7 @@ def _moved_length(theta, model, rows, r):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-untyped-def]
+def gradient(model, moving, rows, weights, grads, moved):
     """Add up the gradient of N rows at the weights as they are: grads [P]; moved [P] is set
     where a step would be taken (all dense weights of a labelled target, touched table rows)."""
     theta, frames, targets = moving.theta, moving.frames, model.targets

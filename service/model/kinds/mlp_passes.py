@@ -29,7 +29,7 @@ from service.model.strategies.safe import safe_factor
 
 
 @njit(nogil=True, cache=True)
-def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type: ignore[no-untyped-def]
+def learn(model, moving, rows, weights, scores, losses, norms, applied):
     """Score, then learn, row after row. steps has one more counter, the last, for the shared
     layers."""
     rule, theta, slot0, slot1 = moving.rule, moving.theta, moving.slot0, moving.slot1
@@ -185,7 +185,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
 
 
 @njit(nogil=True, cache=True)
-def gradient(model, moving, rows, weights, grads, moved):  # type: ignore[no-untyped-def]
+def gradient(model, moving, rows, weights, grads, moved):
     """Add up the gradient of N rows at the weights as they are, as in linear_passes.gradient."""
     theta, frames, targets, heads = moving.theta, moving.frames, model.targets, model.heads
     strategy = moving.strategy

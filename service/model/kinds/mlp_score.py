@@ -19,7 +19,7 @@ NORM_EPS = 1e-5
 
 
 @njit(nogil=True, cache=True)
-def inputs_of(theta, model, rows, r, inputs):  # type: ignore[no-untyped-def]
+def inputs_of(theta, model, rows, r, inputs):
     """Write the inputs [I] of row r: dense ones, the embedding of each table's row, and for each
     bag the sum of its entries' embeddings times their values."""
     embedding = model.sizes[0]
@@ -41,7 +41,7 @@ def inputs_of(theta, model, rows, r, inputs):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def hidden_of(theta, model, inputs, hidden, plain):  # type: ignore[no-untyped-def]
+def hidden_of(theta, model, inputs, hidden, plain):
     """Write the hidden layer into hidden [H]: relu(W'x + b), or with a layer norm
     relu(gain * plain + bias), plain [H] being W'x + b brought to mean 0 and variance 1. Return one
     over the deviation that was taken out (1 without a norm)."""
@@ -73,7 +73,7 @@ def hidden_of(theta, model, inputs, hidden, plain):  # type: ignore[no-untyped-d
 
 
 @njit(nogil=True, cache=True)
-def dot(a, b):  # type: ignore[no-untyped-def]
+def dot(a, b):
     """Return a . b in float32 over eight fixed lanes: quick, and the same bits every time."""
     n = a.shape[0] // 8 * 8
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0.0)
@@ -93,7 +93,7 @@ def dot(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def head_of(theta, base, width, hidden, out):  # type: ignore[no-untyped-def]
+def head_of(theta, base, width, hidden, out):
     """Write the outputs [width] of one target."""
     size = hidden.shape[0]
     for o in range(width):
@@ -102,7 +102,7 @@ def head_of(theta, base, width, hidden, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
+def score(model, served, rows, scores):
     """Score N rows with the weights as they are. scores: float64 [N, O]."""
     theta = served.theta
     fields = model.tables.shape[0] + model.bags.shape[0]
@@ -115,7 +115,7 @@ def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def score_row(theta, frames, model, rows, r, inputs, hidden, plain, out, scores):  # type: ignore[no-untyped-def]
+def score_row(theta, frames, model, rows, r, inputs, hidden, plain, out, scores):
     """Write the scores [O] of row r; inputs [I], hidden [H], plain [H], out [O] are room to work."""
     inputs_of(theta, model, rows, r, inputs)
     hidden_of(theta, model, inputs, hidden, plain)
@@ -125,24 +125,22 @@ def score_row(theta, frames, model, rows, r, inputs, hidden, plain, out, scores)
         link(model.targets[t, 0], width, frames[t], out, scores[start : start + width])
 
 
-def score_steady(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):  # type: ignore[no-untyped-def]
+def score_steady(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):
     """Write the scores [O] of row r by the average, where that is served, into `steady`."""
     raise NotImplementedError("for compiled code only")
 
 
-def take_steady(strategy, steady, scores):  # type: ignore[no-untyped-def]
+def take_steady(strategy, steady, scores):
     """Put the scores by the average, where that is served, into `scores` [O]."""
     raise NotImplementedError("for compiled code only")
 
 
 @overload(score_steady)
-def _score_steady_by_type(  # type: ignore[no-untyped-def]
-    strategy, frames, model, rows, r, inputs, hidden, plain, out, steady
-):
-    def off(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):  # type: ignore[no-untyped-def]
+def _score_steady_by_type(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):
+    def off(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):
         pass
 
-    def on(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):  # type: ignore[no-untyped-def]
+    def on(strategy, frames, model, rows, r, inputs, hidden, plain, out, steady):
         if is_served(strategy):
             mean = strategy.average
             score_row(mean, frames, model, rows, r, inputs, hidden, plain, out, steady)
@@ -151,11 +149,11 @@ def _score_steady_by_type(  # type: ignore[no-untyped-def]
 
 
 @overload(take_steady)
-def _take_steady_by_type(strategy, steady, scores):  # type: ignore[no-untyped-def]
-    def off(strategy, steady, scores):  # type: ignore[no-untyped-def]
+def _take_steady_by_type(strategy, steady, scores):
+    def off(strategy, steady, scores):
         pass
 
-    def on(strategy, steady, scores):  # type: ignore[no-untyped-def]
+    def on(strategy, steady, scores):
         if is_served(strategy):
             scores[:] = steady
 

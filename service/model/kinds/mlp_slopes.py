@@ -18,7 +18,7 @@ from service.model.strategies.bent import emphasis_of
 
 
 @njit(nogil=True, cache=True)
-def forward(theta, frames, strategy, model, hidden, y, r, out, scores, losses, slope):  # type: ignore[no-untyped-def]
+def forward(theta, frames, strategy, model, hidden, y, r, out, scores, losses, slope):
     """Score every target of one row, the r-th; return the sum of squared slopes (inf: not finite)."""
     total = 0.0
     targets, heads = model.targets, model.heads
@@ -42,7 +42,7 @@ def forward(theta, frames, strategy, model, hidden, y, r, out, scores, losses, s
 
 
 @njit(nogil=True, cache=True)
-def drop(model, counter, hidden):  # type: ignore[no-untyped-def]
+def drop(model, counter, hidden):
     """Leave units of hidden [H] out, by a draw from seed, rows learned so far and unit; the others
     grow, so that their sum is as usual."""
     seed = mixed(np.uint64(model.sizes[2]) ^ mixed(np.uint64(counter)))
@@ -53,7 +53,7 @@ def drop(model, counter, hidden):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def backward(  # type: ignore[no-untyped-def]
+def backward(
     theta, model, hidden, plain, inverse, inputs, y, slope, d_hidden, d_norm, d_inputs, first
 ):
     """Write d loss / d hidden sum [H], d loss / d gain and bias of the norm [2, H], and d loss / d
@@ -92,7 +92,7 @@ def backward(  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _through_norm(theta, model, plain, inverse, d_hidden, d_norm):  # type: ignore[no-untyped-def]
+def _through_norm(theta, model, plain, inverse, d_hidden, d_norm):
     """Turn d loss / d normed sum [H] into d loss / d hidden sum; write d_norm [2, H] and return its
     squared length."""
     size, gain = d_hidden.shape[0], model.norm[0]
@@ -111,7 +111,7 @@ def _through_norm(theta, model, plain, inverse, d_hidden, d_norm):  # type: igno
 
 
 @njit(nogil=True, cache=True)
-def along(rows, r, d_inputs, first, n_tables, embedding):  # type: ignore[no-untyped-def]
+def along(rows, r, d_inputs, first, n_tables, embedding):
     """Return the squared length of the gradient along embeddings, where an entry of a bag has its
     share by its value; and the sum of squares of those values."""
     total, heavy = 0.0, 0.0
@@ -129,7 +129,7 @@ def along(rows, r, d_inputs, first, n_tables, embedding):  # type: ignore[no-unt
 
 
 @njit(nogil=True, cache=True)
-def moved_length(theta, model, rows, r, n_inputs):  # type: ignore[no-untyped-def]
+def moved_length(theta, model, rows, r, n_inputs):
     """Return the length of the weights that a row moves: the hidden layer, the heads of its
     labelled targets, its embeddings."""
     embedding, size, dense = model.sizes[0], model.sizes[1], model.dense

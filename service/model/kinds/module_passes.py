@@ -18,7 +18,7 @@ from service.model.strategies.safe import safe_slope
 
 
 @njit(nogil=True, cache=True)
-def link_all(targets, frames, outs, scores):  # type: ignore[no-untyped-def]
+def link_all(targets, frames, outs, scores):
     """Write the scores of outputs: both float64 [N, O]."""
     for r in range(outs.shape[0]):
         for t in range(targets.shape[0]):
@@ -30,7 +30,7 @@ def link_all(targets, frames, outs, scores):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def judge(targets, frames, outs, y, scores, losses, sound):  # type: ignore[no-untyped-def]
+def judge(targets, frames, outs, y, scores, losses, sound):
     """Write scores [N, O], losses [N, T] (NaN: missing) and sound [N]: whether all is finite."""
     slope = np.empty(outs.shape[1])
     link_all(targets, frames, outs, scores)
@@ -51,7 +51,7 @@ def judge(targets, frames, outs, y, scores, losses, sound):  # type: ignore[no-u
 
 
 @njit(nogil=True, cache=True)
-def slopes(targets, emphasis, moving, outs, rows, weights, shares, slope):  # type: ignore[no-untyped-def]
+def slopes(targets, emphasis, moving, outs, rows, weights, shares, slope):
     """Write the slopes of the losses [N, O], weighted, and shares [N]: what the cap lets through.
 
     The cap compares the row's inputs and the slopes of its number targets with the usual, as
@@ -86,7 +86,7 @@ def slopes(targets, emphasis, moving, outs, rows, weights, shares, slope):  # ty
 
 
 @njit(nogil=True, cache=True)
-def safe_slopes(emphasis, kind, moving, outs, rows, weights, shares, reach, slope):  # type: ignore[no-untyped-def]
+def safe_slopes(emphasis, kind, moving, outs, rows, weights, shares, reach, slope):
     """Write safe slopes [N, 1] over plain ones, where those are finite. kind: that of the one
     target; reach: [N], squared length of d output / d weights."""
     for r in range(outs.shape[0]):
@@ -98,7 +98,7 @@ def safe_slopes(emphasis, kind, moving, outs, rows, weights, shares, reach, slop
 
 
 @njit(nogil=True, cache=True)
-def settle(targets, emphasis, model, moving, outs, rows):  # type: ignore[no-untyped-def]
+def settle(targets, emphasis, model, moving, outs, rows):
     """After a step: take the rows that were learned into the usual lengths and the frames.
 
     model.places [O, 3]: where the weights of each output and its bias begin in theta (-1: not
@@ -131,7 +131,7 @@ def settle(targets, emphasis, model, moving, outs, rows):  # type: ignore[no-unt
 
 
 @njit(nogil=True, cache=True)
-def _renew(frame, head, moving):  # type: ignore[no-untyped-def]
+def _renew(frame, head, moving):
     if head[0] < 0:
         off = abs(frame[1] - frame[3])
         ratio = math.sqrt(frame[2]) / frame[4] if frame[4] > 0.0 else 0.0
@@ -147,7 +147,7 @@ def _renew(frame, head, moving):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def step_rows(moving, first, ids, grads, factor):  # type: ignore[no-untyped-def]
+def step_rows(moving, first, ids, grads, factor):
     """Step rows `ids` [K] of the parameter that begins at `first`, by factor * grads [K, width]."""
     hyper = moving.hyper
     count = max(moving.steps[-1], 1)
@@ -160,7 +160,7 @@ def step_rows(moving, first, ids, grads, factor):  # type: ignore[no-untyped-def
 
 
 @njit(nogil=True, cache=True)
-def add_rows(first, ids, grads, values, moved):  # type: ignore[no-untyped-def]
+def add_rows(first, ids, grads, values, moved):
     """Add grads [K, width] of rows `ids` of the parameter at `first` to values [P]; set moved."""
     width = grads.shape[1]
     for k in range(ids.shape[0]):

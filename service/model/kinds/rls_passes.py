@@ -23,7 +23,7 @@ LEAST = 1e-9
 
 
 @njit(nogil=True, cache=True)
-def _slot(salt, row, size):  # type: ignore[no-untyped-def]
+def _slot(salt, row, size):
     """Return the hashed input of a row of a table, and its sign."""
     code = mixed(np.uint64(salt) + np.uint64(row) * np.uint64(0x9E3779B97F4A7C15))
     sign = 1.0 if code >> np.uint64(63) else -1.0
@@ -31,7 +31,7 @@ def _slot(salt, row, size):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def inputs_of(model, rows, r, x):  # type: ignore[no-untyped-def]
+def inputs_of(model, rows, r, x):
     """Write the inputs [W] of row r: 1, the dense ones, the hashed ones; return their squares."""
     n_dense, n_tables, size = rows.x.shape[1], rows.ids.shape[1], model.sizes[0]
     x[0] = 1.0
@@ -52,7 +52,7 @@ def inputs_of(model, rows, r, x):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def output_of(theta, model, t, x):  # type: ignore[no-untyped-def]
+def output_of(theta, model, t, x):
     """Return the output of target t; float64 sums."""
     first = x.shape[0] - model.sizes[0]
     total = 0.0
@@ -64,7 +64,7 @@ def output_of(theta, model, t, x):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
+def score(model, served, rows, scores):
     """Score N rows with the weights as they are. scores: float64 [N, O]."""
     x, out = np.empty(model.sizes[1]), np.empty(1)
     for r in range(rows.x.shape[0]):
@@ -75,7 +75,7 @@ def score(model, served, rows, scores):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type: ignore[no-untyped-def]
+def learn(model, moving, rows, weights, scores, losses, norms, applied):
     """Score, then learn, row after row; see linear_passes.learn. A clip and the cap lower the
     importance of a row; its norm is that of the squared error's gradient."""
     targets, frames, usual, hyper = model.targets, moving.frames, moving.usual, moving.hyper
@@ -121,7 +121,7 @@ def learn(model, moving, rows, weights, scores, losses, norms, applied):  # type
 
 
 @njit(nogil=True, cache=True)
-def _solve(model, moving, t, x, error, importance, along, kept):  # type: ignore[no-untyped-def]
+def _solve(model, moving, t, x, error, importance, along, kept):
     """Take a row with this error. No weight gets less certain than it was at the start: what
     forgetting would add to its variance beyond that is taken back (by scaling its row and column,
     which keeps P positive). So inputs that stand still cannot wind P up, and the others forget."""
@@ -159,7 +159,7 @@ def _solve(model, moving, t, x, error, importance, along, kept):  # type: ignore
 
 
 @njit(nogil=True, cache=True)
-def _reframe(model, moving, t):  # type: ignore[no-untyped-def]
+def _reframe(model, moving, t):
     """Renew the frame of a target: its weights scale by the ratio. P knows no unit of y."""
     ratio, shift = renew_frame(moving.frames[t])
     theta, none, touched = moving.theta, moving.slot0[:0], moving.touched

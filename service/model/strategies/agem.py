@@ -65,7 +65,7 @@ def _blocks(state: State) -> NDArray[np.uint8]:
 
 
 @njit(nogil=True, cache=True)
-def _felt_blocks(words):  # type: ignore[no-untyped-def]
+def _felt_blocks(words):
     """Return the blocks of 64 weights of which any is set in words [P / 8]."""
     blocks, n = np.empty(words.shape[0] // 8, dtype=np.int32), 0
     for block in range(blocks.shape[0]):
@@ -79,7 +79,7 @@ def _felt_blocks(words):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _spare(gradient, words, still):  # type: ignore[no-untyped-def]
+def _spare(gradient, words, still):
     """Take the frozen weights out of a gradient [P]: they are no way to avoid a conflict. words: see
     _bend; still: [P]."""
     for block in _felt_blocks(words):
@@ -89,7 +89,7 @@ def _spare(gradient, words, still):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _bend(theta, before, gradient, felt, words, moved, touched):  # type: ignore[no-untyped-def]
+def _bend(theta, before, gradient, felt, words, moved, touched):
     """Bend the move of theta [P] since `before`; clear the gradient [P] and `felt` [P] where they
     are set. words: felt as uint64 [P / 8], so that what is not set is passed over quickly; moved,
     touched: [P / 64]. Return 1 where the move was bent."""
@@ -113,7 +113,7 @@ def _bend(theta, before, gradient, felt, words, moved, touched):  # type: ignore
 
 
 @njit(nogil=True, cache=True)
-def _begin(theta, before, moved, touched):  # type: ignore[no-untyped-def]
+def _begin(theta, before, moved, touched):
     """Take the weights of moved blocks as those where the next block begins. What was moved in an
     earlier cut counts as touched again: `before` changes there only now."""
     for block in range(moved.shape[0]):

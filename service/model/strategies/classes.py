@@ -92,7 +92,7 @@ def _counts(target: str) -> str:
 
 
 @njit(nogil=True, cache=True)
-def _balance(y, weights, counts, learn, importance):  # type: ignore[no-untyped-def]
+def _balance(y, weights, counts, learn, importance):
     """Multiply importance [N] by that of each label's class; counts [K] grow row by row."""
     for r in range(y.shape[0]):
         if math.isnan(y[r]) or weights[r] <= 0.0:

@@ -28,7 +28,7 @@ class Lookahead:
 
 
 @njit(nogil=True, cache=True)
-def _draw_back(theta, slow, moved, touched, share):  # type: ignore[no-untyped-def]
+def _draw_back(theta, slow, moved, touched, share):
     """Set theta and slow [P] to a point between them in the blocks whose flag moved [P / 64] is set,
     and clear the flags."""
     for block in range(moved.shape[0]):

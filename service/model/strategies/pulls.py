@@ -22,13 +22,13 @@ from service.model.strategies.view import AVERAGE, EWC, FOLLOW, FORGET, L2, L2_I
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def is_still(strategy, i):  # type: ignore[no-untyped-def]
+def is_still(strategy, i):
     """Whether weight i is frozen."""
     return strategy.still.shape[0] > 0 and strategy.still[i] != 0
 
 
 @njit(nogil=True, cache=True)
-def pull(strategy, theta, start, d, factor, rate):  # type: ignore[no-untyped-def]
+def pull(strategy, theta, start, d, factor, rate):
     """Pull the weights from `start` on, which were just moved by the gradient factor * d [n]; move
     their Fisher figures, anchors and averages. All in float32, in loops that vectorise."""
     n = d.shape[0]
@@ -61,7 +61,7 @@ def pull(strategy, theta, start, d, factor, rate):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, cache=True, forceinline=True)
-def pull_one(strategy, w, i, g, rate):  # type: ignore[no-untyped-def]
+def pull_one(strategy, w, i, g, rate):
     """The same for weight i of w [P], moved by the gradient g."""
     numbers = strategy.numbers
     if strategy.initial.shape[0]:
@@ -79,7 +79,7 @@ def pull_one(strategy, w, i, g, rate):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def reframe(strategy, start, length, ratio):  # type: ignore[no-untyped-def]
+def reframe(strategy, start, length, ratio):
     """Bring what stands beside a run of weights to a new unit of their target."""
     for i in range(start, start + length):
         if strategy.anchor.shape[0]:
@@ -92,7 +92,7 @@ def reframe(strategy, start, length, ratio):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def shift_beside(strategy, i, by):  # type: ignore[no-untyped-def]
+def shift_beside(strategy, i, by):
     """Move what stands beside a bias as the bias was moved."""
     if strategy.anchor.shape[0]:
         strategy.anchor[i] += by

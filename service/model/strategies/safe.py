@@ -23,7 +23,7 @@ from service.model.losses import BINARY, HINGE, HINGES
 
 
 @njit(nogil=True, cache=True)
-def safe_slopes(kind, width, out, y, frame, weight, wide, slope):  # type: ignore[no-untyped-def]
+def safe_slopes(kind, width, out, y, frame, weight, wide, slope):
     """Write the gradient of a row along its outputs [width] into `slope`; see safe_slope."""
     if kind == HINGES:
         _lead(width, out, int(y), weight * wide, wide, slope)
@@ -32,7 +32,7 @@ def safe_slopes(kind, width, out, y, frame, weight, wide, slope):  # type: ignor
 
 
 @njit(nogil=True, cache=True)
-def safe_slope(kind, out, y, frame, weight, wide):  # type: ignore[no-untyped-def]
+def safe_slope(kind, out, y, frame, weight, wide):
     """Return the gradient of a row along its output, weight included, by which a plain step moves
     the output exactly so far. wide: rate times squared length of the inputs."""
     c = weight * wide
@@ -48,7 +48,7 @@ def safe_slope(kind, out, y, frame, weight, wide):  # type: ignore[no-untyped-de
 
 
 @njit(nogil=True, cache=True)
-def _growth(margin, c):  # type: ignore[no-untyped-def]
+def _growth(margin, c):
     """Return d >= 0 with e^margin (e^d - 1) + d = c."""
     if margin > 30.0:
         return c * math.exp(-margin)
@@ -64,7 +64,7 @@ def _growth(margin, c):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _lead(width, out, label, c, wide, slope):  # type: ignore[no-untyped-def]
+def _lead(width, out, label, c, wide, slope):
     """safe_slopes of the hinge of several classes: others that have fallen to one height go on
     together, each by its part."""
     _, top = _others(width, out, label, math.inf)
@@ -88,7 +88,7 @@ def _lead(width, out, label, c, wide, slope):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _others(width, out, label, top):  # type: ignore[no-untyped-def]
+def _others(width, out, label, top):
     """Return how many outputs but the label's reach up to `top`, and the highest that does not."""
     tied, after = 0, -math.inf
     for k in range(width):
@@ -100,7 +100,7 @@ def _others(width, out, label, top):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def straight(slope, wide, bend):  # type: ignore[no-untyped-def]
+def straight(slope, wide, bend):
     """Return the slope s whose step moves an output by -s wide + s^2 bend as far as `slope` would
     without the bend; where no step gets there, the one that gets nearest."""
     inside = wide * wide - 4.0 * bend * slope * wide
@@ -110,7 +110,7 @@ def straight(slope, wide, bend):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def safe_factor(kind, out, y, frame, slope, emphasis, factor, norm, rate):  # type: ignore[no-untyped-def]
+def safe_factor(kind, out, y, frame, slope, emphasis, factor, norm, rate):
     """Return what the gradient of a row with one output is multiplied with. norm: its length; slope:
     that of its output, of which emphasis is a part; factor: what a plain step would take."""
     if slope == 0.0:
