@@ -240,8 +240,9 @@ def test_a_memory_of_events_that_lack_a_number_or_a_label_goes_into_a_snapshot(w
 
     parts, _ = kept.load(kept.write(one.state.parts(), one.meta()).id)
     state, lost = State.of(Layout(one.recipe), parts)
-    plan = state.layout.plan
-    drawn = (plan.memory or plan.judges).draw(state, 4)
+    memory = state.layout.plan.memory or state.layout.plan.judges
+    assert memory is not None
+    drawn = memory.draw(state, 4)
 
     assert [] == lost
     assert np.isnan(drawn.numbers[:, 0]).all()
