@@ -16,7 +16,10 @@ from service.learn.drift import reset
 from service.learn.learner import Learner
 from service.learn.telemetry import Telemetry
 from service.metrics import Metrics, merge
+from service.model.layout import Layout
+from service.model.state import State
 from service.model.strategies.memory import MOST_ENTRIES
+from service.weights.snapshots import Keep, Snapshots
 from tests.contract.kinds import event_of, events, learner, one_record, recipe, taught, teach
 from tests.learn import cuts
 
@@ -223,3 +226,24 @@ def test_a_trunk_that_rests_leaves_nothing_of_one_row_in_the_clip_of_the_next():
         images.append(one.state.image)
 
     assert all(np.array_equal(images[0], image) for image in images[1:])
+
+
+@pytest.mark.parametrize(
+    "way", [REPLAY, {"agem": {"memory": 16, "rows": 4}}], ids=["replay", "agem"]
+)
+def test_a_memory_of_events_that_lack_a_number_or_a_label_goes_into_a_snapshot(way, tmp_path):
+    """What is missing is no number, and yet nothing that is broken; it comes out again as missing."""
+    one = learner(recipe("linear", **way))
+    lacking = [{k: v for k, v in e.items() if k not in {"amount", "price"}} for e in events(20)]
+    cuts.take(one, [one_record(i, event) for i, event in enumerate(lacking)])
+    kept = Snapshots(tmp_path, Keep(2, 0, 0))
+
+    parts, _ = kept.load(kept.write(one.state.parts(), one.meta()).id)
+    state, lost = State.of(Layout(one.recipe), parts)
+    memory = state.layout.plan.memory or state.layout.plan.judges
+    assert memory is not None
+    drawn = memory.draw(state, 4)
+
+    assert [] == lost
+    assert np.isnan(drawn.numbers[:, 0]).all()
+    assert np.isnan(drawn.targets[:, 2]).all()

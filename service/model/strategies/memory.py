@@ -53,9 +53,10 @@ class Memory:
         part: Literal["optimizer"] = "optimizer"
         self._inside = inside = f"{name}/{_mark(schema, kind, size, n_classes)}"
         self._tensors = [
-            Extra(part, f"{inside}/numbers", "float64", (size, schema.values), quiet=True),
+            # the bits of floats: what is missing is NaN, which no snapshot takes for a number
+            Extra(part, f"{inside}/numbers", "int64", (size, schema.values), quiet=True),
             Extra(part, f"{inside}/codes", "int64", (size, schema.coded), quiet=True),
-            Extra(part, f"{inside}/targets", "float64", (size, len(schema.targets)), quiet=True),
+            Extra(part, f"{inside}/targets", "int64", (size, len(schema.targets)), quiet=True),
         ]
         if bags:
             shape = (size, bags, MOST_ENTRIES)
@@ -85,9 +86,9 @@ class Memory:
         rows, slots = self._slots(seen, columns)
         if not len(rows):
             return
-        self._at(state, "numbers")[slots] = columns.numbers[rows]
+        self._at(state, "numbers")[slots] = columns.numbers[rows].view(np.int64)
         self._at(state, "codes")[slots] = columns.codes[rows].view(np.int64)
-        self._at(state, "targets")[slots] = columns.targets[rows]
+        self._at(state, "targets")[slots] = columns.targets[rows].view(np.int64)
         for b, bag in enumerate(columns.bags):
             self._keep_bag(state, b, bag, rows, slots)
         first, n = (int(slots.min()), int(slots.max() - slots.min()) + 1)
@@ -168,10 +169,10 @@ class Memory:
             bags.append(Bags(spans, codes.view(np.uint64), values, names.view(np.uint64)))
         n = len(slots)
         return Columns(
-            self._at(state, "numbers")[slots],
+            self._at(state, "numbers")[slots].view(np.float64),
             self._at(state, "codes")[slots].view(np.uint64),
             tuple(bags),
-            self._at(state, "targets")[slots],
+            self._at(state, "targets")[slots].view(np.float64),
             np.full(n, -1, dtype=np.int64),
             np.zeros(n, dtype=np.uint64),
         )
@@ -192,7 +193,7 @@ def _mark(schema: Schema, kind: Kept, size: int, n_classes: int) -> str:
     fields += [f"{t.kind} {t.name}" for t in schema.tables[: schema.coded]]
     fields += [f"{b.kind} {b.name}" for b in schema.bags]
     fields += [f"{t.kind} {t.name} {t.classes}" for t in schema.targets]
-    text = "\0".join([*fields, kind, str(size), str(n_classes)])
+    text = "\0".join(["bits", *fields, kind, str(size), str(n_classes)])
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
