@@ -18,7 +18,12 @@ class AdaptSettings(Section):
         "predicted better had the last step been longer, down when worse."
     )
     lowest: float = Field(1e-5, gt=0, le=100, description="It never falls below this.")
-    highest: float = Field(10.0, gt=0, le=100, description="It never rises above this.")
+    highest: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="It never rises above this. null: 30 times learning.learning_rate.",
+    )
     pace: float = Field(
         0.1, gt=0, le=1, description="Most that the rate changes at a step, as a share of itself."
     )

@@ -42,6 +42,12 @@ class _Asked:
         """Either the loop begins it, or whoever asked gives it up: true for the first to say so."""
         return self._claim.acquire(blocking=False)
 
+    def answer(self, reply: Reply) -> None:
+        """It is done, and journaled: let whoever asked go on."""
+        self.reply = reply
+        crash.point("command_done_before_reply")
+        self.done.set()
+
 
 class Commands:
     """A queue with answers. `ask` blocks its caller until the loop has run `obey`."""
@@ -96,9 +102,7 @@ class Commands:
                 if isinstance(reply, Later):
                     self._later.append((asked, reply))
                     continue
-                asked.reply = reply
-                crash.point("command_done_before_reply")
-                asked.done.set()
+                asked.answer(reply)
             except Exception as error:
                 asked.error = error
                 asked.done.set()
@@ -128,9 +132,8 @@ def _finish(asked: _Asked, ready: Callable[[], Reply | None]) -> bool:
         reply = ready()
         if reply is None:
             return False
-        asked.reply = reply
-        crash.point("command_done_before_reply")
+        asked.answer(reply)
     except HeadwaterError as error:
         asked.error = error
-    asked.done.set()
+        asked.done.set()
     return True

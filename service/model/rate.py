@@ -72,6 +72,10 @@ class Remembered:
         self.flats = tuple(Flat("optimizer", name) for name in _FLATS[adapt.by])
 
 
+_MOST_TIMES = 30.0
+"""How many times the rate of the settings a rate may become, where they name no bound."""
+
+
 class Rate:
     """The learning rate of one recipe. Holds no state of its own."""
 
@@ -232,7 +236,8 @@ class Rate:
     def _move(self, vector: NDArray[np.generic], by: float) -> None:
         assert self._adapt is not None, "only a rate that moves has bounds"
         rate = float(vector[RATE]) * math.exp(by)
-        vector[RATE] = min(max(rate, self._adapt.lowest), self._adapt.highest)
+        highest = self._adapt.highest or _MOST_TIMES * self._learning.learning_rate
+        vector[RATE] = min(max(rate, self._adapt.lowest), highest)
 
 
 def rate_of(setting: float, vector: NDArray[np.generic] | None) -> float:

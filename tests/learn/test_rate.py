@@ -231,12 +231,20 @@ def test_events_that_cannot_be_learned_move_no_rate():
     assert before == of.rate != 0.05
 
 
+def test_a_rate_without_a_named_bound_rises_to_thirty_times_its_beginning():
+    """Steps that always go on the same way: the same event again and again."""
+    of = learner(recipe(adapt=HYPER | {"every": 1, "pace": 1.0}, learning_rate=1e-4))
+    take(of, [record(i, {"id": i, "x": 1.0, "y": 1}) for i in range(200)])
+
+    assert 3e-3 == pytest.approx(of.rate)
+
+
 @pytest.mark.parametrize(
     ("learning", "said"),
     [
         ({"adapt": {"by": "held_out"}}, "none are"),
         ({"adapt": HYPER | {"highest": 0.01}}, "not between lowest and highest"),
-        ({"adapt": HYPER, "learning_rate": 50}, "not between lowest and highest"),
+        ({"adapt": HYPER | {"highest": 10}, "learning_rate": 50}, "not between lowest and highest"),
         ({"adapt": {"by": "magic"}}, "hypergradient"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
