@@ -25,6 +25,8 @@ from service.model.scorer import Scorer
 from service.serve.admin import Admin
 from service.serve.aside import Aside
 from service.serve.edge import Edge
+from service.serve.inference import Infer
+from service.serve.inference_routes import InferenceRoutes
 from service.serve.live_metrics import show_live
 from service.serve.live_model import LiveModel, scorer_from, warm
 from service.serve.predict import Predict
@@ -87,6 +89,7 @@ def create_app(
     table = [
         Route("/v1/predict", Predict(scoring), methods=["POST"]),
         *routes.table(),
+        *InferenceRoutes(live, Infer(scoring), recipe).table(),
         *(admin.table() if admin is not None else ()),
     ]
     app.router.routes.extend(table)
