@@ -1,69 +1,31 @@
-"""service.client against a real API process, and against servers that misbehave."""
+"""service.client against a real API process."""
 
 from __future__ import annotations
 
-import asyncio
 import json
+import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from service.client import (
-    AsyncClient,
-    Client,
-    ClientError,
-    NotInTime,
-    Problem,
-    Top,
-    Unreachable,
-)
-from tests.client.scripted import LOST, SILENT, Scripted, reply
+from service.client import Client, NotInTime, Problem, Top
+from tests.client.conftest import Make
 from tests.conftest import CHECKOUT
 from tests.processes import until
 from tests.serve.conftest import Learner
 from tests.serve.test_workers import Api, environment
 
-Make = Callable[..., Any]
 EVENTS = [{"amount": 1.5, "merchant": "m1"}, {"amount": 950, "merchant": None}]
-NO_TOPIC: dict[str, dict[int, int]] = {}
-MODEL = {
-    "name": "payments", "version": 9, "lineage": "l", "events_learned": 1, "age_seconds": 0.5,
-    "stale": False, "new_member": 1,
-}  # fmt: skip
-GOOD = reply(200, {"predictions": [{"y": 0.25}], "model": MODEL})
-READY = {"retry_after": "0"}
-
-
-class Awaiting:
-    """An AsyncClient whose calls are waited for, so that one test serves both clients."""
-
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        self._runner = asyncio.Runner()
-        self._client = AsyncClient(*arguments, **named)
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        call = getattr(self._client, name)
-        return lambda *arguments, **named: self._runner.run(call(*arguments, **named))
-
-    def __enter__(self) -> Awaiting:
-        self._runner.run(self._client.__aenter__())
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._runner.run(self._client.__aexit__(*error))
-        self._runner.close()
-
-
-@pytest.fixture(params=[Client, Awaiting], ids=["sync", "async"])
-def make(request: pytest.FixtureRequest) -> Make:
-    """Makes a client of either kind."""
-    found: Make = request.param
-    return found
+EXAMPLES = re.findall(
+    r"^```python\n(.*?)^```\n\n```\n(.*?)^```$",
+    (CHECKOUT / "docs" / "client.md").read_text(),
+    re.MULTILINE | re.DOTALL,
+)
 
 
 @pytest.fixture(scope="module")
@@ -212,119 +174,25 @@ def test_a_version_is_waited_for(api: Api, learner: Learner, make: Make) -> None
         until(lambda: client.health().version == 7)
 
 
-@pytest.mark.parametrize("lost", [LOST, reply(503, {"code": "OVERLOADED"}, **READY)])
-def test_what_broke_off_is_asked_again(make: Make, lost: bytes) -> None:
+@pytest.mark.e2e
+@pytest.mark.parametrize(("code", "printed"), EXAMPLES, ids=range(len(EXAMPLES)))
+def test_the_examples_of_its_page_print_what_it_says(
+    api: Api, learner: Learner, capsys: pytest.CaptureFixture[str], code: str, printed: str
+) -> None:
     """
-    A connection that is lost, and a 503 that says when: the call is made again.
+    docs/client.md, run as it stands but for the port.
     """
-    with Scripted(lost, GOOD) as server, make(server.url) as client:
-        found = client.predict([{}])
+    code = code.replace("localhost:8080", f"127.0.0.1:{api.port}")
+    exec(compile(code, "docs/client.md", "exec"), {})
 
-        assert ([{"y": 0.25}], 9) == (found.predictions, found.model.version)
-        assert 2 == len(server.heard)
-        assert server.heard[0] == server.heard[1]
-
-
-def test_connections_are_kept(make: Make) -> None:
-    """
-    One for any number of calls.
-    """
-    with Scripted(*[GOOD] * 5) as server, make(server.url) as client:
-        for _ in range(5):
-            client.predict([{}])
-        assert (5, 1) == (len(server.heard), server.connections)
+    assert printed == capsys.readouterr().out
 
 
-def test_it_is_not_asked_for_ever(make: Make) -> None:
+def test_its_page_has_examples() -> None:
     """
-    As often as attempts says, then the last failure is raised.
+    Which the test above runs.
     """
-    busy = reply(503, {"code": "OVERLOADED", "detail": "wait"}, **READY)
-    with Scripted(*[busy] * 5) as server, make(server.url, attempts=2) as client:
-        with pytest.raises(Problem, match="503 OVERLOADED: wait") as caught:
-            client.predict([{}])
-        assert (2, 0.0) == (len(server.heard), caught.value.retry_after_s)
-    with make(server.url) as client, pytest.raises(Unreachable, match=server.url):
-        client.predict([{}])
-    with make(server.url) as client:
-        health = client.health()
-        assert (False, False) == (health.alive, health.ready)
-
-
-@pytest.mark.parametrize(
-    "refused", [reply(503, {"code": "NOT_READY"}), reply(500, {"code": "INTERNAL"}), reply(422, {})]
-)
-def test_what_would_not_help_is_not_asked_again(make: Make, refused: bytes) -> None:
-    """
-    A bug, a bad event, a 503 that does not say when.
-    """
-    with Scripted(refused, GOOD) as server, make(server.url) as client:
-        with pytest.raises(Problem):
-            client.predict([{}])
-        assert 1 == len(server.heard)
-
-
-def test_a_reply_that_does_not_come_is_not_waited_for(make: Make) -> None:
-    """
-    timeout_s ends the wait, and the call is not made again: it would wait as long.
-    """
-    with Scripted(SILENT, GOOD) as server, make(server.url, timeout_s=0.1) as client:
-        with pytest.raises(Unreachable, match="no reply in time"):
-            client.predict([{}])
-        assert 1 == len(server.heard)
-    with (
-        Scripted(SILENT, GOOD) as server,
-        make(server.url, timeout_s=9) as client,
-        pytest.raises(NotInTime, match=r"seen: .*no reply in time"),
-    ):
-        client.wait_for_version(1, timeout_s=0.1)
-
-
-def test_what_is_no_headwater_is_told(make: Make) -> None:
-    """
-    A proxy's page, a reply of another service, an address that is none.
-    """
-    pages = (reply(502, "<html>Bad Gateway</html>"), reply(200, {"hello": 1}), reply(302, "moved"))
-    with Scripted(*pages) as server, make(server.url) as client:
-        with pytest.raises(Problem, match="502 UNKNOWN: <html>Bad") as caught:
-            client.predict([{}])
-        assert [] == caught.value.errors
-        with pytest.raises(ClientError, match="no reply of a Headwater API"):
-            client.predict([{}])
-        with pytest.raises(Problem, match="302 UNKNOWN"):
-            client.status()
-    with make("ftp://localhost") as client, pytest.raises(Unreachable):
-        client.predict([{}])
-
-
-def test_a_wait_goes_on_over_failures_that_pass(make: Make) -> None:
-    """
-    A lost connection and a 503 are waited over; a refusal is not.
-    """
-    busy = reply(503, {"code": "NOT_READY"}, **READY)
-    refused = reply(404, {"code": "NOT_FOUND"})
-    with Scripted(LOST, busy, GOOD, refused) as server, make(server.url) as client:
-        assert 9 == client.wait_for_version(9, poll_s=0.01).version
-        with pytest.raises(Problem, match="NOT_FOUND"):
-            client.wait_for_version(9)
-
-
-def test_calls_that_say_nothing_are_mistakes(make: Make) -> None:
-    """
-    Told before anything is sent.
-    """
-    with make("http://localhost:1") as client:
-        for call in (
-            lambda: client.predict(),
-            lambda: client.predict([{}], candidates=[{}]),
-            lambda: client.predict([{}], context={}),
-            lambda: client.wait_for_version(),
-            lambda: client.wait_for_version(trained_through=NO_TOPIC),
-        ):
-            with pytest.raises(ValueError, match=r"give|goes|wait"):
-                call()
-        with pytest.raises(TypeError, match="an event holds what JSON can hold, not object"):
-            client.predict([{"amount": object()}])
+    assert 3 == len(EXAMPLES) == (CHECKOUT / "docs" / "client.md").read_text().count("```python")
 
 
 def test_it_needs_nothing_of_the_service() -> None:
