@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 import torch
 
+from service.events.decode import Columns
 from service.metrics import Metrics
+from service.model.scorer import Attached
 from service.serve.app import create_app
+from service.serve.scoring import LARGE_EVENTS
 from tests.events.kinds import FEATURES, REST
 from tests.serve.asgi import Answer, Client
 from tests.serve.conftest import EVENT, Learner, settings_of
@@ -42,8 +46,10 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     learner = Learner(directory, settings)
     draw = torch.Generator().manual_seed(1)
     for name, tensor in learner.state.parts()["weights"].items():
-        if name.startswith("head/") and tensor.dtype == torch.float32:
+        if name.startswith("head/"):
             tensor.copy_(torch.randn(tensor.shape, generator=draw) * 0.1)
+        elif name.startswith("normaliser/"):
+            tensor.copy_(torch.rand(tensor.shape, generator=draw) + tensor.new_tensor(9.0))
     learner.publish(7)
     learner.beat()
     with learner.writer, Client(create_app(settings, directory, Metrics("api-0"))) as client:
@@ -257,12 +263,22 @@ def test_no_events_are_answered_with_none(client: Client) -> None:
     assert 200 == client.post("/v2/models/payments/infer", body, headers).status
 
 
-def test_a_large_request_is_answered_aside(client: Client) -> None:
+def test_a_large_request_is_answered_aside(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """
-    Many events in few bytes, and many bytes: one version for all of them.
+    Many events in few bytes, and many bytes: not on the thread of the event loop.
     """
-    few = infer(client, tensor("amount", "INT8", [1] * 5_000))
-    many = infer(client, tensor("amount", "FP64", [1.25] * 10_000))
+    threads: list[str] = []
+    score = Attached.score
 
-    assert 5_000 == len(outputs(few)["is_fraud"])
-    assert 10_000 == len(outputs(many)["is_fraud"])
+    def told(attached: Attached, columns: Columns) -> Any:
+        threads.append(threading.current_thread().name)
+        return score(attached, columns)
+
+    monkeypatch.setattr(Attached, "score", told)
+    small = infer(client, tensor("amount", "INT8", [1] * LARGE_EVENTS))
+    few_bytes = infer(client, tensor("amount", "INT8", [1] * 5_000))
+    many_bytes = infer(client, tensor("amount", "FP64", [1.25] * 10_000))
+
+    sizes = [len(outputs(one)["is_fraud"]) for one in (small, few_bytes, many_bytes)]
+    assert [LARGE_EVENTS, 5_000, 10_000] == sizes
+    assert ["MainThread", "aside_0", "aside_0"] == threads

@@ -52,6 +52,8 @@ def make_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
     for name, tensor in learner.state.parts()["weights"].items():
         if name.startswith("head/"):
             tensor.copy_(torch.randn(tensor.shape, generator=draw))
+        elif name.startswith("normaliser/"):
+            tensor.copy_(torch.rand(tensor.shape, generator=draw) + tensor.new_tensor(9.0))
     learner.publish(7)
     learner.beat()
     with learner.writer:

@@ -165,6 +165,7 @@ def test_one_place_takes_one_value(tmp_path: Path) -> None:
         extras = tensor("extras", "BYTES", ['{"size":1}', '{"colour":"red"}'])
         good = [shop, {**shop, "name": "name"}, extras, tensor("size", "FP64", [1.0, 2.0])]
         assert 200 == infer(client, *good).status
+        assert 200 == infer(client, *reversed(good)).status
         other = tensor("name", "BYTES", ["a", "c"])
         assert (422, ["inputs", "name", 1]) == place(infer(client, shop, other))
         size = tensor("size", "FP64", [2.0, 2.0])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from service.metrics import Metrics
+from service.serve.tensors import Tensors, read_tensors
 from tests.serve.asgi import Client
 from tests.serve.conftest import Learner
 from tests.serve.test_refusals import check_problem
@@ -100,6 +103,23 @@ def test_only_the_served_version_is_there(client: Client, learner: Learner) -> N
         problem = check_problem(refused)
         assert (404, "NOT_FOUND") == (refused.status, problem["code"])
         assert "is not served; 8 is" in problem["detail"]
+
+
+def test_a_version_that_goes_while_it_is_asked_is_not_there(
+    client: Client, learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    The reply never comes from another version than the path names.
+    """
+
+    def overtaken(*arguments: Any) -> Tensors:
+        learner.publish(8)
+        return read_tensors(*arguments)
+
+    monkeypatch.setattr("service.serve.inference.read_tensors", overtaken)
+    answer = client.post("/v2/models/payments/versions/7/infer", {"inputs": [AMOUNT]})
+
+    assert (404, "NOT_FOUND") == (answer.status, check_problem(answer)["code"])
 
 
 def test_another_model_is_not_there(client: Client) -> None:
