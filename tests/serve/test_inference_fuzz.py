@@ -23,7 +23,7 @@ from tests.serve.test_fuzz import values
 from tests.serve.test_refusals import check_problem
 
 fuzz = settings(
-    max_examples=3_000 if LOOKS_FURTHER else 50,
+    max_examples=600 if LOOKS_FURTHER else 50,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
     deadline=None,
 )
