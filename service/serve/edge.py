@@ -23,7 +23,7 @@ UNMATCHED = "<unmatched>"
 GONE = 499
 """Status under which a request is counted whose client left before the reply."""
 
-_ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})
+_ALWAYS = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _LONGEST_ID = 128
 

@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 from service.events.decode import Fault
 from service.events.schema import Schema, Target
 from service.serve.live_model import LiveModel
-from service.serve.named_model import check_name, check_version
+from service.serve.named_model import check_name, check_version, served_now
 from service.serve.problems import bad_events
 from service.serve.queries import flag
 from service.serve.replies import JSON
@@ -53,8 +53,8 @@ class Infer:
         named: dict[str, str] = scope["path_params"]
         check_name(live.scorer().recipe, named["model"])
         version = named.get("version")
-        if version is not None and live.served is not None:
-            check_version(live.served, version)
+        if version is not None:
+            check_version(served_now(live), version)
         answered = partial(
             self._answered,
             header=_header(scope),

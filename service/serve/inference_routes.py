@@ -17,7 +17,7 @@ from service.events.schema import Target
 from service.model.recipe import Recipe
 from service.serve.inference import Infer
 from service.serve.live_model import LiveModel
-from service.serve.named_model import check_name, check_version
+from service.serve.named_model import check_name, check_version, served_now
 from service.serve.served import Served
 from service.serve.tensor_fields import inputs_of
 
@@ -98,12 +98,8 @@ class InferenceRoutes:
         return self._live.recipe or self._fallback
 
     def _served(self) -> Served:
-        """Return the version that answers; Refused (NOT_READY) without one."""
         self._live.follow()
-        served = self._live.served
-        if served is None:
-            raise self._live.not_ready()
-        return served
+        return served_now(self._live)
 
 
 def metadata(recipe: Recipe, versions: list[str]) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from service.model.recipe import Recipe
+from service.serve.live_model import LiveModel
 from service.serve.problems import Refused
 from service.serve.served import Served
 
@@ -15,6 +16,15 @@ def check_name(recipe: Recipe, name: str) -> None:
     """Refused (NOT_FOUND) unless this is the model's name."""
     if name != recipe.name:
         raise Refused("NOT_FOUND", f"there is no model {_shown(name)}; it is {recipe.name!r} here")
+
+
+def served_now(live: LiveModel) -> Served:
+    """Return the version that answers at this moment; Refused (NOT_READY) without one.
+
+    What another worker has just answered from is seen here too: the slot itself is looked at.
+    """
+    _, served = live.read(lambda _: None)
+    return served
 
 
 def check_version(served: Served, version: str) -> None:

@@ -105,6 +105,22 @@ def test_only_the_served_version_is_there(client: Client, learner: Learner) -> N
         assert "is not served; 8 is" in problem["detail"]
 
 
+def test_a_version_that_just_came_is_there(
+    client: Client, learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Another worker may have answered from it already; this one looked at the file a moment ago.
+    """
+    assert 200 == client.get("/v2/models/payments/versions/7").status
+    monkeypatch.setattr("service.serve.live_model.FOLLOW_S", 60.0)
+    learner.publish(8)
+
+    for path in ("", "/ready"):
+        assert 200 == client.get(f"/v2/models/payments/versions/8{path}").status
+    answer = client.post("/v2/models/payments/versions/8/infer", {"inputs": [AMOUNT]})
+    assert "8" == answer.json()["model_version"]
+
+
 def test_a_version_that_goes_while_it_is_asked_is_not_there(
     client: Client, learner: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
