@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from service.events.values import show
+
 Shape = tuple[int, ...]
 Error = dict[str, Any]
 Found = tuple[list[Any], list[Error]]
@@ -49,10 +51,9 @@ def from_json(data: object, datatype: str, shape: Shape) -> Found:
         msg = f"{len(data)} values, but the shape {list(shape)} has {_count(shape)}"
         return [], [_error([], "wrong_shape", msg)]
     fits, said = _fitting(datatype)
-    bad = {_row(at, shape) for at, one in enumerate(data) if not fits(one)}
-    if bad:
-        return [], [_error([row], "wrong_type", f"expected {said}") for row in sorted(bad)]
-    return _rows(data, shape), []
+    bad = {_row(at, shape): one for at, one in enumerate(data) if not fits(one)}
+    errors = [_unfit(row, said, one) for row, one in bad.items()]
+    return _rows(data, shape) if not errors else [], errors
 
 
 def _from_rows(data: list[Any], datatype: str, shape: Shape) -> Found:
@@ -70,8 +71,8 @@ def _from_rows(data: list[Any], datatype: str, shape: Shape) -> Found:
             got = f"one of {len(row)}" if isinstance(row, list) else "no list"
             msg = f"expected a list of {width} values, got {got}"
             errors.append(_error([at], "wrong_shape", msg))
-        elif not all(map(fits, row)):
-            errors.append(_error([at], "wrong_type", f"expected each value to be {said}"))
+        else:
+            errors += [_unfit(at, said, one) for one in row if not fits(one)][:1]
     return data, errors
 
 
@@ -131,6 +132,10 @@ def _fitting(datatype: str) -> tuple[Callable[[Any], bool], str]:
     else:
         kinds, said = kinds | {str}, "a text"
     return lambda one: type(one) in kinds, said
+
+
+def _unfit(row: int, said: str, value: object) -> Error:
+    return _error([row], "wrong_type", f"expected {said}, got {show(value)}")
 
 
 def _rows(flat: list[Any], shape: Shape) -> list[Any]:

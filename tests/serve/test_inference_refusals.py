@@ -96,6 +96,18 @@ def test_an_unknown_input_is_told_the_known_ones(client: Client) -> None:
     assert "it has amount, merchant, events" in problem["detail"]
 
 
+def test_every_value_that_is_none_of_its_datatype_is_told(client: Client) -> None:
+    """
+    Each row with what it holds.
+    """
+    errors = infer(client, {**AMOUNT, "data": ["lots", True]}).json()["errors"]
+
+    assert [
+        (["inputs", "amount", 0], "expected a number, got 'lots'"),
+        (["inputs", "amount", 1], "expected a number, got True"),
+    ] == [(one["loc"], one["msg"]) for one in errors]
+
+
 def test_bytes_must_be_as_many_as_the_shape_says(client: Client) -> None:
     """
     Too few, too many, texts that end beyond the end, a header that lies.
