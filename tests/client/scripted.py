@@ -72,7 +72,14 @@ class Scripted:
 
 
 def _request(connection: socket.socket) -> bytes:
-    """Read one request; empty where the client hung up."""
+    """Read one request; empty where the client hung up, in whatever way."""
+    try:
+        return _whole(connection)
+    except OSError:
+        return b""
+
+
+def _whole(connection: socket.socket) -> bytes:
     received = b""
     while b"\r\n\r\n" not in received:
         some = connection.recv(65_536)
@@ -82,5 +89,8 @@ def _request(connection: socket.socket) -> bytes:
     head, _, body = received.partition(b"\r\n\r\n")
     fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
     while len(body) < int(fields.get(b"content-length", b"0")):
-        body += connection.recv(65_536)
+        some = connection.recv(65_536)
+        if not some:
+            return b""
+        body += some
     return head + b"\r\n\r\n" + body
