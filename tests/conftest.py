@@ -105,6 +105,15 @@ def data_file(data_folder: Path) -> Callable[[str], Path]:
 
 
 @pytest.fixture
+def kserve_python() -> str:
+    """Python of a place of its own that has kserve, whose pins do not go with ours."""
+    named = os.environ.get("HEADWATER_TEST_KSERVE")
+    if not named:
+        pytest.skip("name the python of a venv that has kserve in HEADWATER_TEST_KSERVE")
+    return named
+
+
+@pytest.fixture
 def headwater(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command in an empty folder, with only the variables given; wait for its end."""
 

@@ -25,11 +25,14 @@ from service.model.scorer import Scorer
 from service.serve.admin import Admin
 from service.serve.aside import Aside
 from service.serve.edge import Edge
+from service.serve.inference import Infer
+from service.serve.inference_routes import InferenceRoutes
 from service.serve.live_metrics import show_live
 from service.serve.live_model import LiveModel, scorer_from, warm
 from service.serve.predict import Predict
 from service.serve.problems import Refused
 from service.serve.routes import Routes
+from service.serve.scoring import Scoring
 from service.settings import Settings
 
 _log = logger(__name__)
@@ -56,7 +59,7 @@ def create_app(
     recipe = recipe_of(settings)
     live = open_live()
     aside = Aside(open_live)
-    predict = Predict(settings.api, live, aside, metrics)
+    scoring = Scoring(settings.api, live, aside, metrics)
     token = settings.api.admin_token
     admin = None if token is None else Admin(directory, token.get_secret_value())
     routes = Routes(live, aside, metrics, directory, recipe, has_admin=admin is not None)
@@ -84,8 +87,9 @@ def create_app(
         exception_handlers={HTTPException: _routing_problem},
     )
     table = [
-        Route("/v1/predict", predict, methods=["POST"]),
+        Route("/v1/predict", Predict(scoring), methods=["POST"]),
         *routes.table(),
+        *InferenceRoutes(live, Infer(scoring), recipe).table(),
         *(admin.table() if admin is not None else ()),
     ]
     app.router.routes.extend(table)

@@ -23,7 +23,7 @@ UNMATCHED = "<unmatched>"
 GONE = 499
 """Status under which a request is counted whose client left before the reply."""
 
-_ALWAYS = frozenset({"/healthz", "/readyz", "/metrics"})
+_ALWAYS = frozenset({"/healthz", "/readyz", "/metrics", "/v2/health/live", "/v2/health/ready"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _LONGEST_ID = 128
 
@@ -38,6 +38,7 @@ class Edge:
     ) -> None:
         self._app = app
         self._routes = routes
+        self._templates = [route for route in routes if "{" in route]
         self._most_at_once = most_at_once
         self._under_way = 0
         self._requests = metrics.counter("headwater_http_requests_total")
@@ -90,10 +91,16 @@ class Edge:
     def _template(self, scope: Scope) -> str:
         """Return the template of the route that was taken: no part of it is the client's."""
         path: str = scope["path"]
-        for name, value in scope.get("path_params", {}).items():
-            before, _, after = path.rpartition(f"/{value}/")
-            path = f"{before}/{{{name}}}/{after}"
-        return path if path in self._routes else UNMATCHED
+        given = scope.get("path_params")
+        if not given:
+            return path if path in self._routes else UNMATCHED
+        for template in self._templates:
+            try:
+                if template.format_map(given) == path:
+                    return template
+            except KeyError:  # another route's parameter
+                continue
+        return UNMATCHED
 
 
 async def _send_problem(send: Send, refused: Refused, request_id: str) -> None:

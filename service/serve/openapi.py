@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from service import __version__
 from service.model.recipe import Recipe
-from service.serve import openapi_admin
+from service.serve import openapi_admin, openapi_inference
 from service.serve.openapi_components import components
 from service.serve.problems import CODES
 from service.serve.schema import Json, example_event
@@ -17,6 +17,7 @@ from service.serve.schema import Json, example_event
 def document(recipe: Recipe, *, admin: bool = False) -> Json:
     """Return the whole document; with /v1/admin where there is a token for it."""
     found = _document(recipe)
+    openapi_inference.add_to(found, recipe)
     if admin:
         openapi_admin.add_to(found)
     return found

@@ -41,9 +41,9 @@ def read_request(body: bytes, most_events: int, most_bytes: int) -> Asked:
     """Return what a request asks for. most_bytes: of the context, once for each candidate."""
     if body.count(b",") >= most_events:
         _refuse_too_many(body, most_events)  # before Python makes an object of each
-    request = _read_json(body)
+    request = read_json(body)
     if not isinstance(request, dict):
-        raise _wrong([], f'expected an object {{"events": [...]}}, got {_kind(request)}')
+        raise _wrong([], f'expected an object {{"events": [...]}}, got {kind_of(request)}')
     name = "candidates" if "candidates" in request else "events"
     if name == "candidates" and "events" in request:
         raise _wrong(["events"], 'the request has "events" and "candidates"', "unknown_field")
@@ -55,7 +55,7 @@ def read_request(body: bytes, most_events: int, most_bytes: int) -> Asked:
     _refuse_doubled(request, body)
     events = request[name]
     if not isinstance(events, list):
-        raise _wrong([name], f"expected a list of events, got {_kind(events)}")
+        raise _wrong([name], f"expected a list of events, got {kind_of(events)}")
     if len(events) > most_events:
         raise _too_many(f"{len(events)} {name}", most_events)
     top = read_top(request["top"]) if "top" in request else None
@@ -103,7 +103,7 @@ def _refuse_doubled(request: dict[str, object], body: bytes) -> None:
 def _with(context: object, candidates: list[object], most_bytes: int) -> list[object]:
     """Return each candidate with the fields of the context that it does not have itself."""
     if not isinstance(context, dict):
-        raise _wrong(["context"], f"expected an object, got {_kind(context)}")
+        raise _wrong(["context"], f"expected an object, got {kind_of(context)}")
     size = len(msgspec.json.encode(context)) * len(candidates)
     if size > most_bytes:
         detail = f"the context of each candidate makes {size} bytes; {most_bytes} are the most"
@@ -127,7 +127,7 @@ def _too_many(what: str, most_events: int) -> Refused:
     return Refused("TOO_LARGE", f"{what}; a request holds at most {most_events} (api.max_events)")
 
 
-def _read_json(body: bytes) -> object:
+def read_json(body: bytes) -> object:
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError:
@@ -157,7 +157,7 @@ def _names(body: bytes) -> list[str]:
     return names
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
     kinds = {dict: "an object", list: "a list", str: "a text", bool: "a boolean"}
     return "null" if value is None else kinds.get(type(value), "a number")
 

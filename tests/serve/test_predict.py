@@ -10,7 +10,7 @@ import pytest
 from service.metrics import Metrics
 from service.serve import served
 from service.serve.app import create_app
-from service.serve.predict import LARGE_EVENTS, MOST_UNKNOWN_NAMES
+from service.serve.scoring import LARGE_EVENTS, MOST_UNKNOWN_NAMES
 from service.serve.served import DOWN_AFTER_S
 from tests.serve.asgi import Answer, Client
 from tests.serve.conftest import Learner, settings_of

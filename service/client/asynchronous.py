@@ -1,0 +1,144 @@
+"""The client for asyncio: the calls of Client, to be awaited. It belongs to one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import TypeVar
+
+import httpx
+
+from service.client import requests
+from service.client.errors import ClientError, Problem, unreachable
+from service.client.replies import Health, Model, ModelReport, Predictions, Schemas, Status
+from service.client.requests import Awaited, Call, Event, Top, Tries, Wanted
+
+Reply = TypeVar("Reply")
+
+
+class AsyncClient:
+    """The API at `url`; close it, or use it in an `async with`.
+
+    timeout_s: longest wait for a connection, and again for a reply, in seconds. attempts: how
+    often a call is made at most; made again is only what broke off before its reply, or was told
+    by a 503 when to come again. No call changes anything, so none is ever done twice.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float = 10.0,
+        attempts: int = 3,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self._attempts = attempts
+        self._timeout_s = timeout_s
+        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, headers=headers)
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def predict(
+        self,
+        events: Sequence[Event] | None = None,
+        *,
+        candidates: Sequence[Event] | None = None,
+        context: Event | None = None,
+        top: Top | int | None = None,
+        strict: bool = False,
+        brief: bool = False,
+    ) -> Predictions:
+        """Return one prediction for each of `events`, or of `candidates` in one `context`.
+
+        top: only the best so many of them. strict: refuse unknown and missing fields. brief:
+        leave out `model.trained_through`.
+        """
+        return await self._ask(
+            requests.predict(events, candidates, context, top, strict=strict, brief=brief)
+        )
+
+    async def model(self, *, digest: bool = False) -> ModelReport:
+        """Return the version that answers, its scores, the learner behind it."""
+        return await self._ask(requests.model(digest=digest))
+
+    async def schema(self) -> Schemas:
+        """Return JSON Schemas of an event and of a prediction."""
+        return await self._ask(requests.schema())
+
+    async def status(self) -> Status:
+        """Return what the learner does, also before there are weights."""
+        try:
+            report = await self._once(requests.model())
+        except Problem as problem:
+            return requests.status(problem)
+        return requests.status(report)
+
+    async def health(self) -> Health:
+        """Return whether predictions can be had. Raises nothing: that nobody answers is a reply."""
+        try:
+            ready = await self._once(requests.ready())
+        except ClientError as error:
+            return requests.health(error)
+        return requests.health(ready)
+
+    async def wait_for_version(
+        self,
+        version: int | None = None,
+        *,
+        trained_through: Wanted | None = None,
+        timeout_s: float = 30.0,
+        poll_s: float = 0.05,
+    ) -> Model:
+        """Wait until this version, or a later one, answers; return the one that does.
+
+        trained_through: {topic: {partition: offset}} that it must have learned up to; for a
+        record at offset 41 that is 42. Raises NotInTime after `timeout_s`.
+        """
+        awaited = Awaited(version, trained_through)
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            left_s = max(poll_s, deadline_s - time.monotonic())
+            try:
+                empty = await self._once(requests.nothing(), left_s)
+                found = awaited.met(empty.model)
+            except ClientError as error:
+                found = awaited.met(error)
+            if found is not None:
+                return found
+            if time.monotonic() + poll_s > deadline_s:
+                raise awaited.missed(timeout_s)
+            await asyncio.sleep(poll_s)
+
+    async def _ask(self, call: Call[Reply]) -> Reply:
+        tries = Tries(self._attempts)
+        while True:
+            try:
+                return await self._once(call)
+            except ClientError as error:
+                await asyncio.sleep(tries.pause_s(error))
+
+    async def _once(self, call: Call[Reply], most_s: float = math.inf) -> Reply:
+        patience_s = min(self._timeout_s, most_s)
+        try:
+            reply = await self._http.request(
+                call.method, call.path, content=call.body, timeout=patience_s
+            )
+        except httpx.TransportError as error:
+            raise unreachable(error, str(self._http.base_url)) from error
+        return call.read(reply)
