@@ -13,6 +13,7 @@ from service.cli import (
     api_worker,
     config,
     demo,
+    doctor,
     evaluate,
     freeze,
     learner,
@@ -45,6 +46,7 @@ COMMANDS = (
     pause,
     freeze,
     status,
+    doctor,
     config,
     version,
 )

@@ -152,6 +152,17 @@ class KafkaBroker:
         found = self._answer(asked[resource])
         return {name: entry.value for name, entry in found.items() if entry.value is not None}
 
+    def rights(self, topic: str) -> set[str] | None:
+        """Return what we may do with a topic (READ, WRITE, ...); None where the broker is not told
+        who may do what."""
+        asked = self._admin.describe_topics(
+            TopicCollection([topic]),
+            include_authorized_operations=True,
+            request_timeout=self._timeout_s,
+        )
+        found = self._answer(asked[topic]).authorized_operations
+        return None if found is None else {operation.name for operation in found}
+
     def delete_records(self, before: Offsets) -> None:
         """Have the broker forget the records before these offsets, for good."""
         asked = self._admin.delete_records(
