@@ -36,7 +36,7 @@ def size(nbytes: float) -> str:
     """Return bytes as people say them.
 
     >>> [size(n) for n in (512, 65_536, 3_000_000, 5 * 2**30)]
-    ['512 B', '64 KiB', '2.9 MiB', '5 GiB']
+    ['512 B', '64 KiB', '2.86 MiB', '5 GiB']
     """
     for unit in ("B", "KiB", "MiB", "GiB"):
         if nbytes < 1024 or unit == "GiB":

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
 from service.cli.doctor_finding import Finding, fail, ok, span, warn
@@ -26,6 +26,7 @@ _SAMPLE = 200
 _AHEAD_S = 60.0
 _ENOUGH_SNAPSHOTS = 20
 """A topic should keep what this many snapshots take."""
+_NO_RIGHT = "TOPIC_AUTHORIZATION_FAILED"
 Found = TypeVar("Found")
 
 
@@ -51,7 +52,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     try:
         began = time.monotonic()
         try:
-            missing = _missing(broker, kafka.topics)
+            missing = _unseen(broker, kafka.topics)
         except BrokerAway as error:
             hint = "Is kafka.bootstrap_servers right, and may this machine reach it?"
             if kafka.client:
@@ -60,30 +61,31 @@ def findings(settings: Settings) -> Iterator[Finding]:
             return
         yield ok("kafka", f"{servers} answers in {span(round(time.monotonic() - began, 3))}")
         for topic in kafka.topics:
-            if topic in missing:
-                yield _no_topic(topic)
-                continue
-            yield from _topic(broker, topic, settings)
+            yield from [missing[topic]] if topic in missing else _topic(broker, topic, settings)
         yield _offsets(broker, settings, missing)
         yield _dead_letters(broker, settings)
     finally:
         broker.close()
 
 
-def _missing(broker: KafkaBroker, topics: tuple[str, ...] | list[str]) -> set[str]:
-    found = set()
+def _unseen(broker: KafkaBroker, topics: Iterable[str]) -> dict[str, Finding]:
+    """Return what to say of topics that cannot be looked at. BrokerAway where nothing answers."""
+    found = {}
     for topic in topics:
         try:
             broker.partitions(topic)
         except TopicMissing:
-            found.add(topic)
+            fix = (
+                f"Create it (kafka-topics.sh --create --topic {topic} --partitions 4), or mend the "
+            )
+            fix += "name; a learner waits for it."
+            found[topic] = fail(f"topic {topic}", "does not exist", fix)
+        except BrokerAway as error:
+            if _NO_RIGHT not in str(error):
+                raise
+            fix = f"Give this user the rights Describe and Read on the topic {topic}."
+            found[topic] = fail(f"topic {topic}", str(error), fix)
     return found
-
-
-def _no_topic(topic: str) -> Finding:
-    fix = f"Create it (kafka-topics.sh --create --topic {topic} --partitions 4), or mend the name; "
-    fix += "a learner waits for it."
-    return fail(f"topic {topic}", "does not exist, or may not be seen by this user", fix)
 
 
 def _topic(broker: KafkaBroker, topic: str, settings: Settings) -> Iterator[Finding]:
@@ -96,9 +98,9 @@ def _topic(broker: KafkaBroker, topic: str, settings: Settings) -> Iterator[Find
     records = sum(high - low for low, high in ends.values())
     sample, refusal = _newest(broker, ends)
     if refusal is not None:
-        yield fail(name, refusal, f"This user needs the right to read {topic}.")
-    else:
-        yield ok(name, f"partitions {len(ends)}, offsets kept {records:,}, may be read")
+        yield fail(name, refusal, f"Give this user the right Read on the topic {topic}.")
+        return
+    yield ok(name, f"partitions {len(ends)}, offsets kept {records:,}, may be read")
     yield from _retention(broker, topic, settings)
     yield from _events(topic, sample, settings)
 
@@ -122,7 +124,7 @@ def _newest(
                 if isinstance(one, Run):
                     sample += one.records
                 elif isinstance(one, Trouble):
-                    if "AUTHORIZATION" in one.code:
+                    if _NO_RIGHT in one.code:
                         return sample, f"Kafka says {one.code}: {one.message}"
                 else:
                     open_ends.discard((one.topic, one.partition))
@@ -184,10 +186,12 @@ def _said(field: str | None, msg: str) -> str:
     return msg if field is None else f"{field}: {msg}"
 
 
-def _offsets(broker: KafkaBroker, settings: Settings, missing: set[str]) -> Finding:
+def _offsets(broker: KafkaBroker, settings: Settings, missing: Collection[str]) -> Finding:
     """May offsets be committed? Kafka tells who may look at a group, which is the same right."""
     name, group = "consumer group", broker.group
     places = [(topic, 0) for topic in settings.kafka.topics if topic not in missing]
+    if not places:
+        return ok(name, f"{group} would be used; there is no topic to ask about")
     try:
         broker.committed(places)
     except HeadwaterError as error:

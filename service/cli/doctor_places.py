@@ -95,7 +95,7 @@ def _runtime(runtime: Path, image: int) -> Iterator[Finding]:
         fix = "Give this user the right to write there, or name another folder: runtime.directory."
         yield fail("runtime directory", f"{runtime}: {refused}", fix)
         return
-    kind = _file_system(there)
+    kind = file_system(there)
     if kind is None or kind in _ON_MEMORY:
         yield ok("runtime directory", f"{runtime}" + (f", on {kind}" if kind else ""))
     else:
@@ -164,7 +164,7 @@ def _taken(runtime: Path) -> int:
     return sum(file.stat().st_blocks * 512 for file in files)
 
 
-def _file_system(there: Path) -> str | None:
+def file_system(there: Path) -> str | None:
     """Return the type of the file system that holds a folder; None where nobody tells (macOS)."""
     try:
         mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")

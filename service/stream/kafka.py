@@ -8,6 +8,7 @@ this. Clients must not be forked: make the broker in the process that uses it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
@@ -144,6 +145,12 @@ class KafkaBroker:
         if not _exists_already(asked[topic], self._timeout_s + 1):
             self._answer(asked[topic])
         self._patiently(lambda: self._ends([(topic, p) for p in self._shown(topic)]))
+
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic and its records, for good; one that is not there is no error."""
+        asked = self._admin.delete_topics([topic], request_timeout=self._timeout_s)
+        with contextlib.suppress(TopicMissing):
+            self._answer(asked[topic])
 
     def topic_settings(self, topic: str) -> dict[str, str]:
         """Return how a topic is set up, in Kafka's own names."""

@@ -103,7 +103,7 @@ def holder(directory: Path, name: str = "LOCK") -> str | None:
     except FileNotFoundError:
         return None
     place = f"{os.major(at.st_dev):02x}:{os.minor(at.st_dev):02x}:{at.st_ino}"
-    with open("/proc/locks", encoding="ascii") as listed:
+    with Path("/proc/locks").open(encoding="ascii") as listed:
         if any(place in line.split() for line in listed if " FLOCK " in line):
             return _describe(path.read_bytes()[:4096])
     return None
