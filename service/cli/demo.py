@@ -7,13 +7,19 @@ model against its twin that was frozen early. Leaves nothing behind.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-_CHANGE_S = 60.0
+if TYPE_CHECKING:
+    from service.cli.demo_view import View
+
+_CHANGE_S = 120.0
 _INTERRUPTED = 130
 
 
@@ -30,6 +36,14 @@ def demo(
     ] = None,
     rate: Annotated[int, typer.Option(min=20, max=5000, help="Events per second.")] = 1000,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0: any.")] = 8080,
+    bootstrap: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", show_default=False,
+                     help="Use this Kafka, with a topic that is deleted at the end."),
+    ] = None,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="A line every five seconds instead of a screen.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end.")
     ] = False,
@@ -40,10 +54,13 @@ def demo(
     from service.cli.demo_run import Demo
     from service.errors import HeadwaterError
 
-    say = _to_stderr if as_json else typer.echo
     change_s = _CHANGE_S if for_s is None else max(4.0, min(_CHANGE_S, for_s / 3))
-    with tempfile.TemporaryDirectory(prefix="headwater-demo-") as folder:
-        shown = Demo(Path(folder), port, rate, change_s, say)
+    on_screen = sys.stdout.isatty() and not plain and not as_json
+    with (
+        tempfile.TemporaryDirectory(prefix="headwater-demo-") as folder,
+        _view(on_screen, typer.echo if not as_json else _to_stderr) as view,
+    ):
+        shown = Demo(Path(folder), port, rate, change_s, view, bootstrap)
         try:
             result = shown.run(for_s)
         except HeadwaterError:
@@ -55,24 +72,32 @@ def demo(
         raise typer.Exit(_INTERRUPTED)
 
 
+@contextlib.contextmanager
+def _view(on_screen: bool, print_line: Any) -> Iterator[View]:
+    if on_screen:
+        from service.cli.demo_screen import Screen
+
+        with Screen() as screen:
+            yield screen
+    else:
+        from service.cli.demo_view import Lines
+
+        yield Lines(print_line)
+
+
 def _to_stderr(text: str) -> None:
     typer.echo(text, err=True)
 
 
 def _summary(result: dict[str, Any]) -> str:
+    from service.cli.demo_view import shown_figure, shown_ms
+
     live, frozen, asked = result["live"], result["frozen"], result["predictions"]
     return (
         f"\n{result['events_learned']:,} events learned in {result['seconds']:.0f} s; "
         f"{asked['requests']:,} requests, {asked['failed']} failed, "
-        f"p50 {_ms(asked['p50_ms'])}, p99 {_ms(asked['p99_ms'])}\n"
-        f"log-loss since the freeze: live {_figure(live['log_loss'])}, "
-        f"frozen {_figure(frozen['log_loss'])}"
+        f"p50 {shown_ms(asked['p50_ms'])}, p99 {shown_ms(asked['p99_ms'])}\n"
+        f"log-loss since the freeze: live {shown_figure(live['log_loss'])}, "
+        f"frozen {shown_figure(frozen['log_loss'])}; "
+        f"AUC: live {shown_figure(live['auc'])}, frozen {shown_figure(frozen['auc'])}"
     )
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1f} ms"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

@@ -17,9 +17,14 @@ from service.model.recipe import Recipe
 from service.model.scorer import Attached, Scorer
 from service.weights.live_reader import LiveReader
 
-_RECENT = 5000
+RECENT = 5000
+"""Events that the figures on the screen are of."""
 _ENOUGH = 2000
 """Events a model must have learned before a copy of it is worth freezing."""
+
+
+Figures = dict[str, float | None]
+"""log_loss and auc; None where there is nothing to say."""
 
 
 class Twin:
@@ -47,14 +52,13 @@ class Twin:
         columns, _ = self._scorer.decoder.features([one.features for one in shown])
         self._twin += self._frozen.score(columns)[:, 0].tolist()
 
-    def recent(self) -> tuple[float | None, float | None]:
-        """Return the log-loss of the last events: (live, frozen)."""
-        y = np.array(self._labels[-_RECENT:])
-        twin = self._twin[-_RECENT:]
-        frozen = log_loss(np.array(twin), y[-len(twin) :]) if twin else None
-        return (log_loss(np.array(self._live[-_RECENT:]), y) if len(y) else None), frozen
+    def recent(self) -> tuple[Figures, Figures]:
+        """Return {"log_loss", "auc"} over the last 5,000 events: (live, frozen)."""
+        y, twin = np.array(self._labels[-RECENT:]), self._twin[-RECENT:]
+        live = np.array(self._live[-RECENT:])
+        return _figures(live, y), _figures(np.array(twin), y[len(y) - len(twin) :])
 
-    def since_frozen(self) -> tuple[dict[str, float | None], dict[str, float | None]]:
+    def since_frozen(self) -> tuple[Figures, Figures]:
         """Return {"log_loss", "auc"} of both over the same events, those since the freeze."""
         y = np.array(self._labels[self._start :]) if self._frozen else np.array(self._labels)
         live = np.array(self._live[-len(y) :]) if len(y) else np.empty(0)
@@ -80,7 +84,7 @@ def log_loss(p: NDArray[np.float64], y: NDArray[np.float64]) -> float:
     return float(-np.where(y > 0, np.log(safe), np.log1p(-safe)).mean())
 
 
-def _figures(p: NDArray[np.float64], y: NDArray[np.float64]) -> dict[str, float | None]:
+def _figures(p: NDArray[np.float64], y: NDArray[np.float64]) -> Figures:
     if not len(p):
         return {"log_loss": None, "auc": None}
     return {"log_loss": log_loss(p, y), "auc": exact.auc(p, y)}

@@ -15,6 +15,7 @@ from service.cli import (
     api_worker,
     config,
     demo,
+    doctor,
     evaluate,
     freeze,
     learner,
@@ -48,6 +49,7 @@ COMMANDS = (
     pause,
     freeze,
     status,
+    doctor,
     config,
     version,
 )

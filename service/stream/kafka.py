@@ -8,6 +8,7 @@ this. Clients must not be forked: make the broker in the process that uses it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
@@ -145,12 +146,29 @@ class KafkaBroker:
             self._answer(asked[topic])
         self._patiently(lambda: self._ends([(topic, p) for p in self._shown(topic)]))
 
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic and its records, for good; one that is not there is no error."""
+        asked = self._admin.delete_topics([topic], request_timeout=self._timeout_s)
+        with contextlib.suppress(TopicMissing):
+            self._answer(asked[topic])
+
     def topic_settings(self, topic: str) -> dict[str, str]:
         """Return how a topic is set up, in Kafka's own names."""
         resource = ConfigResource(ConfigResource.Type.TOPIC, topic)
         asked = self._admin.describe_configs([resource], request_timeout=self._timeout_s)
         found = self._answer(asked[resource])
         return {name: entry.value for name, entry in found.items() if entry.value is not None}
+
+    def rights(self, topic: str) -> set[str] | None:
+        """Return what we may do with a topic (READ, WRITE, ...); None where the broker is not told
+        who may do what."""
+        asked = self._admin.describe_topics(
+            TopicCollection([topic]),
+            include_authorized_operations=True,
+            request_timeout=self._timeout_s,
+        )
+        found = self._answer(asked[topic]).authorized_operations
+        return None if found is None else {operation.name for operation in found}
 
     def delete_records(self, before: Offsets) -> None:
         """Have the broker forget the records before these offsets, for good."""

@@ -1,0 +1,193 @@
+"""`headwater run` for the demo, in a folder of its own: started, waited for, asked, ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from ruamel.yaml import YAML
+
+from service import settings
+from service.errors import BrokerAway, HeadwaterError
+from service.stream.embedded import address
+from service.supervise import python
+
+PATIENCE_S = 600.0
+"""A first start compiles the code of the model, which takes long on a busy machine."""
+_LOOK_S = 0.05
+_END_S = 5.0
+_REPLY_S = 30.0
+"""A stalled machine is no failed prediction."""
+
+
+class DemoService:
+    """A running service. Use as a context manager; nothing of it outlives the block.
+
+    `tree`: its settings, but for folders and the port.
+    """
+
+    def __init__(
+        self, folder: Path, tree: dict[str, Any], port: int, stopped: Callable[[], bool]
+    ) -> None:
+        self.url = f"http://127.0.0.1:{_free_port(port)}"
+        self.config = folder / "demo.yaml"
+        self._log = folder / "run.log"
+        self._stopped = stopped
+        own = {
+            "state": {"directory": str(folder / "state")},
+            "runtime": {"directory": str(folder / "runtime")},
+            "api": {"port": int(self.url.rpartition(":")[2])},
+        }
+        with self.config.open("w") as file:
+            YAML().dump(tree | own, file)
+        self._settings = settings.load(self.config)
+        self.runtime = settings.runtime_directory(self._settings)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._latencies: list[float] = []
+        self.failed = 0
+        self.model: dict[str, Any] = {}
+        """What the last reply said of the version it came from."""
+
+    def __enter__(self) -> DemoService:
+        command = python("run", "--config", str(self.config))
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, stderr=log, stdout=log, start_new_session=True
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process is not None, "entered"
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)  # its children too: the session is theirs
+            self._process.wait()
+
+    def bootstrap(self) -> str:
+        """Return where Kafka is; of the embedded broker as soon as it answers."""
+        named = self._settings.kafka.bootstrap_servers
+        if named != "embedded":
+            return named
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline and not self._stopped():
+            self.check()
+            try:
+                return address(self.runtime)
+            except BrokerAway:
+                time.sleep(_LOOK_S)
+        raise HeadwaterError(f"the service did not start:\n{self._last_words()}")
+
+    def check(self) -> None:
+        """Raise HeadwaterError, with its last words, where the service has ended."""
+        assert self._process is not None, "entered"
+        if self._process.poll() is not None:
+            raise HeadwaterError(f"the service ended early:\n{self._last_words()}")
+
+    def first(self, events: list[dict[str, Any]]) -> list[float]:
+        """Wait for the first predictions there are; before anything is learned they are 0.5."""
+        deadline = time.monotonic() + PATIENCE_S
+        while (scores := self.ask(events)) is None:
+            self.check()
+            if self._stopped() or time.monotonic() > deadline:
+                raise HeadwaterError(f"the service did not start:\n{self._last_words()}")
+            time.sleep(_LOOK_S)
+        return scores
+
+    def ask(self, events: list[dict[str, Any]]) -> list[float] | None:
+        """Return predictions, None while there are none; what fails is counted from the first on."""
+        body = msgspec.json.encode({"events": events})
+        request = urllib.request.Request(f"{self.url}/v1/predict", body, method="POST")
+        began = time.monotonic()
+        try:
+            with urllib.request.urlopen(request, timeout=_REPLY_S) as reply:
+                answer = msgspec.json.decode(reply.read())
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            self.failed += bool(self._latencies)
+            return None
+        self._latencies.append(time.monotonic() - began)
+        self.model = answer["model"]
+        return [p["click"] for p in answer["predictions"]]
+
+    @property
+    def requests(self) -> int:
+        """How many were sent since the first that was answered."""
+        return len(self._latencies) + self.failed
+
+    def answered_in_ms(self) -> tuple[float | None, float | None]:
+        """Return how long requests took: (median, 99th percentile)."""
+        if not self._latencies:
+            return None, None
+        found = np.quantile(np.array(self._latencies) * 1000, [0.5, 0.99])
+        return round(float(found[0]), 3), round(float(found[1]), 3)
+
+    def freshness_ms(self) -> dict[str, float | None]:
+        """Return how old an event is when it is in what is served: {"p50", "p99"}."""
+        lines = self._metric("headwater_freshness_seconds_bucket")
+        return {"p50": from_buckets(lines, 0.5), "p99": from_buckets(lines, 0.99)}
+
+    def lag(self) -> int | None:
+        """Return how many records are not learned yet; None where nobody can tell."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/v1/model", timeout=_REPLY_S) as reply:
+                found: int | None = msgspec.json.decode(reply.read())["learner"]["lag_records"]
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return None
+        return found
+
+    def _metric(self, name: str) -> list[str]:
+        try:
+            with urllib.request.urlopen(f"{self.url}/metrics", timeout=_REPLY_S) as reply:
+                lines = reply.read().decode().splitlines()
+        except (urllib.error.URLError, TimeoutError, ConnectionError):
+            return []
+        return [line for line in lines if line.startswith(name)]
+
+    def _last_words(self) -> str:
+        lines = self._log.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-15:])
+
+
+def from_buckets(lines: list[str], q: float) -> float | None:
+    """Return a quantile in milliseconds of a histogram's lines, interpolated as Prometheus does.
+
+    >>> lines = ['x{le="0.1"} 0', 'x{le="0.2"} 10', 'x{le="+Inf"} 10']
+    >>> from_buckets(lines, 0.5)
+    150.0
+    """
+    buckets = sorted(
+        (float(line.partition('le="')[2].partition('"')[0]), float(line.rpartition(" ")[2]))
+        for line in lines
+    )
+    if not buckets or not buckets[-1][1]:
+        return None
+    rank, below, counted = q * buckets[-1][1], 0.0, 0.0
+    for edge, count in buckets:
+        if count >= rank:
+            edge = below if edge == float("inf") else edge
+            return round(1000 * (below + (edge - below) * (rank - counted) / (count - counted)), 2)
+        below, counted = edge, count
+    return None
+
+
+def _free_port(wanted: int) -> int:
+    """Return the wanted port if nobody listens there, else any free one."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
