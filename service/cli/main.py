@@ -15,6 +15,7 @@ from service.cli import (
     demo,
     evaluate,
     freeze,
+    healthcheck,
     learner,
     pause,
     probe,
@@ -45,6 +46,7 @@ COMMANDS = (
     pause,
     freeze,
     status,
+    healthcheck,
     config,
     version,
 )
