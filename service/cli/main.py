@@ -11,8 +11,10 @@ import typer
 from service.cli import (
     api,
     api_worker,
+    compile_kernels,
     config,
     demo,
+    demo_producer,
     evaluate,
     freeze,
     healthcheck,
@@ -32,10 +34,12 @@ from service.errors import BadSettings, HeadwaterError
 
 COMMANDS = (
     demo,
+    demo_producer,
     run,
     learner,
     api,
     api_worker,
+    compile_kernels,
     publish,
     evaluate,
     snapshots,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import re
 import shutil
 from collections.abc import Iterator
@@ -29,8 +31,14 @@ _FROM_OUTSIDE = {"process", "job", "instance", "le"}
 
 
 def yaml(path: Path) -> Any:
-    """Return the one document of a file."""
-    return YAML(typ="safe").load(path.read_text())
+    """Return the one document of a file, as a copy of one's own."""
+    return copy.deepcopy(parsed(path.read_text()))
+
+
+@functools.cache
+def parsed(text: str) -> Any:
+    """Return the one document of a text; not to be changed."""
+    return YAML(typ="safe").load(text)
 
 
 def alerts() -> list[dict[str, Any]]:
