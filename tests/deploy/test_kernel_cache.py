@@ -7,6 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from service.cli.main import app
+from service.learn import warm
+from service.model.kinds import KINDS, module_warm
+from service.model.layout import Layout
+from service.model.recipe import Recipe
+
 CHECKOUT = Path(__file__).parent.parent.parent
 KERNELS = """
 from numba import njit
@@ -61,3 +70,23 @@ def test_what_was_shipped_is_used_and_what_is_new_goes_elsewhere(tmp_path: Path)
     assert ("[1, 0]", "[2, 1]") == (first, second)
     assert shipped == files(tmp_path)
     assert any(path.is_symlink() for path in (tmp_path / "elsewhere").rglob("*.nbc"))
+
+
+def test_an_image_compiles_every_kind_field_and_strategy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Each kind of model, with a field of each type and all strategies that it can follow; what is
+    asked to be compiled can be built.
+    """
+    asked: list[Recipe] = []
+    monkeypatch.setattr(warm, "compile_passes", asked.append)
+    monkeypatch.setattr(module_warm, "compile_all", lambda: None)
+    result = CliRunner().invoke(app, ["compile-kernels"])
+    in_force = {kind: {name for one in asked if one.kind == kind for name in Layout(one).plan.names}
+                for kind in KINDS}  # fmt: skip
+
+    assert 0 == result.exit_code, result.output
+    assert set(KINDS) == {one.kind for one in asked}
+    assert all(set(warm._FIELDS) == {s.type for s in one.schema.specs.values()} for one in asked)
+    assert {"l2", "ewc", "agem", "lookahead"} == set.intersection(
+        *(names for kind, names in in_force.items() if kind != "rls")
+    )
