@@ -28,13 +28,18 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ARG EXTRAS=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /src
-COPY constraints.txt pyproject.toml README.md LICENSE ./
+# first what changes rarely: all that the package needs, with nothing in the package yet
+COPY constraints.txt pyproject.toml LICENSE ./
 COPY service/__init__.py service/
-# torch first and alone, without what it needs: that, and everything else, is PyPI's
-RUN python -m venv /opt/headwater \
+# torch alone, without what it needs: that, and everything else, is PyPI's
+RUN touch README.md \
+    && python -m venv /opt/headwater \
     && pip install --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)" \
     && pip install --no-deps "$(grep '^setuptools==' constraints.txt)" \
-    && pip install --no-build-isolation -c constraints.txt ".${EXTRAS:+[$EXTRAS]}"
+    && pip install --no-build-isolation -c constraints.txt ".${EXTRAS:+[$EXTRAS]}" \
+    && rm -r /opt/headwater/lib/python3.11/site-packages/torch/include \
+             /opt/headwater/lib/python3.11/site-packages/torch/test
+COPY README.md ./
 COPY service service
 RUN pip install --no-build-isolation --no-deps --force-reinstall . \
     && headwater compile-kernels
