@@ -55,9 +55,11 @@ LABEL org.opencontainers.image.title="Headwater" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$REVISION" \
       org.opencontainers.image.created="$CREATED"
+# a tmpfs that is mounted on /run/headwater is root's, and takes the mode of the folder
 RUN groupadd --gid 10001 headwater \
     && useradd --uid 10001 --gid 10001 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin headwater \
-    && install -d -o headwater -g headwater -m 0700 /var/lib/headwater /run/headwater \
+    && install -d -o headwater -g headwater /var/lib/headwater \
+    && install -d -m 1777 /run/headwater \
     && install -d /etc/headwater
 COPY --from=build /opt/headwater /opt/headwater
 ENV PYTHONUNBUFFERED=1 \

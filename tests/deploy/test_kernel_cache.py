@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from service.cli import compile_kernels
 from service.cli.main import app
 from service.learn import warm
+from service.model import prequential
 from service.model.kinds import KINDS, module_warm
 from service.model.layout import Layout
 from service.model.recipe import Recipe
@@ -78,15 +80,27 @@ def test_an_image_compiles_every_kind_field_and_strategy(monkeypatch: pytest.Mon
     asked to be compiled can be built.
     """
     asked: list[Recipe] = []
+    alone: list[str] = []
     monkeypatch.setattr(warm, "compile_passes", asked.append)
     monkeypatch.setattr(module_warm, "compile_all", lambda: None)
+    monkeypatch.setattr(compile_kernels, "_learn_alone", alone.append)
     result = CliRunner().invoke(app, ["compile-kernels"])
     in_force = {kind: {name for one in asked if one.kind == kind for name in Layout(one).plan.names}
                 for kind in KINDS}  # fmt: skip
 
     assert 0 == result.exit_code, result.output
-    assert set(KINDS) == {one.kind for one in asked}
+    assert set(KINDS) == {one.kind for one in asked} == set(alone)
     assert all(set(warm._FIELDS) == {s.type for s in one.schema.specs.values()} for one in asked)
     assert {"l2", "ewc", "agem", "lookahead"} == set.intersection(
         *(names for kind, names in in_force.items() if kind != "rls")
     )
+
+
+def test_a_model_of_one_target_is_compiled_too() -> None:
+    """
+    Its arrays are laid out in another way, so it has kernels of its own.
+    """
+    compile_kernels._learn_alone("linear")
+    scores = {str(signature[2]) for signature in prequential._update_binary.signatures}
+
+    assert "array(float64, 1d, C)" in scores
