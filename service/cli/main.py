@@ -13,11 +13,14 @@ import typer
 from service.cli import (
     api,
     api_worker,
+    compile_kernels,
     config,
     demo,
+    demo_producer,
     doctor,
     evaluate,
     freeze,
+    healthcheck,
     learner,
     machine_code,
     pause,
@@ -35,10 +38,12 @@ from service.errors import BadSettings, HeadwaterError
 
 COMMANDS = (
     demo,
+    demo_producer,
     run,
     learner,
     api,
     api_worker,
+    compile_kernels,
     publish,
     evaluate,
     snapshots,
@@ -50,6 +55,7 @@ COMMANDS = (
     freeze,
     status,
     doctor,
+    healthcheck,
     config,
     version,
 )

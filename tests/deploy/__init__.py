@@ -1,0 +1,1 @@
+"""What is deployed: images, compose, Kubernetes, rules, the board."""
