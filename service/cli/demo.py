@@ -64,9 +64,10 @@ def demo(
         try:
             result = shown.run(for_s)
         except HeadwaterError:
-            if shown.interrupted:  # before there was anything to show
-                raise typer.Exit(_INTERRUPTED) from None
-            raise
+            if not shown.stopping:
+                raise
+            # before there was anything to show
+            raise typer.Exit(_INTERRUPTED if shown.interrupted else 0) from None
     typer.echo(json.dumps(result) if as_json else _summary(result))
     if shown.interrupted:
         raise typer.Exit(_INTERRUPTED)

@@ -6,6 +6,7 @@ who click changes at once every so often, so that one sees the model follow.
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 import time
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.options import ConfigOption, SetOption
+from service.cli.options import ConfigOption, JsonOption, SetOption
 from service.cli.side_door import settings_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def demo_producer(
         typer.Option("--for", min=0.1, metavar="S", help="Stop after so long.", show_default=False),
     ] = None,
     set_: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Send the demo's clicks to the first topic of the settings until stopped (Ctrl-C, SIGTERM)."""
     from service import logs
@@ -67,7 +69,11 @@ def demo_producer(
     finally:
         producer.close()
         broker.close()
-    _say(f"ended: {sent.sent:,} sent, {sent.acknowledged:,} acknowledged")
+    if as_json:
+        ended = {"topic": topic, "sent": sent.sent, "acknowledged": sent.acknowledged}
+        typer.echo(json.dumps(ended))
+    else:
+        _say(f"ended: {sent.sent:,} sent, {sent.acknowledged:,} acknowledged")
     if sent.acknowledged < sent.sent:
         _say(f"headwater: {sent.sent - sent.acknowledged} were not acknowledged: {sent.reason}")
         raise typer.Exit(1)

@@ -45,12 +45,14 @@ class Demo:
         self._bootstrap = bootstrap
         self.interrupted = False
         """Ctrl-C ended it."""
-        self._stop = False
+        self.stopping = False
+        """A signal ended it."""
 
     def run(self, for_s: float | None) -> dict[str, Any]:
         """Run for so many seconds, or until interrupted; return the result to print."""
         signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_signal)  # the terminal was closed
         tree, topic = dict(SETTINGS), SETTINGS["kafka"]["topics"][0]
         where = "an embedded broker, a learner and an API"
         if self._bootstrap is not None:
@@ -61,7 +63,7 @@ class Demo:
         with contextlib.ExitStack() as stack:
             if self._bootstrap is not None:
                 stack.enter_context(_topic_on(self._bootstrap, topic))
-            service = DemoService(self._folder, tree, self._port, lambda: self._stop)
+            service = DemoService(self._folder, tree, self._port, lambda: self.stopping)
             stack.enter_context(service)
             broker = KafkaBroker(service.bootstrap(), name="demo-clicks")
             stack.callback(broker.close)
@@ -78,7 +80,7 @@ class Demo:
         twin = Twin(service.runtime, self._freeze_s)
         began = looked = time.monotonic()
         taste, learned = 0, 0
-        while not self._stop and (for_s is None or time.monotonic() - began < for_s):
+        while not self.stopping and (for_s is None or time.monotonic() - began < for_s):
             elapsed = time.monotonic() - began
             shown = self._clicks.draw(max(1, round(self._rate * _TICK_S)), elapsed)
             if (scores := service.ask([one.features for one in shown])) is not None:
@@ -153,7 +155,7 @@ class Demo:
         }  # fmt: skip
 
     def _on_signal(self, number: int, _: object) -> None:
-        self._stop = True
+        self.stopping = True
         self.interrupted = self.interrupted or number == signal.SIGINT
 
 

@@ -59,16 +59,19 @@ class DemoService:
         """What the last reply said of the version it came from."""
 
     def __enter__(self) -> DemoService:
-        command = python("run", "--config", str(self.config))
+        watched, self._alive = os.pipe()  # closes when we end, whatever ends us
+        command = python("run", "--config", str(self.config), "--parent-fd", str(watched))
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stderr=log, stdout=log, start_new_session=True
+                command, stderr=log, stdout=log, pass_fds=[watched], start_new_session=True
             )
+        os.close(watched)
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None, "entered"
         self._process.send_signal(signal.SIGTERM)
+        os.close(self._alive)
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:

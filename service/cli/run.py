@@ -42,12 +42,15 @@ def run(
     longest_wait_s: Annotated[
         float, typer.Option("--longest-wait", min=0.0, hidden=True, help="Before a restart.")
     ] = 5.0,
+    parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Learn from Kafka and answer predictions until stopped (Ctrl-C, SIGTERM)."""
     from service import logs, settings
-    from service.supervise import Child, python
+    from service.supervise import Child, end_with_parent, python
 
     logs.configure("supervisor")
+    if parent_fd is not None:
+        end_with_parent(parent_fd)
     found = settings.load(path, chosen(set_, allow_unauthenticated))
     arming.warn()
     probe = probed(found, path, set_)

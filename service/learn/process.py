@@ -126,7 +126,7 @@ def _main(settings: Settings, options: Options, stop: threading.Event, outage: O
         if options.exit_on_halt and learner.standing.halted is not None:
             raise Halted(learner.standing.halted)
         # Until here the old live file was served, whatever the new settings say.
-        live = door.go_live(runtime_at, recipe)
+        live = door.go_live(runtime_at, learner.recipe)
         burial = Burial(lambda: DeadLetters(broker, settings.kafka.dead_letter_topic), stop.is_set)
         stack.callback(burial.close)
         publisher = Publisher(live, telemetry, settings.runtime.publish_ms / 1000)

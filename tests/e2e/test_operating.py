@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -11,6 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,18 +138,39 @@ def test_an_operator_works_over_http_and_the_command_line(
     assert not any(TOKEN in text for text in texts)
 
 
-def test_ctrl_c_ends_a_demo_with_130(tmp_path: Any) -> None:
-    """Interrupted is 130, and nothing of the demo is left."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}  # noqa: TID251 - handed on
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), (signal.SIGHUP, 0), (signal.SIGKILL, -signal.SIGKILL)],
+    ids=["ctrl-c", "terminal-closed", "killed"],
+)
+def test_whatever_ends_a_demo_ends_all_that_it_started(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    """No process of it is left, and no folder where it could still remove one."""
     demo = subprocess.Popen(
         [sys.executable, "-m", "service", "demo", "--json", "--port", "0"],
-        cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+        cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path)},  # noqa: TID251 - handed on
     )  # fmt: skip
     assert demo.stderr is not None
     assert "starting" in demo.stderr.readline()
     until(lambda: list(tmp_path.glob("headwater-demo-*/run.log")), "the service of the demo")
-    demo.send_signal(signal.SIGINT)
+    until(lambda: "learner" in started(tmp_path), "its learner")
+    demo.send_signal(number)
     demo.communicate(timeout=PATIENCE_S)
 
-    assert 130 == demo.returncode
-    assert [] == list(tmp_path.glob("headwater-demo-*"))
+    assert code == demo.returncode
+    until(lambda: not started(tmp_path), "the end of all processes")
+    if number != signal.SIGKILL:
+        assert [] == list(tmp_path.glob("headwater-demo-*"))
+
+
+def started(folder: Path) -> str:
+    """Return the command lines of processes that name a folder."""
+    found = []
+    for one in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = one.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(folder) in line:
+                found.append(line)
+    return "\n".join(found)
