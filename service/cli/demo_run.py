@@ -7,7 +7,10 @@ of the model. Whatever ends it, the processes it started end too.
 from __future__ import annotations
 
 import contextlib
+import shlex
+import shutil
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -111,7 +114,7 @@ class Demo:
         self._view.introduce(
             f"first prediction, version {service.model['version']}: click {score:.3f} for {event}",
             [
-                f"echo '{labelled}' | headwater publish -c {service.config} -",
+                f"echo '{labelled}' | {_ourselves()} publish -c {service.config} -",
                 f"curl -s {service.url}/v1/predict -d '{{\"events\":[{event}]}}'",
                 f"curl -s {service.url}/metrics | grep headwater_score",
             ],
@@ -157,6 +160,13 @@ class Demo:
     def _on_signal(self, number: int, _: object) -> None:
         self.stopping = True
         self.interrupted = self.interrupted or number == signal.SIGINT
+
+
+def _ourselves() -> str:
+    """Return how a shell calls us: by name where it finds it, else by path."""
+    if shutil.which("headwater") is not None:
+        return "headwater"
+    return shlex.quote(str(Path(sys.executable).with_name("headwater")))
 
 
 @contextlib.contextmanager
