@@ -19,7 +19,7 @@ from pydantic import Field
 from service import crash
 from service._settings import doubts as _doubts
 from service._settings import environment, reading
-from service._settings.adapt import AdaptSettings
+from service._settings.adapt import MOST_TIMES, AdaptSettings
 from service._settings.api import ApiSettings
 from service._settings.drift import DriftSettings
 from service._settings.event import (
@@ -57,6 +57,7 @@ from service.errors import Problem
 from service.redact import redacted
 
 __all__ = [
+    "MOST_TIMES",
     "AdaptSettings",
     "ApiSettings",
     "BinaryTarget",

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from service._settings.event import Section
 
+MOST_TIMES = 30.0
+"""How many times learning.learning_rate a rate may become, where no bound is named."""
+
 
 class AdaptSettings(Section):
     """How the learning rate moves. `learning.learning_rate` is where it begins."""

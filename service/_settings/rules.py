@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pydantic import BaseModel
 
 from service._settings import fields, kinds, strategies
-from service._settings.adapt import AdaptSettings
+from service._settings.adapt import MOST_TIMES, AdaptSettings
 from service._settings.kafka import refusal
 from service._settings.problems import Found
 from service._settings.tree import Where, default_at
@@ -118,6 +118,8 @@ def _adapt(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     rate = learning.get("learning_rate", default_at(model, ("learning", "learning_rate")))
     fields = AdaptSettings.model_fields
     lowest, highest = (adapt.get(n, fields[n].default) for n in ("lowest", "highest"))
+    if highest is None and isinstance(rate, int | float):
+        highest = MOST_TIMES * rate
     numbers = [n for n in (lowest, rate, highest) if isinstance(n, int | float)]
     if len(numbers) == 3 and numbers != sorted(numbers):
         msg = f"learning.learning_rate is {rate}, which is not between lowest and highest"

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from service.model.featurizer import Rows
 from service.model.kinds.seam import BLOCK, Extra, Flat, Kind, Moving, Served, head_of
 from service.model.recipe import Recipe
-from service.settings import AdaptSettings
+from service.settings import MOST_TIMES, AdaptSettings
 
 if TYPE_CHECKING:
     from service.model.state import State
@@ -70,10 +70,6 @@ class Remembered:
             shape = (len(recipe.schema.targets), 5)
             self.extras += (Extra("optimizer", _FRAMES, "float64", shape),)
         self.flats = tuple(Flat("optimizer", name) for name in _FLATS[adapt.by])
-
-
-_MOST_TIMES = 30.0
-"""How many times the rate of the settings a rate may become, where they name no bound."""
 
 
 class Rate:
@@ -236,7 +232,7 @@ class Rate:
     def _move(self, vector: NDArray[np.generic], by: float) -> None:
         assert self._adapt is not None, "only a rate that moves has bounds"
         rate = float(vector[RATE]) * math.exp(by)
-        highest = self._adapt.highest or _MOST_TIMES * self._learning.learning_rate
+        highest = self._adapt.highest or MOST_TIMES * self._learning.learning_rate
         vector[RATE] = min(max(rate, self._adapt.lowest), highest)
 
 

@@ -245,6 +245,7 @@ def test_a_rate_without_a_named_bound_rises_to_thirty_times_its_beginning():
         ({"adapt": {"by": "held_out"}}, "none are"),
         ({"adapt": HYPER | {"highest": 0.01}}, "not between lowest and highest"),
         ({"adapt": HYPER | {"highest": 10}, "learning_rate": 50}, "not between lowest and highest"),
+        ({"adapt": HYPER, "learning_rate": 1e-6}, "not between lowest and highest"),
         ({"adapt": {"by": "magic"}}, "hypergradient"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

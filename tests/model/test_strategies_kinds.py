@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import nn
 
@@ -16,7 +18,7 @@ from service.model.kinds import module_code
 from service.model.kinds.module_batch import batch_of, inputs_of, outputs_of
 from service.model.layout import Layout
 from service.model.learning import Model
-from service.model.losses import HINGE, HINGES
+from service.model.losses import BINARY, HINGE, HINGES
 from service.model.scorer import Scorer
 from service.model.state import State
 from service.model.strategies import safe
@@ -306,3 +308,40 @@ def test_the_weight_of_a_class_bends_its_own_target_of_a_module():
 
     for name, value in weights_of(state).items():
         torch.testing.assert_close(value, net.state_dict()[name], rtol=1e-3, atol=1e-5)
+
+
+@given(
+    st.floats(-1e5, 1e5), st.one_of(st.just(0.0), st.floats(1e-12, 1e12), st.floats(1e12, 1e300))
+)
+def test_a_safe_step_of_a_log_loss_is_a_number_and_keeps_its_equation(margin, c):
+    """Whatever the margin: e^m (e^d - 1) + d = c, where float64 can say it."""
+    d = -safe.safe_slope(BINARY, margin, 1.0, np.zeros(5), c, 1.0)
+
+    assert math.isfinite(d)
+    assert 0.0 <= d <= c * (1 + 1e-9)
+    if c > 0.0 and d > 0.0:
+        log_of_both = np.logaddexp(margin + math.log(-math.expm1(-d)) + d, math.log(d))
+        assert math.log(c) == pytest.approx(log_of_both, abs=1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["linear", "fm", "mlp"])
+def test_a_label_that_the_model_thinks_impossible_leaves_its_weights_sound(kind):
+    """Margins of hundreds, one way and the other: e^margin is no number, or nothing."""
+    event = {
+        "features": {"x": {"type": "number", "scale": "none"}},
+        "targets": {"y": {"type": "binary"}},
+    }
+    of = cuts.learner(
+        cuts.recipe(kind, event, optimizer="sgd", safe_steps=True, cap=None, learning_rate=0.05)
+    )
+    for n in range(30):
+        cuts.take(
+            of, [cuts.record(n * 10 + i, {"x": (-1.0) ** i * 3, "y": i % 2}) for i in range(10)]
+        )
+    for x in (100.0, 372.0, 600.0, 1000.0, 5000.0, 1e5):
+        for y in (0, 1):
+            one = of.copy()
+            step = cuts.take(one, [cuts.record(10_000, {"x": x, "y": y})])
+
+            assert {"learned": 1} == step.counts
+            assert one.is_fit()

@@ -21,6 +21,9 @@ from numba import njit
 
 from service.model.losses import BINARY, HINGE, HINGES
 
+MOST = 1e300
+"""No step is longer than this many of its rates: what is more would leave the numbers."""
+
 
 @njit(nogil=True, cache=True)
 def safe_slopes(kind, width, out, y, frame, weight, wide, slope):
@@ -35,7 +38,7 @@ def safe_slopes(kind, width, out, y, frame, weight, wide, slope):
 def safe_slope(kind, out, y, frame, weight, wide):
     """Return the gradient of a row along its output, weight included, by which a plain step moves
     the output exactly so far. wide: rate times squared length of the inputs."""
-    c = weight * wide
+    c = min(weight * wide, MOST)
     if kind == BINARY:
         sign = 1.0 if y > 0.5 else -1.0
         return -sign * _growth(sign * out, c) / wide
@@ -50,13 +53,28 @@ def safe_slope(kind, out, y, frame, weight, wide):
 @njit(nogil=True, cache=True)
 def _growth(margin, c):
     """Return d >= 0 with e^margin (e^d - 1) + d = c."""
-    if margin > 30.0:
-        return c * math.exp(-margin)
+    if margin > 30.0 or c <= 0.0:  # d itself is nothing beside e^margin
+        return math.log1p(c * math.exp(-margin)) if c > 0.0 else 0.0
+    if margin < -30.0:  # e^margin may be too small for any number
+        return _climb(margin, c)
     steep = math.exp(margin)
     d = min(c, math.log1p(c / steep)) if c < steep * 1e300 else c
     for _ in range(50):
         grown = steep * math.expm1(d)
         less = (grown + d - c) / (grown + steep + 1.0)
+        d -= less
+        if less <= 1e-12 * d:
+            break
+    return max(d, 0.0)
+
+
+@njit(nogil=True, cache=True)
+def _climb(margin, c):
+    """Return d with e^(margin + d) + d = c, for a margin at which e^margin is nothing."""
+    d = min(c, math.log(c) - margin)
+    for _ in range(50):
+        grown = math.exp(margin + d)
+        less = (grown + d - c) / (grown + 1.0)
         d -= less
         if less <= 1e-12 * d:
             break
@@ -116,4 +134,6 @@ def safe_factor(kind, out, y, frame, slope, emphasis, factor, norm, rate):
     if slope == 0.0:
         return factor
     wide = rate * (norm / slope) ** 2
+    if not wide > 0.0 or math.isinf(wide):  # the slope is too small for its square
+        return factor
     return safe_slope(kind, out, y, frame, factor * emphasis, wide) / slope
