@@ -35,7 +35,7 @@ AWAY = frozenset({
 """What a disk or a file server says that may be well again later."""
 _LOOK_S = 1.0
 _LONGEST_S = 30.0
-_RECENT_S, _FORGIVEN_S = 60.0, 600.0
+_FORGIVEN_S = 600.0
 
 
 class Outage:
@@ -52,8 +52,8 @@ class Outage:
         """A flush of the journal failed, and the next start must know it."""
 
     def look(self) -> None:
-        """Raise OSError where the state is gone from under a learner that was at work a moment ago:
-        a mount that was taken off, most likely, and no wish to begin anew in its place."""
+        """Raise OSError where the state is gone and its last learner did not end in peace: a mount
+        that was taken off, most likely, and no wish to begin anew in its place."""
         if served_in(self._runtime_at) is None or (self._state_at / boot.JOURNAL).is_dir():
             return
         reader = LiveReader(self._runtime_at)
@@ -61,9 +61,9 @@ class Outage:
             beat = reader.heartbeat() or {}
         finally:
             reader.close()
-        age_s = (time.time_ns() - beat.get("heartbeat_ns", 0)) / 1e9
-        if beat.get("state", "down") != "down" and age_s < _RECENT_S:
-            why = "it was there a moment ago, and is gone; to begin anew, stop and start"
+        if beat.get("state", "down") != "down":
+            why = "it is gone, and what it held is still served; to begin anew, stop, remove "
+            why += f"{self._runtime_at} too, and start"
             raise OSError(errno.ENODEV, why, str(self._state_at))
 
     def passes(self, error: Exception) -> bool:
@@ -96,7 +96,7 @@ class Outage:
                     _log.warning("disk_is_back", path=str(self._state_at))
                     self._ended_s = time.monotonic()
                     return
-            door.beat("down", "stopped")
+            # the last word stays "halted": whoever starts next must not take this for a clean end
 
     def _takes_writes(self) -> bool:
         """Never makes the directory: where it was mounted there may be another, empty one now."""

@@ -207,7 +207,7 @@ def test_f06_a_state_that_is_gone_is_waited_for_and_not_begun_anew(
         shutil.move(learner.state_at, away)
         learner.state_at.mkdir()
     outage = Outage(learner.settings, threading.Event())
-    with pytest.raises(OSError, match="a moment ago"):
+    with pytest.raises(OSError, match="still served"):
         outage.look()
     assert [] == list(learner.state_at.iterdir())
     shutil.rmtree(learner.state_at)
@@ -216,6 +216,24 @@ def test_f06_a_state_that_is_gone_is_waited_for_and_not_begun_anew(
     outage.look()
     lineage = learner.served()["lineage"]
     assert lineage == learner.learned(100)["lineage"]
+
+
+def test_f06_a_stop_while_the_disk_is_away_is_no_wish_to_begin_anew(
+    started: tuple[Process, Topic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sees "halted" and starts it again must not get a new model in an empty folder."""
+    learner, topic = started
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "append", _refuse(errno.EIO))
+        topic.publish(events(50, 1))
+        learner.halted("[Errno 5]")
+        shutil.move(learner.state_at, learner.state_at.with_name("away"))
+        learner.state_at.mkdir()
+        learner.stop.set()
+        learner.end()
+    with pytest.raises(OSError, match="still served"):
+        Outage(learner.settings, threading.Event()).look()
+    assert [] == list(learner.state_at.iterdir())
 
 
 def test_f06_where_nothing_is_served_a_bad_disk_ends_the_process(
