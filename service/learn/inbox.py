@@ -25,7 +25,8 @@ _log = structlog.get_logger(__name__)
 _AHEAD = 4
 _LAG_EVERY_S = 0.25
 STUCK_S = 120.0
-"""A source that was asked for a cut answers within moments; it may ask the cluster meanwhile."""
+"""A source that was asked for a cut answers within moments; it may ask the cluster meanwhile. Time
+counts only as far as `get` looked: a process that was paused has not waited for anything."""
 _FAREWELL_S = 60.0
 
 
@@ -50,6 +51,8 @@ class Inbox:
         decode: Callable[[Sequence[Record]], Decoded],
         poll_s: float = 0.05,
         in_hand: suspect.InHand | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.source: Source | None = None
         self._open_source = open_source
@@ -60,11 +63,16 @@ class Inbox:
         self._decode = decode
         self._poll_s = poll_s
         self._in_hand = in_hand
+        self._clock = clock
         self._before: Offsets = {}
         self._items: queue.Queue[Item | BaseException] = queue.Queue(_AHEAD)
         self._commit: Offsets | None = None
         self._asked_s: float | None = None
         """Since when the source is asked for a cut; None while it is not."""
+        self._looked: tuple[float | None, float] = (None, 0.0)
+        """Which question `get` saw open when it last looked, and when that was."""
+        self._silent_s = 0.0
+        self._hangs = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="inbox", daemon=True)
         self._thread.start()
@@ -75,8 +83,8 @@ class Inbox:
         try:
             item = self._items.get(timeout=timeout_s)
         except queue.Empty:
-            since_s = self._asked_s
-            if since_s is not None and time.monotonic() - since_s > STUCK_S:
+            if self._is_stuck(timeout_s):
+                self._hangs = True
                 raise BrokerAway(
                     f"the Kafka client has not come back for {STUCK_S:g} s, as it does when the "
                     "clock was set back; only another process helps"
@@ -94,7 +102,7 @@ class Inbox:
         """Stop reading. Items not taken are forgotten: the cursors of the learner count. A thread
         that hangs in the Kafka client is left behind: it hands over nothing any more."""
         self._stop.set()
-        give_up_s = time.monotonic() + _FAREWELL_S
+        give_up_s = time.monotonic() + (0.0 if self._hangs else _FAREWELL_S)
         while self._thread.is_alive():
             if time.monotonic() > give_up_s:
                 _log.error("source_left_behind", why="the Kafka client does not come back")
@@ -104,6 +112,17 @@ class Inbox:
             except queue.Empty:
                 continue
         self._thread.join()
+
+    def _is_stuck(self, timeout_s: float) -> bool:
+        """Add up for how long one question is open; a gap between two looks counts as two waits."""
+        asked_s, now_s = self._asked_s, self._clock()
+        asked_before_s, looked_s = self._looked
+        self._looked = (asked_s, now_s)
+        if asked_s is None or asked_s != asked_before_s:
+            self._silent_s = 0.0
+            return False
+        self._silent_s += min(now_s - looked_s, 2 * timeout_s)
+        return self._silent_s > STUCK_S
 
     def _run(self) -> None:
         try:

@@ -184,7 +184,17 @@ def _show_deaths(metrics: Metrics, suspects: Suspects, acts: Acts) -> None:
 
 
 def _work(acts: Acts, orders: Orders, door: Door, stop: threading.Event, state_at: Path) -> None:
-    """Learn until told to stop, then end clean."""
+    """Learn until told to stop, then end clean. Nothing is read any more, whatever ended it."""
+    try:
+        _learn(acts, orders, door, stop, state_at)
+    finally:  # the process may go on: it waits for a disk, and begins anew
+        try:
+            acts.stop_reading()
+        except Exception as error:  # noqa: BLE001 - what ended the loop is what must be told
+            _log.error("source_not_closed", error=str(error))
+
+
+def _learn(acts: Acts, orders: Orders, door: Door, stop: threading.Event, state_at: Path) -> None:
     door.acts = acts
     try:
         try:

@@ -98,6 +98,7 @@ class Desk:
         self.metrics = Metrics("learner")
         self.broker = FakeBroker()
         self.still_ours: Callable[[], None] = lambda: None
+        self.open_inbox: Callable[[Learner], Inbox] = _nothing_to_read
         self.journal = Journal.open(folder / "journal", still_ours=lambda: self.still_ours())
         self.snapshots = Snapshots(folder / "snapshots", Keep(100, 0, 0))
         environment = fingerprint()
@@ -141,7 +142,7 @@ class Desk:
             guard=self.settings,
             reach=self._reach,
             tell=lambda by, turn, why: self.told.append((by, turn)),
-            open_inbox=_nothing_to_read,
+            open_inbox=lambda now: self.open_inbox(now),
             topic_id=lambda _: "id",
             in_hand=InHand(folder / "in-hand"),
             exit_on_halt=False,

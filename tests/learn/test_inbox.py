@@ -57,7 +57,7 @@ def hanging() -> Iterator[tuple[Inbox, Hanging, list[object]]]:
     yield made, source, decoded
     source.released.set()
     made.close()
-    assert source.closed
+    until(lambda: source.closed, "the thread ends")
 
 
 def test_a_client_that_does_not_come_back_is_an_error(hanging, monkeypatch):
@@ -68,6 +68,51 @@ def test_a_client_that_does_not_come_back_is_an_error(hanging, monkeypatch):
 
     with pytest.raises(BrokerAway, match="has not come back"):
         made.get(0.01)
+
+
+def test_a_client_that_was_found_to_hang_is_not_waited_for_again(hanging, monkeypatch):
+    """The process that ends of it ends at once: closing does not wait its minute."""
+    made, source, _ = hanging
+    assert made.get(0.01) is None
+    monkeypatch.setattr(inbox, "STUCK_S", 0.0)
+    with pytest.raises(BrokerAway):
+        made.get(0.01)
+    monkeypatch.setattr(inbox, "_FAREWELL_S", 1e9)
+
+    made.close()
+
+    assert not source.closed
+
+
+class Clock:
+    """Goes on by so many seconds each time somebody looks."""
+
+    def __init__(self) -> None:
+        self.now_s, self.step_s = 0.0, 0.0
+
+    def __call__(self) -> float:
+        self.now_s += self.step_s
+        return self.now_s
+
+
+def test_a_pause_of_the_whole_process_is_no_hang_and_what_hangs_after_it_is_one(monkeypatch):
+    """A gap between two looks counts as two waits, however long it was; waits add up."""
+    monkeypatch.setattr(inbox, "STUCK_S", 0.1)
+    source, clock = Hanging(), Clock()
+    made = Inbox(lambda *_: source, lambda _: None, clock=clock)  # type: ignore[arg-type,return-value]
+    try:
+        assert source.asked.wait(60.0)
+        assert made.get(0.01) is None
+        clock.step_s = 86_400.0
+        assert [None] * 4 == [made.get(0.01) for _ in range(4)]
+        clock.step_s = 0.01
+        assert made.get(0.01) is None
+
+        with pytest.raises(BrokerAway, match="has not come back"):
+            [made.get(0.01) for _ in range(3)]
+    finally:
+        source.released.set()
+        made.close()
 
 
 def test_closing_leaves_a_thread_that_hangs_behind(hanging, monkeypatch):

@@ -9,13 +9,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.control import ask
 from service.errors import BadSettings
 from service.learn import process
+from service.learn.commands import Commands
+from service.learn.inbox import Inbox
+from service.learn.learner import Learner
 from service.learn.outage import Outage
 from service.learn.probe import Command
 from service.settings import Settings, runtime_directory, state_directory
@@ -25,6 +30,9 @@ from service.weights.journal import Journal
 from service.weights.live_reader import LiveReader
 from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import events
+from tests.learn.cuts import recipe
+from tests.learn.desk import Desk
+from tests.learn.test_inbox import Hanging
 from tests.learn.test_restoring import Home
 
 __all__ = ["home"]
@@ -81,6 +89,41 @@ def _refuse(number: int) -> Callable[..., Any]:
         raise OSError(number, os.strerror(number))
 
     return refuse
+
+
+@pytest.mark.parametrize("closing_fails", [False, True])
+def test_a_disk_that_fails_leaves_no_reader_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, closing_fails: bool
+) -> None:
+    """The process waits for the disk and begins anew with another reader. The disk's error is what
+    comes out, also where closing fails, which is logged."""
+    desk, source, opened = Desk(tmp_path, recipe()), Hanging(), list[Inbox]()
+    source.released.set()
+    before = set(threading.enumerate())
+
+    def open_inbox(learner: Learner) -> Inbox:
+        opened.append(Inbox(lambda *_: source, learner.decode))  # type: ignore[arg-type]
+        return opened[-1]
+
+    def refuse_to_close(made: Inbox) -> None:
+        close(made)
+        raise RuntimeError("no farewell")
+
+    desk.open_inbox, close = open_inbox, Inbox.close
+    if closing_fails:
+        monkeypatch.setattr(Inbox, "close", refuse_to_close)
+    monkeypatch.setattr(desk.journal, "append", _refuse(errno.EIO))
+    door = SimpleNamespace(commands=Commands(), acts=None)
+    try:
+        with capture_logs() as logs, pytest.raises(OSError, match=os.strerror(errno.EIO)):
+            process._work(desk.acts, desk.orders, door, threading.Event(), tmp_path)  # type: ignore[arg-type]
+    finally:
+        desk.close()
+
+    assert (1, True) == (len(opened), source.closed)
+    assert "inbox" not in {thread.name for thread in set(threading.enumerate()) - before}
+    said = [entry["error"] for entry in logs if entry["event"] == "source_not_closed"]
+    assert (["no farewell"] if closing_fails else []) == said
 
 
 class Process:
