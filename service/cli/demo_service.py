@@ -9,6 +9,7 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from ruamel.yaml import YAML
 from service import settings
 from service.errors import BrokerAway, HeadwaterError
 from service.stream.embedded import address
-from service.supervise import python
+from service.supervise import environment, python
 
 PATIENCE_S = 600.0
 """A first start compiles the code of the model, which takes long on a busy machine."""
@@ -28,6 +29,12 @@ _LOOK_S = 0.05
 _END_S = 5.0
 _REPLY_S = 30.0
 """A stalled machine is no failed prediction."""
+_FIRST_S = 1.0
+"""Before the first answer nothing can fail, and a signal must not wait."""
+_LAST = 20_000
+"""Requests that the times on the screen are of."""
+_open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+"""The service is on this machine: no proxy is asked."""
 
 
 class DemoService:
@@ -50,10 +57,11 @@ class DemoService:
         }
         with self.config.open("w") as file:
             YAML().dump(tree | own, file)
-        self._settings = settings.load(self.config)
+        self._settings = settings.load(self.config, environment={})
         self.runtime = settings.runtime_directory(self._settings)
         self._process: subprocess.Popen[bytes] | None = None
-        self._latencies: list[float] = []
+        self._latencies: deque[float] = deque(maxlen=_LAST)
+        self._answered = 0
         self.failed = 0
         self.model: dict[str, Any] = {}
         """What the last reply said of the version it came from."""
@@ -63,8 +71,9 @@ class DemoService:
         command = python("run", "--config", str(self.config), "--parent-fd", str(watched))
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stderr=log, stdout=log, pass_fds=[watched], start_new_session=True
-            )
+                command, stderr=log, stdout=log, pass_fds=[watched], start_new_session=True,
+                env=_environment(),
+            )  # fmt: skip
         os.close(watched)
         return self
 
@@ -114,19 +123,20 @@ class DemoService:
         request = urllib.request.Request(f"{self.url}/v1/predict", body, method="POST")
         began = time.monotonic()
         try:
-            with urllib.request.urlopen(request, timeout=_REPLY_S) as reply:
+            with _open(request, timeout=_REPLY_S if self._latencies else _FIRST_S) as reply:
                 answer = msgspec.json.decode(reply.read())
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             self.failed += bool(self._latencies)
             return None
         self._latencies.append(time.monotonic() - began)
+        self._answered += 1
         self.model = answer["model"]
         return [p["click"] for p in answer["predictions"]]
 
     @property
     def requests(self) -> int:
         """How many were sent since the first that was answered."""
-        return len(self._latencies) + self.failed
+        return self._answered + self.failed
 
     def answered_in_ms(self) -> tuple[float | None, float | None]:
         """Return how long requests took: (median, 99th percentile)."""
@@ -143,7 +153,7 @@ class DemoService:
     def lag(self) -> int | None:
         """Return how many records are not learned yet; None where nobody can tell."""
         try:
-            with urllib.request.urlopen(f"{self.url}/v1/model", timeout=_REPLY_S) as reply:
+            with _open(f"{self.url}/v1/model", timeout=_REPLY_S) as reply:
                 found: int | None = msgspec.json.decode(reply.read())["learner"]["lag_records"]
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return None
@@ -151,7 +161,7 @@ class DemoService:
 
     def _metric(self, name: str) -> list[str]:
         try:
-            with urllib.request.urlopen(f"{self.url}/metrics", timeout=_REPLY_S) as reply:
+            with _open(f"{self.url}/metrics", timeout=_REPLY_S) as reply:
                 lines = reply.read().decode().splitlines()
         except (urllib.error.URLError, TimeoutError, ConnectionError):
             return []
@@ -182,6 +192,15 @@ def from_buckets(lines: list[str], q: float) -> float | None:
             return round(1000 * (below + (edge - below) * (rank - counted) / (count - counted)), 2)
         below, counted = edge, count
     return None
+
+
+def _environment() -> dict[str, str]:
+    """Return ours without what would change the demo's settings."""
+    return {
+        name: value
+        for name, value in environment().items()
+        if not name.startswith("HEADWATER_") or name.startswith("HEADWATER_CRASHPOINT")
+    }
 
 
 def _free_port(wanted: int) -> int:

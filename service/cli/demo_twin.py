@@ -19,6 +19,8 @@ from service.weights.live_reader import LiveReader
 
 RECENT = 5000
 """Events that the figures on the screen are of."""
+_MOST = 300_000
+"""Events that are kept for the figures since the freeze, at the least."""
 _ENOUGH = 2000
 """Events a model must have learned before a copy of it is worth freezing."""
 
@@ -47,6 +49,7 @@ class Twin:
             self._freeze()
         self._labels += [float(one.click) for one in shown]
         self._live += live
+        self._forget()
         if self._frozen is None or self._scorer is None:
             return
         columns, _ = self._scorer.decoder.features([one.features for one in shown])
@@ -63,6 +66,14 @@ class Twin:
         y = np.array(self._labels[self._start :]) if self._frozen else np.array(self._labels)
         live = np.array(self._live[-len(y) :]) if len(y) else np.empty(0)
         return _figures(live, y), _figures(np.array(self._twin), y[-len(self._twin) :])
+
+    def _forget(self) -> None:
+        """Let go of the oldest events where there are too many."""
+        many = len(self._labels) - 2 * _MOST
+        if many >= 0:
+            del self._labels[: many + _MOST], self._live[: many + _MOST]
+            del self._twin[: max(0, len(self._twin) - len(self._labels))]
+            self._start = max(0, self._start - many - _MOST)
 
     def _freeze(self) -> None:
         self._reader.refresh()

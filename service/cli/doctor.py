@@ -53,9 +53,21 @@ def _findings(found: Settings) -> Iterator[Finding]:
     from service.model.layout import Layout
 
     image = Layout(recipe_of(found)).nbytes
-    yield from doctor_kafka.findings(found)
-    yield from doctor_places.findings(found, image)
-    yield from doctor_machine.findings(found, image)
+    yield from _or_failure("kafka", doctor_kafka.findings(found))
+    yield from _or_failure("folders", doctor_places.findings(found, image))
+    yield from _or_failure("machine", doctor_machine.findings(found, image))
+
+
+def _or_failure(name: str, checks: Iterator[Finding]) -> Iterator[Finding]:
+    """Give what checks find; what the system refuses them is a finding too."""
+    from service.cli.doctor_finding import fail
+
+    try:
+        yield from checks
+    except OSError as error:
+        yield fail(
+            name, f"cannot be looked at: {error}", "See the error; run it as the learner's user."
+        )
 
 
 def _line(one: Finding) -> str:

@@ -3,6 +3,7 @@ how long do they keep records, and do their records fit the settings."""
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -38,8 +39,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         try:
             servers = address(runtime_directory(settings))
         except BrokerAway:
-            detail = "the embedded broker comes with `headwater run`, which does not run now"
-            yield ok("kafka", detail)
+            yield _embedded()
             return
         except BadSettings as error:
             yield fail("kafka", error.problems[0].msg, error.problems[0].hint)
@@ -66,6 +66,13 @@ def findings(settings: Settings) -> Iterator[Finding]:
         yield _dead_letters(broker, settings)
     finally:
         broker.close()
+
+
+def _embedded() -> Finding:
+    if importlib.util.find_spec("noida_db") is None:
+        fix = "Install the extra: pip install 'headwater[embedded]'; or name a Kafka."
+        return fail("kafka", "the embedded broker is not installed", fix)
+    return ok("kafka", "the embedded broker comes with `headwater run`, which does not run now")
 
 
 def _unseen(broker: KafkaBroker, topics: Iterable[str]) -> dict[str, Finding]:

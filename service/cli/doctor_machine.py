@@ -15,8 +15,8 @@ from service.cli.doctor_finding import Finding, fail, ok, size, warn
 from service.settings import Settings
 
 _GROUP = Path("/sys/fs/cgroup")
-_PROCESS_BYTES = 350 << 20
-"""What a process needs before its first weight: Python, the compiler, numpy, torch."""
+_LEARNER_BYTES, _SUPERVISOR_BYTES, _WORKER_BYTES = 480 << 20, 60 << 20, 200 << 20
+"""What processes need before the first weight, as measured: Python, kernels, numpy, torch."""
 _UNSYNCHRONISED = 5
 """TIME_ERROR of adjtimex(2)."""
 _UNLIMITED = 1 << 60
@@ -62,7 +62,7 @@ def _memory(settings: Settings, image: int) -> Finding:
     have = there if limit is None else min(limit, there)
     processes = 2 + settings.api.workers
     # two slots in shared memory, the state, one frozen, one before it, one being saved
-    need = processes * _PROCESS_BYTES + 6 * image
+    need = _LEARNER_BYTES + _SUPERVISOR_BYTES + settings.api.workers * _WORKER_BYTES + 6 * image
     said = f"{size(have)}; {processes} processes and a state of {size(image)} take about "
     said += size(need)
     if have < need:

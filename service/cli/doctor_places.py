@@ -57,7 +57,11 @@ def _state(state: Path, settings: Settings, image: int) -> Iterator[Finding]:
         yield warn("disk", room, "Make room, or keep fewer snapshots (snapshots.keep).")
     else:
         yield ok("disk", room)
-    yield _fsync(there)
+    try:
+        yield _fsync(there)
+    except OSError as error:
+        fix = "Make room there, or mend the disk: without it no journal is written."
+        yield fail("fsync", f"{there} takes no page: {error.strerror}", fix)
     yield _learner(state)
 
 
@@ -137,7 +141,8 @@ def _answers(api: ApiSettings) -> bool:
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(api.host, api.host)
     url = f"http://[{host}]:{api.port}" if ":" in host else f"http://{host}:{api.port}"
     try:
-        with urllib.request.urlopen(f"{url}/healthz", timeout=2.0) as reply:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with direct.open(f"{url}/healthz", timeout=2.0) as reply:
             return b'"status":"ok"' in reply.read(100)
     except (urllib.error.URLError, OSError, ValueError):
         return False
@@ -145,7 +150,7 @@ def _answers(api: ApiSettings) -> bool:
 
 def _nearest(folder: Path) -> Path:
     """Return the folder, or what is there of the way to it."""
-    while not folder.exists() and folder.parent != folder:
+    while not os.path.exists(folder) and folder.parent != folder:  # noqa: PTH110 - never raises
         folder = folder.parent
     return folder
 

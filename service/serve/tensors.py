@@ -93,11 +93,13 @@ def _inputs(request: dict[str, Any], behind: memoryview, most_events: int) -> li
     if "inputs" not in request:
         raise _wrong(["inputs"], 'the request has no "inputs"', "missing_field")
     found: list[Tensor] = []
+    names: set[str] = set()
     for at, given in enumerate(_list(request, "inputs")):
         name = _name(given, "inputs", at)
         where: list[object] = ["inputs", name]
-        if any(name == one.name for one in found):
+        if name in names:
             raise _wrong(where, "the request has this input twice", "duplicate_field")
+        names.add(name)
         datatype, shape = _datatype(given, where), _shape(given, where)
         if found and shape[0] != found[0].shape[0]:
             first = found[0]
@@ -124,11 +126,13 @@ def _inputs(request: dict[str, Any], behind: memoryview, most_events: int) -> li
 
 def _outputs(request: dict[str, Any]) -> list[Wanted]:
     found: list[Wanted] = []
+    names: set[str] = set()
     for at, given in enumerate(_list(request, "outputs")):
         name = _name(given, "outputs", at)
         where: list[object] = ["outputs", name]
-        if any(name == one.name for one in found):
+        if name in names:
             raise _wrong(where, "the request has this output twice", "duplicate_field")
+        names.add(name)
         parameters = _object(given, "parameters", where)
         if parameters.get("classification"):
             msg = "classification is not to be had; parameters.classes of the reply names them"

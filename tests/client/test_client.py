@@ -16,7 +16,7 @@ import pytest
 from service.client import Client, NotInTime, Problem, Top
 from tests.client.conftest import Make
 from tests.conftest import CHECKOUT
-from tests.processes import until
+from tests.processes import PATIENCE_S, until
 from tests.serve.conftest import Learner
 from tests.serve.test_workers import Api, environment
 
@@ -65,7 +65,7 @@ def test_before_there_are_weights_everything_says_so(api: Api, make: Make) -> No
         assert "NOT_READY" in health.detail
         assert (None, "down") == (client.status().model, client.status().learner.state)
         with pytest.raises(NotInTime, match="version 1; seen: 503 NOT_READY"):
-            client.wait_for_version(1, timeout_s=0.1)
+            client.wait_for_version(1, timeout_s=3.0)
         with pytest.raises(Problem, match="NOT_READY") as caught:
             client.predict([{}])
         assert 1.0 == caught.value.retry_after_s
@@ -163,7 +163,7 @@ def test_a_version_is_waited_for(api: Api, learner: Learner, make: Make) -> None
         thread = threading.Thread(target=wait)
         thread.start()
         learner.publish(before + 1)
-        thread.join(30)
+        thread.join(PATIENCE_S)
         assert [before + 1] * 2 == [one.version for one in told]
         beyond = {"payments": {"0": 10**6}, "clicks": {"1": 5}}
         with pytest.raises(

@@ -56,7 +56,7 @@ def test_clicks_are_sent_until_it_is_stopped(any_bootstrap: str, tmp_path: Path)
     ) as process:
         until(lambda: sum(topic.ends().values()) > 100, "a hundred clicks")
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=240)
     sent = sum(topic.ends().values())
 
     assert 0 == process.returncode, said
