@@ -139,6 +139,6 @@ class AsyncClient:
             reply = await self._http.request(
                 call.method, call.path, content=call.body, timeout=patience_s
             )
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             raise unreachable(error, str(self._http.base_url)) from error
         return call.read(reply)

@@ -76,11 +76,28 @@ def problem(reply: httpx.Response) -> Problem:
     return Problem(told, reply.status_code, again)
 
 
-def unreachable(error: httpx.TransportError, url: str) -> Unreachable:
+_NOT_AGAIN = (
+    httpx.ReadTimeout, httpx.WriteTimeout, httpx.UnsupportedProtocol, httpx.DecodingError,
+)  # fmt: skip
+"""It would end the same way, or may have been done."""
+
+
+def unreachable(error: httpx.RequestError, url: str) -> Unreachable:
     """Return what a failure to get a reply is to the caller."""
     late = isinstance(error, httpx.TimeoutException)
     said = "no reply in time" if late else str(error) or type(error).__name__
-    found = Unreachable(f"{url}: {said}")
-    if not isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout | httpx.UnsupportedProtocol):
+    found = Unreachable(f"{shown(url)}: {said}")
+    if not isinstance(error, _NOT_AGAIN):
         found.retry_after_s = 0.0
     return found
+
+
+def shown(url: str) -> str:
+    """Return an address without the name and password that it may hold.
+
+    >>> shown("http://user:secret@localhost:8080/v1/model")
+    'http://localhost:8080/v1/model'
+    """
+    scheme, between, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}{between}{place.rpartition('@')[2]}{slash}{path}"

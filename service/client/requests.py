@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import httpx
 import msgspec
 
-from service.client.errors import ClientError, NotInTime, Problem, Unreachable, problem
+from service.client.errors import ClientError, NotInTime, Problem, Unreachable, problem, shown
 from service.client.replies import (
     Health,
     Learner,
@@ -54,8 +54,8 @@ class Call(Generic[Reply]):
             raise problem(reply)
         try:
             return self._decoder.decode(reply.content)
-        except msgspec.DecodeError as error:
-            detail = f"{reply.request.url}: no reply of a Headwater API: {error}"
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            detail = f"{shown(str(reply.request.url))}: no reply of a Headwater API: {error}"
             raise ClientError(detail) from error
 
 

@@ -85,6 +85,21 @@ def test_a_reply_that_does_not_come_is_not_waited_for(make: Make) -> None:
         client.wait_for_version(1, timeout_s=0.1)
 
 
+def test_bytes_that_are_no_text_are_an_error_of_ours(make: Make) -> None:
+    """
+    And a name and a password in the address are in no message.
+    """
+    broken = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n\xff\xfe"
+    packed = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nno"
+    with Scripted(broken, packed) as server:
+        address = server.url.replace("://", "://user:s3cret@")
+        with make(address) as client:
+            for _ in range(2):
+                with pytest.raises(ClientError) as caught:
+                    client.predict([{}])
+                assert "s3cret" not in str(caught.value)
+
+
 def test_what_is_no_headwater_is_told(make: Make) -> None:
     """
     A proxy's page, a reply of another service, an address that is none.
