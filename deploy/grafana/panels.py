@@ -168,7 +168,7 @@ SERVING = (
           ((f"sum by (route, method, code) (rate(headwater_http_requests_total{{@}}{RATE}))",
             "{{method}} {{route}} {{code}}"),), "reqps"),
     Shown("A prediction", "From a request's headers to the last byte of its reply, all workers.",
-          _quantiles("headwater_http_request_duration_seconds", only=', route="/v1/predict"'), "s"),
+          _quantiles("headwater_http_request_duration_seconds", only=', route=~"/v1/predict|/v2/.*infer"'), "s"),
     Shown("The model's part", "From events to scores, without HTTP. What is left of a slow request is "
           "waiting.", _quantiles("headwater_forward_seconds"), "s"),
     Shown("Computed again", "Predictions whose slot was overwritten meanwhile. Often: publish less often "
