@@ -56,6 +56,7 @@ def rebuilt_from_nothing(service: Service, version: int) -> dict:
     )  # fmt: skip
 
 
+@chaos  # in one process: tests/learn/test_inquest.py
 def test_events_that_kill_the_process_are_set_aside_on_the_third_death(
     make_service, embedded_bootstrap
 ):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.e2e.service import Topic
+from tests.faults.clusters import chaos
 
 pytestmark = pytest.mark.e2e
 
@@ -60,7 +61,7 @@ def test_the_article_s_three_points_give_the_weights_of_the_plain_torch_loop(
     np.testing.assert_allclose(b, linear.bias.item(), atol=1e-6)
 
 
-@pytest.mark.parametrize("partitions", [1, 4])
+@pytest.mark.parametrize("partitions", [pytest.param(1, marks=chaos), 4])
 @pytest.mark.kafka
 def test_electricity_from_kafka_ends_where_evaluate_ends(
     make_service, kafka_bootstrap, data_file, partitions

@@ -33,6 +33,7 @@ def test_sigterm_ends_clean_and_the_next_start_replays_nothing(make_service, emb
     until(lambda: '"entries_replayed": 0' in service.log(), "a start that replays nothing")
 
 
+@chaos  # F30 and F31 try it as well
 def test_a_second_learner_is_locked_out(make_service, embedded_bootstrap):
     """Exit 5, with the pid of the first; the first is not disturbed."""
     topic = Topic(embedded_bootstrap)
@@ -97,6 +98,7 @@ def test_a_stream_of_bad_events_halts_learning_and_goes_no_further(
     assert 150 == len(dead.read_all())
 
 
+@pytest.mark.kafka
 def test_records_gone_while_down_halt_the_learner_with_the_range(make_service, kafka_bootstrap):
     """Nothing is learned past a hole; the API answers; on_data_loss: skip goes on and counts."""
     topic = Topic(kafka_bootstrap)
@@ -125,6 +127,8 @@ def test_records_gone_while_down_halt_the_learner_with_the_range(make_service, k
     until(lambda: service.metrics().get(name) == 30.0, "30 offsets counted as skipped")
 
 
+@chaos  # F20 tries it as well
+@pytest.mark.kafka
 def test_a_topic_made_anew_is_not_mistaken_for_the_old_one(make_service, kafka_bootstrap):
     """Same name, offsets that look valid, another identity: halted. With on_data_loss: skip it is
     read from its beginning, in all its partitions."""
