@@ -3,7 +3,6 @@ how long do they keep records, and do their records fit the settings."""
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -15,7 +14,7 @@ from service.events.decode import Decoder
 from service.events.schema import Schema
 from service.settings import Settings, runtime_directory
 from service.stream.broker import Run, Trouble
-from service.stream.embedded import address
+from service.stream.embedded import address, is_installed
 from service.stream.kafka import KafkaBroker
 from service.stream.records import Offsets, Record
 
@@ -69,7 +68,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _embedded() -> Finding:
-    if importlib.util.find_spec("noida_db") is None:
+    if not is_installed():
         fix = "Install the extra: pip install 'headwater[embedded]'; or name a Kafka."
         return fail("kafka", "the embedded broker is not installed", fix)
     return ok("kafka", "the embedded broker comes with `headwater run`, which does not run now")

@@ -18,6 +18,7 @@ Kafka. Not so:
 from __future__ import annotations
 
 import importlib.resources
+import importlib.util
 import os
 import signal
 import socket
@@ -143,6 +144,11 @@ class EmbeddedBroker:
         fresh.write_bytes(msgspec.json.encode({"bootstrap_servers": self.bootstrap_servers}))
         fresh.replace(told)
         self._address_file = told
+
+
+def is_installed() -> bool:
+    """Whether the extra `embedded` is there."""
+    return importlib.util.find_spec("noida_db") is not None
 
 
 def address(runtime_directory: Path) -> str:
