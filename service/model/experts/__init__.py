@@ -1,0 +1,1 @@
+"""Experts: small learners that all see the same inputs of a row, and the mixture that weighs them."""

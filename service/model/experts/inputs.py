@@ -1,0 +1,108 @@
+"""What experts see of an event: one matrix for all of them, made of its fields and of what came
+before it. Holds no state."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.events.schema import Schema, Target
+from service.model.experts import inputs_pass as compiled
+from service.model.experts.inputs_pass import KEY, KEY_INPUTS, ONE_HOT, PLE, SAMPLE, SPANS
+from service.model.experts.seam import BLOCK, Fields, Held, Inputs, Tensor
+from service.model.featurizer import Rows
+
+MOST_KEYS = 65536
+"""Values of a category whose labels are remembered; more share places."""
+
+
+class Shared:
+    """The part of the inputs that all targets have in common, and where each column is."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        numbers = [d for d in schema.dense if d.kind == "number"]
+        others = [d for d in schema.dense if d.kind != "number"]
+        self.n_numbers = len(numbers)
+        self._plain = np.array(
+            [d.start + i for d in others for i in range(d.width)], dtype=np.int64
+        )
+        self._tables = [i for i, t in enumerate(schema.tables) if t.kind != "cross"]
+        self.rows_of = tuple(schema.tables[i].buckets for i in self._tables)
+        f, v, s = self.n_numbers, len(self._tables), len(SPANS)
+        widths = [f, f, len(self._plain), v * ONE_HOT, f * s, f * PLE]
+        ends = np.cumsum([0, *widths]).tolist()
+        self._spans = [range(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        self.width = ends[-1]
+        z, missing, _, _, context, pieces = self._spans
+        self._at = np.array(
+            [z.start, missing.start, context.start, pieces.start], dtype=np.int64
+        )
+        self.tensors = (
+            Tensor("moments", (f, 3 + s), "float64"),
+            Tensor("recent", (f, SAMPLE), "float64"),
+            Tensor("ordered", (f, SAMPLE), "float64"),
+            Tensor("sampled", (f, 2), "int64"),
+            Tensor("known", (v, ONE_HOT), "int64"),
+        )
+
+    def fields(self, target: Target) -> Fields:
+        """Return which columns are what for a target."""
+        s, v = len(SPANS), len(self._tables)
+        keys = v * KEY_INPUTS if target.kind != "multiclass" else 0
+        lags = s * (target.outputs if target.kind == "multiclass" else 1)
+        end = self.width + keys + lags
+        z, missing, plain, one_hot, context, pieces = self._spans
+        return Fields(
+            self.n_numbers, self.rows_of, z, missing, plain, one_hot, context, pieces,
+            range(self.width, self.width + keys), range(self.width + keys, end), end,
+        )  # fmt: skip
+
+    def write(
+        self, held: Held, rows: Rows, learn: NDArray[np.uint8], width: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """Return x [N, width] with the shared columns, ranks [N, F], ids [N, V]; what is remembered
+        moves where `learn` [N] is set."""
+        at = held.at
+        x = np.empty((len(rows), width), dtype=np.float32)
+        ranks = np.empty((len(rows), self.n_numbers), dtype=np.float32)
+        compiled.numbers(
+            rows.numbers, learn, at["moments"], at["recent"], at["ordered"], at["sampled"], x,
+            ranks, self._at,
+        )  # fmt: skip
+        plain, one_hot = self._spans[2:4]
+        if len(self._plain):
+            x[:, plain.start : plain.stop] = rows.x[:, self._plain]
+        ids = np.ascontiguousarray(rows.ids[:, : len(self._tables)])
+        compiled.one_hot(ids, learn, at["known"], x, one_hot.start)
+        return x, ranks, ids
+
+
+class Labels:
+    """The part of the inputs that comes from the earlier labels of one target."""
+
+    def __init__(self, shared: Shared, target: Target) -> None:
+        self.fields = shared.fields(target)
+        self._classes = target.outputs if target.kind == "multiclass" else 1
+        self._rows = np.array([min(n, MOST_KEYS) for n in shared.rows_of], dtype=np.int64)
+        memory = int(self._rows.sum()) if len(self.fields.keys) else 0
+        block = BLOCK // math.gcd(BLOCK, KEY)
+        start = 0.5 if target.kind == "binary" else 0.0
+        self.tensors = (
+            Tensor("lags", (len(SPANS), self._classes + 1), "float64"),
+            Tensor("prior", (2,), "float64", np.array([0.0, start])),
+            Tensor("keys", (-(-memory // block) * block, KEY), large=True),
+        )
+
+    def write(self, held: Held, x: NDArray[np.float32], rows: Inputs) -> None:
+        """Write the columns of lags and keys into rows.x; take the labels of what is learned."""
+        at, fields = held.at, self.fields
+        learn = (rows.weights > 0).astype(np.uint8)
+        compiled.lags(rows.y, self._classes, learn, at["lags"], x, fields.lags.start)
+        if len(fields.keys):
+            compiled.keys(
+                rows.ids, self._rows, rows.y, learn, at["prior"], at["keys"],
+                held.flags["keys"], x, fields.keys.start,
+            )  # fmt: skip

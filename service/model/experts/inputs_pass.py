@@ -1,0 +1,183 @@
+"""From an event's numbers, categories and earlier labels to what experts see, compiled.
+
+Legend: N rows, F numbers, P plain inputs, V categories, S spans. All of it moves only by rows that
+are learned, after the row was written: a row sees nothing of itself but its own fields, and of
+earlier rows everything, their labels included.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from service.model.codes import mixed
+
+CLIP = 8.0
+"""Furthest that a number lies from its mean, in standard deviations."""
+FORGET = 1.0 / 20000.0
+"""Slowest rate of a running mean or variance."""
+SPANS = np.array([1.0, 8.0, 64.0])
+"""Of the moving averages that a number and a label are compared with, in rows."""
+SAMPLE = 512
+"""Values of a number that its ranks come from; about one in eight of the last 4,096."""
+PLE = 4
+"""Pieces of the piecewise-linear code of a rank (Gorishniy, Rubachev, Babenko 2022)."""
+ONE_HOT = 32
+"""Most values of a category that have an input of their own: those seen first."""
+
+
+@njit(nogil=True, cache=True)
+def numbers(values, learn, stats, recent, ordered, sizes, into, ranks, at):
+    """Write what is known of each number: deviation, missing, context and pieces of its rank.
+
+    values: [N, F], NaN is missing. stats: [F, 3 + S]: count, mean, variance, moving averages, in
+    the number's units. recent, ordered: [F, SAMPLE], a ring of values and the same, sorted. sizes:
+    int64 [F, 2]: values seen by the ring, values that are sorted. into: float32 [N, D]; at: where in
+    it deviations, missing, contexts and pieces begin. ranks: float32 [N, F], -1 where missing.
+    """
+    n_spans = SPANS.shape[0]
+    for r in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            value = values[r, j]
+            if math.isnan(value):
+                into[r, at[0] + j] = 0.0
+                into[r, at[1] + j] = 1.0
+                for s in range(n_spans):
+                    into[r, at[2] + j * n_spans + s] = 0.0
+                for b in range(PLE):
+                    into[r, at[3] + j * PLE + b] = 0.0
+                ranks[r, j] = -1.0
+                continue
+            count, mean, variance = stats[j, 0], stats[j, 1], stats[j, 2]
+            inverse = 1.0 / math.sqrt(variance) if variance > 0.0 else 0.0
+            into[r, at[0] + j] = _clipped((value - mean) * inverse)
+            into[r, at[1] + j] = 0.0
+            for s in range(n_spans):
+                near = (value - stats[j, 3 + s]) * inverse if count > 0.0 else 0.0
+                into[r, at[2] + j * n_spans + s] = _clipped(near)
+            rank = _rank(ordered[j], sizes[j, 1], value)
+            ranks[r, j] = rank
+            for b in range(PLE):
+                into[r, at[3] + j * PLE + b] = min(max(PLE * rank - b, 0.0), 1.0)
+            if learn[r] and abs(value) < 1e150:
+                _observe(stats[j], recent[j], ordered[j], sizes[j], value)
+
+
+@njit(nogil=True, cache=True)
+def _clipped(z):
+    return min(max(z, -CLIP), CLIP) if math.isfinite(z) else 0.0
+
+
+@njit(nogil=True, cache=True)
+def _rank(ordered, n, value):
+    """Return the middle rank of a value among n sorted ones, inside (0, 1)."""
+    if n == 0:
+        return 0.5
+    low = np.searchsorted(ordered[:n], value, side="left")
+    high = np.searchsorted(ordered[:n], value, side="right")
+    return (low + high + 1.0) / (2.0 * (n + 1.0))
+
+
+@njit(nogil=True, cache=True)
+def _observe(stats, recent, ordered, sizes, value):
+    """Take a value into moments, averages and sample."""
+    stats[0] += 1.0
+    rate = max(1.0 / stats[0], FORGET)
+    delta = value - stats[1]
+    stats[1] += rate * delta
+    stats[2] = (1.0 - rate) * (stats[2] + rate * delta * delta)
+    for s in range(SPANS.shape[0]):
+        stats[3 + s] += max(1.0 / stats[0], 1.0 / SPANS[s]) * (value - stats[3 + s])
+    seen = int(stats[0]) - 1
+    if seen < SAMPLE or mixed(np.uint64(seen)) % np.uint64(8) == 0:
+        recent[sizes[0] % SAMPLE] = value
+        sizes[0] += 1
+    every = max(8, min(256, (seen + 1) // 8))
+    if (seen + 1) % every == 0 or seen < 8:
+        n = min(sizes[0], SAMPLE)
+        ordered[:n] = np.sort(recent[:n])
+        sizes[1] = n
+
+
+@njit(nogil=True, cache=True)
+def one_hot(ids, learn, known, into, at):
+    """Write one input for each of the values seen first. ids: [N, V] rows of tables; known: int64
+    [V, ONE_HOT], 0 is free, else a table's row + 1."""
+    for r in range(ids.shape[0]):
+        for c in range(ids.shape[1]):
+            first = at + c * ONE_HOT
+            into[r, first : first + ONE_HOT] = 0.0
+            for slot in range(ONE_HOT):
+                if known[c, slot] == ids[r, c] + 1:
+                    into[r, first + slot] = 1.0
+                    break
+                if known[c, slot] == 0:
+                    if learn[r]:
+                        known[c, slot] = ids[r, c] + 1
+                    break
+
+
+@njit(nogil=True, cache=True)
+def lags(y, classes, learn, held, into, at):
+    """Write the moving averages of the label before each row. classes: 1 for a label in [0, 1] or a
+    number in the target's frame, else how many classes. held: [S, classes + 1], the last the count."""
+    n = held.shape[1] - 1
+    for r in range(y.shape[0]):
+        for s in range(SPANS.shape[0]):
+            for c in range(n):
+                into[r, at + s * n + c] = held[s, c]
+        if not learn[r] or math.isnan(y[r]):
+            continue
+        for s in range(SPANS.shape[0]):
+            held[s, n] += 1.0
+            rate = max(1.0 / held[s, n], 1.0 / SPANS[s])
+            for c in range(n):
+                truth = y[r] if classes == 1 else (1.0 if int(y[r]) == c else 0.0)
+                held[s, c] += rate * (truth - held[s, c])
+
+
+KEY = 6
+"""Numbers that are kept of each value of a category: events, sum of labels, the last label, moving
+averages over 3 and 10 of its own events, seen."""
+KEY_INPUTS = 5
+
+
+@njit(nogil=True, cache=True)
+def keys(ids, rows, y, learn, prior, memory, touched, into, at):
+    """Write what the labels of earlier events with the same value of a category say.
+
+    ids: [N, V]; rows: [V], size of each table's memory, one after another in memory [sum, KEY].
+    prior: [2] count and running mean of the label. touched: a flag per 64 floats of memory.
+    """
+    for r in range(ids.shape[0]):
+        first = 0
+        mean = prior[1]
+        labelled = learn[r] and not math.isnan(y[r])
+        for c in range(ids.shape[1]):
+            place = first + ids[r, c] % rows[c]
+            first += rows[c]
+            one = memory[place]
+            n, j = one[0], at + c * KEY_INPUTS
+            into[r, j] = one[2] if n > 0 else mean
+            into[r, j + 1] = (one[1] + 5.0 * mean) / (n + 5.0)
+            into[r, j + 2] = 1.0 / (1.0 + n)
+            into[r, j + 3] = one[3] if n > 0 else mean
+            into[r, j + 4] = one[4] if n > 0 else mean
+            if not labelled:
+                continue
+            one[5] += 1.0
+            one[3] += max(1.0 / one[5], 1.0 / 3.0) * (y[r] - one[3])
+            one[4] += max(1.0 / one[5], 1.0 / 10.0) * (y[r] - one[4])
+            one[0] += 1.0
+            one[1] += y[r]
+            one[2] = y[r]
+            if one[0] > 256.0:
+                one[0] *= 0.5
+                one[1] *= 0.5
+            touched[place * KEY >> 6] = 1
+            touched[(place * KEY + KEY - 1) >> 6] = 1
+        if labelled:
+            prior[0] += 1.0
+            prior[1] += max(1.0 / prior[0], FORGET) * (y[r] - prior[1])

@@ -1,0 +1,63 @@
+"""What came lately: moving averages of the label, and nothing of the event's fields."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
+
+SPANS = {"number": (1.0, 8.0, 64.0, 1000.0), "class": (4.0, 64.0, 2000.0)}
+
+
+class Prior:
+    """Moving averages of the label over several spans."""
+
+    name: ClassVar[str] = "prior"
+    fits: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "number")
+
+    def __init__(self, fields: Fields, task: Task) -> None:
+        spans = SPANS["number" if task.kind == "number" else "class"]
+        self._spans = np.array(spans)
+        self._classes = task.outputs
+        self._number = task.kind == "number"
+        self.members = tuple(f"prior/{span:g}" for span in spans)
+        self.tensors = (
+            Tensor("means", (len(spans), task.outputs), "float64", self._start()),
+            Tensor("seen", (1,), "float64"),
+        )
+
+    def _start(self) -> float:
+        if self._number:
+            return 0.0
+        return 0.5 if self._classes == 1 else 1.0 / self._classes
+
+    def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
+        """Write the averages; see seam.Expert."""
+        into[:] = held.at["means"]
+
+    def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
+        """Write the averages before each row, then take its label; see seam.Expert."""
+        at = held.at
+        _learn(rows.y, rows.weights, self._spans, at["means"], at["seen"], into)
+
+
+@njit(nogil=True, cache=True)
+def _learn(y, weights, spans, means, seen, into):
+    outputs = means.shape[1]
+    for r in range(y.shape[0]):
+        for s in range(spans.shape[0]):
+            for c in range(outputs):
+                into[r, s, c] = means[s, c]
+        if weights[r] <= 0.0 or math.isnan(y[r]):
+            continue
+        seen[0] += 1.0
+        for s in range(spans.shape[0]):
+            rate = max(1.0 / (seen[0] + 1.0), 1.0 / spans[s])
+            for c in range(outputs):
+                truth = y[r] if outputs == 1 else (1.0 if int(y[r]) == c else 0.0)
+                means[s, c] += rate * (truth - means[s, c])

@@ -1,0 +1,129 @@
+"""What an expert is: a few members that predict one target, and two passes over rows. No torch.
+
+An expert holds no state. What it remembers are tensors of the learner's image, found by name; both
+passes get views of them. Members of an expert differ in a rate, a width, a memory; each predicts by
+itself, and the mixture weighs them event by event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 64
+"""Floats per flag of a large tensor."""
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """A named tensor that an expert remembers.
+
+    large: float32; it counts as changed only where the expert sets its flags, one per 64 floats.
+    What is not large counts as changed with every event, and may be of any dtype.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Literal["float32", "float64", "int64", "uint8"] = "float32"
+    initial: NDArray[np.generic] | float = 0.0
+    large: bool = False
+
+
+class Held(msgspec.Struct, frozen=True):
+    """The tensors of one expert of one target, as views."""
+
+    at: Mapping[str, NDArray[Any]]
+    """By name. Read only where rows are scored for the API."""
+    flags: Mapping[str, NDArray[np.uint8]]
+    """Of large tensors, by name: [ceil(floats / 64)]; set where something changed."""
+
+
+class Task(msgspec.Struct, frozen=True):
+    """The target that an expert learns."""
+
+    kind: Literal["binary", "multiclass", "number"]
+    outputs: int
+    """O: 1 for binary (probability of yes) and number (in units of the target's frame: about mean 0
+    and deviation 1), else a probability for each class."""
+    seed: int
+    """For whatever an expert draws; with its own name, see state._normal."""
+
+    @property
+    def classes(self) -> int:
+        """C: 2 for binary, outputs for multiclass, 0 for a number."""
+        return 2 if self.kind == "binary" else self.outputs if self.kind == "multiclass" else 0
+
+
+class Fields(msgspec.Struct, frozen=True):
+    """Which columns of Inputs.x are what. Each is a range of columns.
+
+    Legend: F numbers, S = 3 spans, V categories, P plain.
+    """
+
+    numbers: int
+    """F"""
+    categories: tuple[int, ...]
+    """[V] rows of each category's table: ids are below that."""
+    z: range
+    """[F] deviation from the running mean, in standard deviations, within -8 .. 8; 0: missing."""
+    missing: range
+    """[F] 1: missing."""
+    plain: range
+    """[P] booleans, sines of times, figures of texts, vectors: scaled."""
+    one_hot: range
+    """[V * 32] 1 for the value of a category, where it is among the first 32 seen."""
+    context: range
+    """[F * S] number minus its own moving averages over 1, 8, 64 rows, number by number."""
+    pieces: range
+    """[F * 4] piecewise-linear code of the rank."""
+    keys: range
+    """[V * 5] what earlier labels of the same category's value say; none for more than two classes."""
+    lags: range
+    """[S * (classes or 1)] moving averages of earlier labels."""
+    width: int
+    """D, columns of Inputs.x."""
+
+
+class Inputs(msgspec.Struct):
+    """N rows of one target, as every expert sees them."""
+
+    x: NDArray[np.float32]
+    """[N, D], C-contiguous; see Fields."""
+    ranks: NDArray[np.float32]
+    """[N, F] in (0, 1): the middle rank among recent values; -1: missing."""
+    ids: NDArray[np.int64]
+    """[N, V] row of each category's table; 0: missing."""
+    spans: NDArray[np.int64]
+    """[N, B + 1], entries, values: the bags (texts, lists, maps), see featurizer.Rows."""
+    entries: NDArray[np.int64]
+    values: NDArray[np.float32]
+    y: NDArray[np.float64]
+    """[N] class index (binary: 0 or 1), or the number in the frame's units; NaN: no label."""
+    weights: NDArray[np.float64]
+    """[N] importance; 0: score only. A row is learned where this is > 0 and y is no NaN."""
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+class Expert(Protocol):
+    """A few members that predict one target."""
+
+    name: ClassVar[str]
+    fits: ClassVar[tuple[str, ...]]
+    """Kinds of targets that it can learn."""
+    members: tuple[str, ...]
+    """What each is called in metrics: the expert's name and what it differs in."""
+    tensors: tuple[Tensor, ...]
+
+    def __init__(self, fields: Fields, task: Task) -> None: ...
+
+    def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
+        """Write the predictions [N, K, O] of the members as they are; change nothing."""
+
+    def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
+        """Write the predictions [N, K, O] of each row by what was learned of the rows before it,
+        then learn it, row after row. How rows are cut into calls changes no bit."""
