@@ -18,6 +18,8 @@ from service.model import codes as compiled
 from service.model import scales as scaling
 from service.model.scales import FIT, MODES, QUANTILE
 
+_NOTHING = np.empty((0, 0))
+
 
 class Rows(msgspec.Struct):
     """N rows ready to be scored or learned."""
@@ -34,6 +36,8 @@ class Rows(msgspec.Struct):
     """[E]: what the row of the table is multiplied with."""
     y: NDArray[np.float64]
     """[N, T]; NaN is "missing"."""
+    numbers: NDArray[np.float64] = _NOTHING
+    """[N, W]: dense values as they came, NaN is "missing"; for kinds that scale by themselves."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -51,6 +55,7 @@ class Rows(msgspec.Struct):
             self.entries[begins:ends],
             self.values[begins:ends],
             self.y[first:last],
+            self.numbers[first:last],
         )
 
     def take(self, index: NDArray[np.int64]) -> Rows:
@@ -66,12 +71,21 @@ class Rows(msgspec.Struct):
             self.entries[chosen],
             self.values[chosen],
             self.y[index],
+            self.numbers[index] if len(self.numbers) else self.numbers,
         )
 
     def part(self, at: int, to: int) -> Rows:
         """Return the rows from `at` up to `to`, without a copy."""
         spans = self.spans[at:to]
-        return Rows(self.x[at:to], self.ids[at:to], spans, self.entries, self.values, self.y[at:to])
+        return Rows(
+            self.x[at:to],
+            self.ids[at:to],
+            spans,
+            self.entries,
+            self.values,
+            self.y[at:to],
+            self.numbers[at:to],
+        )
 
 
 class Scales(msgspec.Struct):
@@ -141,7 +155,7 @@ class Featurizer:
             )
         ids = self._ids(columns, z)
         spans, entries, values = self._bags(columns.bags, scales.names, flags)
-        return Rows(x, ids, spans, entries, values, columns.targets)
+        return Rows(x, ids, spans, entries, values, columns.targets, columns.numbers)
 
     def _ids(self, columns: Columns, z: NDArray[np.float64]) -> NDArray[np.int64]:
         codes = columns.codes

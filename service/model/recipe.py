@@ -70,13 +70,15 @@ class Recipe:
 
     @property
     def kind(self) -> str:
-        """Name of the kind of model that is built; `auto` is the linear one in this release."""
-        return "linear" if self.model.kind == "auto" else self.model.kind
+        """What stands in model.kind."""
+        return self.model.kind
 
     @property
     def optimizer(self) -> str:
         """Name of the rule with its state, as state is addressed: momentum has a buffer, plain
-        sgd has none."""
+        sgd has none. Experts take their own steps: none of it is for them."""
+        if self.kind == "auto":
+            return "sgd"
         if self.learning.optimizer == "sgd" and self.learning.momentum > 0:
             return "momentum"
         return self.learning.optimizer

@@ -1,1 +1,11 @@
 """Experts: small learners that all see the same inputs of a row, and the mixture that weighs them."""
+
+from __future__ import annotations
+
+from service.model.experts.bayes import Bayes
+from service.model.experts.cross import Cross
+from service.model.experts.prior import Prior
+from service.model.experts.seam import Expert
+
+EXPERTS: dict[str, type[Expert]] = {"prior": Prior, "cross": Cross, "bayes": Bayes}
+"""By name, in the order in which they are asked."""

@@ -14,7 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from service.model.codes import mixed
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale
 
 RATES = np.array([1.0, 4.0])
 PAIRS, TRIPLES = 32, 32
@@ -36,10 +36,10 @@ class Cross:
         n = fields.numbers + len(fields.categories)
         self._combos = _combos(n, task.seed)
         self._dense = np.array([*fields.z, *fields.plain], dtype=np.int64)
-        k, o = len(RATES), task.outputs
+        k, o, units = len(RATES), task.outputs, ("slope", "square")
         self.tensors = (
-            Tensor("table", (self._rows, k, o, 2), large=True),
-            Tensor("dense", (-(-(len(self._dense) + 1) // 32) * 32, k, o, 2), large=True),
+            Tensor("table", (self._rows, k, o, 2), large=True, units=units),
+            Tensor("dense", (-(-(len(self._dense) + 1) // 32) * 32, k, o, 2), large=True, units=units),
         )
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
@@ -57,6 +57,11 @@ class Cross:
             self._kind, self._combos, self._dense, rows.x, rows.ranks, rows.ids, rows.y,
             rows.weights, at["table"], at["dense"], flags["table"], flags["dense"], into,
         )  # fmt: skip
+
+    def rescale(self, held: Held, ratio: float, shift: float) -> None:
+        """See seam.Expert."""
+        rescale(self.tensors, held, ratio, shift)
+        held.at["dense"][len(self._dense), :, :, 0] += np.float32(shift)
 
 
 def _combos(n: int, seed: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from service.events.schema import Schema, Target
 from service.model.experts import inputs_pass as compiled
 from service.model.experts.inputs_pass import KEY, KEY_INPUTS, ONE_HOT, PLE, SAMPLE, SPANS
-from service.model.experts.seam import BLOCK, Fields, Held, Inputs, Tensor
+from service.model.experts.seam import BLOCK, Fields, Held, Inputs, Tensor, rescale
 from service.model.featurizer import Rows
 
 MOST_KEYS = 65536
@@ -66,18 +66,35 @@ class Shared:
         """Return x [N, width] with the shared columns, ranks [N, F], ids [N, V]; what is remembered
         moves where `learn` [N] is set."""
         at = held.at
-        x = np.empty((len(rows), width), dtype=np.float32)
-        ranks = np.empty((len(rows), self.n_numbers), dtype=np.float32)
+        x, ranks, ids = self._begin(rows, width)
         compiled.numbers(
-            rows.numbers, learn, at["moments"], at["recent"], at["ordered"], at["sampled"], x,
+            rows.numbers[:, : self.n_numbers], learn, at["moments"], at["recent"], at["ordered"], at["sampled"], x,
             ranks, self._at,
         )  # fmt: skip
-        plain, one_hot = self._spans[2:4]
-        if len(self._plain):
-            x[:, plain.start : plain.stop] = rows.x[:, self._plain]
-        ids = np.ascontiguousarray(rows.ids[:, : len(self._tables)])
-        compiled.one_hot(ids, learn, at["known"], x, one_hot.start)
+        compiled.one_hot(ids, learn, at["known"], x, self._spans[3].start)
         return x, ranks, ids
+
+    def read(
+        self, held: Held, rows: Rows, width: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """Return the same; nothing moves."""
+        at = held.at
+        x, ranks, ids = self._begin(rows, width)
+        compiled.numbers_read(
+            rows.numbers[:, : self.n_numbers], at["moments"], at["ordered"], at["sampled"], x, ranks, self._at
+        )
+        compiled.one_hot_read(ids, at["known"], x, self._spans[3].start)
+        return x, ranks, ids
+
+    def _begin(
+        self, rows: Rows, width: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        x = np.empty((len(rows), width), dtype=np.float32)
+        if len(self._plain):
+            plain = self._spans[2]
+            x[:, plain.start : plain.stop] = rows.x[:, self._plain]
+        ranks = np.empty((len(rows), self.n_numbers), dtype=np.float32)
+        return x, ranks, np.ascontiguousarray(rows.ids[:, : len(self._tables)])
 
 
 class Labels:
@@ -90,11 +107,19 @@ class Labels:
         memory = int(self._rows.sum()) if len(self.fields.keys) else 0
         block = BLOCK // math.gcd(BLOCK, KEY)
         start = 0.5 if target.kind == "binary" else 0.0
+        values = ("value",) * self._classes
         self.tensors = (
-            Tensor("lags", (len(SPANS), self._classes + 1), "float64"),
-            Tensor("prior", (2,), "float64", np.array([0.0, start])),
-            Tensor("keys", (-(-memory // block) * block, KEY), large=True),
-        )
+            Tensor("lags", (len(SPANS), self._classes + 1), "float64", units=(*values, "")),
+            Tensor("prior", (2,), "float64", np.array([0.0, start]), units=("", "value")),
+            Tensor(
+                "keys", (-(-memory // block) * block, KEY), large=True,
+                units=("", "value", "value", "value", "value", ""),
+            ),
+        )  # fmt: skip
+
+    def rescale(self, held: Held, ratio: float, shift: float) -> None:
+        """A number target's unit changes; see seam.Expert."""
+        rescale(self.tensors, held, ratio, shift)
 
     def write(self, held: Held, x: NDArray[np.float32], rows: Inputs) -> None:
         """Write the columns of lags and keys into rows.x; take the labels of what is learned."""
@@ -106,3 +131,10 @@ class Labels:
                 rows.ids, self._rows, rows.y, learn, at["prior"], at["keys"],
                 held.flags["keys"], x, fields.keys.start,
             )  # fmt: skip
+
+    def read(self, held: Held, x: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
+        """Write the same columns; nothing moves."""
+        at, fields = held.at, self.fields
+        compiled.lags_read(at["lags"], x, fields.lags.start)
+        if len(fields.keys):
+            compiled.keys_read(ids, self._rows, at["prior"], at["keys"], x, fields.keys.start)

@@ -37,32 +37,43 @@ def numbers(values, learn, stats, recent, ordered, sizes, into, ranks, at):
     int64 [F, 2]: values seen by the ring, values that are sorted. into: float32 [N, D]; at: where in
     it deviations, missing, contexts and pieces begin. ranks: float32 [N, F], -1 where missing.
     """
-    n_spans = SPANS.shape[0]
     for r in range(values.shape[0]):
         for j in range(values.shape[1]):
-            value = values[r, j]
-            if math.isnan(value):
-                into[r, at[0] + j] = 0.0
-                into[r, at[1] + j] = 1.0
-                for s in range(n_spans):
-                    into[r, at[2] + j * n_spans + s] = 0.0
-                for b in range(PLE):
-                    into[r, at[3] + j * PLE + b] = 0.0
-                ranks[r, j] = -1.0
-                continue
-            count, mean, variance = stats[j, 0], stats[j, 1], stats[j, 2]
-            inverse = 1.0 / math.sqrt(variance) if variance > 0.0 else 0.0
-            into[r, at[0] + j] = _clipped((value - mean) * inverse)
-            into[r, at[1] + j] = 0.0
-            for s in range(n_spans):
-                near = (value - stats[j, 3 + s]) * inverse if count > 0.0 else 0.0
-                into[r, at[2] + j * n_spans + s] = _clipped(near)
-            rank = _rank(ordered[j], sizes[j, 1], value)
-            ranks[r, j] = rank
-            for b in range(PLE):
-                into[r, at[3] + j * PLE + b] = min(max(PLE * rank - b, 0.0), 1.0)
-            if learn[r] and abs(value) < 1e150:
-                _observe(stats[j], recent[j], ordered[j], sizes[j], value)
+            _number(values[r, j], stats[j], ordered[j], sizes[j], j, into[r], ranks[r], at)
+            if learn[r] and abs(values[r, j]) < 1e150:
+                _observe(stats[j], recent[j], ordered[j], sizes[j], values[r, j])
+
+
+@njit(nogil=True, cache=True)
+def numbers_read(values, stats, ordered, sizes, into, ranks, at):
+    """Write the same, and remember nothing."""
+    for r in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            _number(values[r, j], stats[j], ordered[j], sizes[j], j, into[r], ranks[r], at)
+
+
+@njit(nogil=True, cache=True)
+def _number(value, stats, ordered, sizes, j, into, ranks, at):
+    n_spans = SPANS.shape[0]
+    if math.isnan(value):
+        into[at[0] + j] = 0.0
+        into[at[1] + j] = 1.0
+        for s in range(n_spans):
+            into[at[2] + j * n_spans + s] = 0.0
+        for b in range(PLE):
+            into[at[3] + j * PLE + b] = 0.0
+        ranks[j] = -1.0
+        return
+    inverse = 1.0 / math.sqrt(stats[2]) if stats[2] > 0.0 else 0.0
+    into[at[0] + j] = _clipped((value - stats[1]) * inverse)
+    into[at[1] + j] = 0.0
+    for s in range(n_spans):
+        near = (value - stats[3 + s]) * inverse if stats[0] > 0.0 else 0.0
+        into[at[2] + j * n_spans + s] = _clipped(near)
+    rank = _rank(ordered, sizes[1], value)
+    ranks[j] = rank
+    for b in range(PLE):
+        into[at[3] + j * PLE + b] = min(max(PLE * rank - b, 0.0), 1.0)
 
 
 @njit(nogil=True, cache=True)
@@ -107,16 +118,30 @@ def one_hot(ids, learn, known, into, at):
     [V, ONE_HOT], 0 is free, else a table's row + 1."""
     for r in range(ids.shape[0]):
         for c in range(ids.shape[1]):
-            first = at + c * ONE_HOT
-            into[r, first : first + ONE_HOT] = 0.0
-            for slot in range(ONE_HOT):
-                if known[c, slot] == ids[r, c] + 1:
-                    into[r, first + slot] = 1.0
-                    break
-                if known[c, slot] == 0:
-                    if learn[r]:
-                        known[c, slot] = ids[r, c] + 1
-                    break
+            free = _hot(ids[r, c], known[c], into[r], at + c * ONE_HOT)
+            if free >= 0 and learn[r]:
+                known[c, free] = ids[r, c] + 1
+
+
+@njit(nogil=True, cache=True)
+def one_hot_read(ids, known, into, at):
+    """Write the same, and remember nothing."""
+    for r in range(ids.shape[0]):
+        for c in range(ids.shape[1]):
+            _hot(ids[r, c], known[c], into[r], at + c * ONE_HOT)
+
+
+@njit(nogil=True, cache=True)
+def _hot(value, known, into, first):
+    """Write the inputs of one value; return a free place for it, -1: it has one, or none is left."""
+    into[first : first + ONE_HOT] = 0.0
+    for slot in range(ONE_HOT):
+        if known[slot] == value + 1:
+            into[first + slot] = 1.0
+            return -1
+        if known[slot] == 0:
+            return slot
+    return -1
 
 
 @njit(nogil=True, cache=True)
@@ -125,9 +150,7 @@ def lags(y, classes, learn, held, into, at):
     number in the target's frame, else how many classes. held: [S, classes + 1], the last the count."""
     n = held.shape[1] - 1
     for r in range(y.shape[0]):
-        for s in range(SPANS.shape[0]):
-            for c in range(n):
-                into[r, at + s * n + c] = held[s, c]
+        _lags(held, into[r], at)
         if not learn[r] or math.isnan(y[r]):
             continue
         for s in range(SPANS.shape[0]):
@@ -138,8 +161,23 @@ def lags(y, classes, learn, held, into, at):
                 held[s, c] += rate * (truth - held[s, c])
 
 
+@njit(nogil=True, cache=True)
+def lags_read(held, into, at):
+    """Write the same, and remember nothing."""
+    for r in range(into.shape[0]):
+        _lags(held, into[r], at)
+
+
+@njit(nogil=True, cache=True)
+def _lags(held, into, at):
+    n = held.shape[1] - 1
+    for s in range(SPANS.shape[0]):
+        for c in range(n):
+            into[at + s * n + c] = held[s, c]
+
+
 KEY = 6
-"""Numbers that are kept of each value of a category: events, sum of labels, the last label, moving
+"""Numbers that are kept of each value of a category: events, mean label, the last label, moving
 averages over 3 and 10 of its own events, seen."""
 KEY_INPUTS = 5
 
@@ -152,32 +190,48 @@ def keys(ids, rows, y, learn, prior, memory, touched, into, at):
     prior: [2] count and running mean of the label. touched: a flag per 64 floats of memory.
     """
     for r in range(ids.shape[0]):
-        first = 0
-        mean = prior[1]
         labelled = learn[r] and not math.isnan(y[r])
+        first = 0
         for c in range(ids.shape[1]):
             place = first + ids[r, c] % rows[c]
             first += rows[c]
-            one = memory[place]
-            n, j = one[0], at + c * KEY_INPUTS
-            into[r, j] = one[2] if n > 0 else mean
-            into[r, j + 1] = (one[1] + 5.0 * mean) / (n + 5.0)
-            into[r, j + 2] = 1.0 / (1.0 + n)
-            into[r, j + 3] = one[3] if n > 0 else mean
-            into[r, j + 4] = one[4] if n > 0 else mean
-            if not labelled:
-                continue
-            one[5] += 1.0
-            one[3] += max(1.0 / one[5], 1.0 / 3.0) * (y[r] - one[3])
-            one[4] += max(1.0 / one[5], 1.0 / 10.0) * (y[r] - one[4])
-            one[0] += 1.0
-            one[1] += y[r]
-            one[2] = y[r]
-            if one[0] > 256.0:
-                one[0] *= 0.5
-                one[1] *= 0.5
-            touched[place * KEY >> 6] = 1
-            touched[(place * KEY + KEY - 1) >> 6] = 1
+            _key(memory[place], prior[1], into[r], at + c * KEY_INPUTS)
+            if labelled:
+                _remember(memory[place], y[r])
+                touched[place * KEY >> 6] = 1
+                touched[(place * KEY + KEY - 1) >> 6] = 1
         if labelled:
             prior[0] += 1.0
             prior[1] += max(1.0 / prior[0], FORGET) * (y[r] - prior[1])
+
+
+@njit(nogil=True, cache=True)
+def keys_read(ids, rows, prior, memory, into, at):
+    """Write the same, and remember nothing."""
+    for r in range(ids.shape[0]):
+        first = 0
+        for c in range(ids.shape[1]):
+            _key(memory[first + ids[r, c] % rows[c]], prior[1], into[r], at + c * KEY_INPUTS)
+            first += rows[c]
+
+
+@njit(nogil=True, cache=True)
+def _key(one, mean, into, j):
+    n = one[0]
+    into[j] = one[2] if n > 0 else mean
+    into[j + 1] = (n * one[1] + 5.0 * mean) / (n + 5.0)
+    into[j + 2] = 1.0 / (1.0 + n)
+    into[j + 3] = one[3] if n > 0 else mean
+    into[j + 4] = one[4] if n > 0 else mean
+
+
+@njit(nogil=True, cache=True)
+def _remember(one, y):
+    one[5] += 1.0
+    one[3] += max(1.0 / one[5], 1.0 / 3.0) * (y - one[3])
+    one[4] += max(1.0 / one[5], 1.0 / 10.0) * (y - one[4])
+    one[0] += 1.0
+    one[1] += (y - one[1]) / one[0]
+    one[2] = y
+    if one[0] > 256.0:
+        one[0] *= 0.5

@@ -1,35 +1,55 @@
-"""The mixture of all members' predictions of one target; see mixture_pass.py."""
+"""The mixture of all members' predictions of one target; see mixture_pass.py and, for numbers,
+mixture_numbers_pass.py."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model.experts import mixture_pass as compiled
-from service.model.experts.seam import Held, Task, Tensor
+from service.model.experts import mixture_numbers_pass as numbers
+from service.model.experts import mixture_pass as classes
+from service.model.experts.seam import Held, Task, Tensor, rescale
 
 
 class Mixture:
     """Weighs members event by event."""
 
     def __init__(self, members: tuple[str, ...], task: Task) -> None:
-        k, c = len(members), task.classes
-        m = k + c + 1
+        k, self._number = len(members), task.kind == "number"
         self.members = members
-        self.tensors = (
+        m = k + 1 if self._number else k + task.classes + 1
+        n_ends = numbers.CANDIDATES if self._number else 2
+        self.tensors: tuple[Tensor, ...] = (
             Tensor("logs", (3, k), "float64", -np.log(max(k, 1))),
             Tensor("tops", (3,), "float64", -np.log(3.0)),
-            Tensor("ends", (2,), "float64", -np.log(2.0)),
+            Tensor("ends", (n_ends,), "float64", -np.log(n_ends)),
+        )
+        if self._number:
+            ridges = np.eye(m) * numbers.RIDGES[:, None, None]
+            self.tensors += (
+                Tensor("usual", (k + n_ends,), "float64", 1.0, units=("slope",)),
+                Tensor("stacks", (2, m), "float64"),
+                Tensor("gradients", (2, m), "float64"),
+                Tensor("curvatures", (2, m, m), "float64", ridges),
+                Tensor("counts", (2,), "float64"),
+            )
+            return
+        self.tensors += (
             Tensor("stack", (m,), "float64"),
             Tensor("gradient", (m,), "float64"),
-            Tensor("curvature", (m, m), "float64", np.eye(m) * compiled.RIDGE),
+            Tensor("curvature", (m, m), "float64", np.eye(m) * classes.RIDGE),
             Tensor("counts", (3,), "float64"),
         )
 
     def score(self, held: Held, p: NDArray[np.float32], into: NDArray[np.float64]) -> None:
         """Write the mixture [N, O] of predictions p [N, K, O]."""
         at = held.at
-        compiled.score(p, at["logs"], at["tops"], at["ends"], at["stack"], into)
+        if self._number:
+            numbers.score(
+                p, at["logs"], at["tops"], at["ends"], at["usual"], at["stacks"], at["counts"], into
+            )
+        else:
+            classes.score(p, at["logs"], at["tops"], at["ends"], at["stack"], into)
 
     def learn(
         self,
@@ -41,7 +61,17 @@ class Mixture:
     ) -> None:
         """Write the mixture of each row, then learn from its label."""
         at = held.at
-        compiled.learn(
-            p, y, learn, at["logs"], at["tops"], at["ends"], at["stack"], at["gradient"],
-            at["curvature"], at["counts"], into,
-        )  # fmt: skip
+        if self._number:
+            numbers.learn(
+                p, y, learn, at["logs"], at["tops"], at["ends"], at["usual"], at["stacks"],
+                at["gradients"], at["curvatures"], at["counts"], into,
+            )  # fmt: skip
+        else:
+            classes.learn(
+                p, y, learn, at["logs"], at["tops"], at["ends"], at["stack"], at["gradient"],
+                at["curvature"], at["counts"], into,
+            )  # fmt: skip
+
+    def rescale(self, held: Held, ratio: float, shift: float) -> None:
+        """A number target's unit changes; see seam.Expert."""
+        rescale(self.tensors, held, ratio, shift)

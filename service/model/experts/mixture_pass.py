@@ -171,7 +171,7 @@ def learn(p, y, learn_it, logs, tops, ends, a, gradient, curvature, counts, out)
             # ridge pulls the stack towards the mixture of Bayes
             for i in range(m):
                 gradient[i] -= (1.0 - kept) * RIDGE * a[i]
-            _solve(curvature, gradient)
+            cholesky_solve(curvature, gradient)
             for i in range(m):
                 a[i] += gradient[i]
                 gradient[i] = 0.0
@@ -190,7 +190,7 @@ def _norm(logs):
 
 
 @njit(nogil=True, cache=True)
-def _solve(a, b):
+def cholesky_solve(a, b):
     """Solve a x = b in place of b, for a positive definite a, by Cholesky."""
     n = b.shape[0]
     low = np.zeros((n, n))

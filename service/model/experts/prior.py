@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale
 
 SPANS = {"number": (1.0, 8.0, 64.0, 1000.0), "class": (4.0, 64.0, 2000.0)}
 
@@ -27,7 +27,7 @@ class Prior:
         self._number = task.kind == "number"
         self.members = tuple(f"prior/{span:g}" for span in spans)
         self.tensors = (
-            Tensor("means", (len(spans), task.outputs), "float64", self._start()),
+            Tensor("means", (len(spans), task.outputs), "float64", self._start(), units=("value",)),
             Tensor("seen", (1,), "float64"),
         )
 
@@ -44,6 +44,10 @@ class Prior:
         """Write the averages before each row, then take its label; see seam.Expert."""
         at = held.at
         _learn(rows.y, rows.weights, self._spans, at["means"], at["seen"], into)
+
+    def rescale(self, held: Held, ratio: float, shift: float) -> None:
+        """See seam.Expert."""
+        rescale(self.tensors, held, ratio, shift)
 
 
 @njit(nogil=True, cache=True)

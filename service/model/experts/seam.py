@@ -30,6 +30,9 @@ class Tensor(msgspec.Struct, frozen=True):
     dtype: Literal["float32", "float64", "int64", "uint8"] = "float32"
     initial: NDArray[np.generic] | float = 0.0
     large: bool = False
+    units: tuple[str, ...] = ("",)
+    """What becomes of it where the frame of a number target changes its unit: of each column of its
+    last dimension, or of all of them. See `rescale`."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -127,3 +130,23 @@ class Expert(Protocol):
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """Write the predictions [N, K, O] of each row by what was learned of the rows before it,
         then learn it, row after row. How rows are cut into calls changes no bit."""
+
+    def rescale(self, held: Held, ratio: float, shift: float) -> None:
+        """A number target's unit changes: what was y is ratio * y + shift from now on. Predict as
+        before, in the new unit. Called between rows; see `rescale`."""
+
+
+def rescale(tensors: tuple[Tensor, ...], held: Held, ratio: float, shift: float) -> None:
+    """Bring tensors to another unit of the label by their `units`: value (x becomes ratio * x +
+    shift), slope (ratio * x), square (ratio^2 * x), "" (stays)."""
+    for one in tensors:
+        if not any(one.units):
+            continue
+        array = held.at[one.name]
+        width = array.shape[-1] if array.ndim else 1
+        units = one.units * width if len(one.units) == 1 else one.units
+        factor = {"value": ratio, "slope": ratio, "square": ratio**2, "": 1.0}
+        array *= np.array([factor[u] for u in units], dtype=array.dtype)
+        array += np.array([shift if u == "value" else 0.0 for u in units], dtype=array.dtype)
+        if one.large:
+            held.flags[one.name][:] = 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from service.model.kinds.auto import Auto
 from service.model.kinds.fm import Fm
 from service.model.kinds.linear import Linear
 from service.model.kinds.mlp import Mlp
@@ -19,7 +20,14 @@ from service.model.recipe import ModuleCode, Recipe
 if TYPE_CHECKING:
     from service.settings import Settings
 
-KINDS: dict[str, type[Kind]] = {"linear": Linear, "svm": Svm, "mlp": Mlp, "fm": Fm, "rls": Rls}
+KINDS: dict[str, type[Kind]] = {
+    "auto": Auto,
+    "linear": Linear,
+    "svm": Svm,
+    "mlp": Mlp,
+    "fm": Fm,
+    "rls": Rls,
+}
 """By the name that stands in model.kind."""
 
 
