@@ -113,7 +113,7 @@ def redo_decisions(learner: Learner, entries: Iterable[Entry]) -> None:
 def rebuilt(learner: Learner, recipe: Recipe) -> Learner:
     """Return the learner under another recipe: every tensor that fits is kept, by name."""
     state, _ = State.of(Layout(recipe), learner.state.parts())
-    state.layout.kind.inherit(learner.layout.kind, learner.state.extras, state.extras)
+    state.layout.kind.inherit(learner.layout.kind, learner.state.named(), state.named())
     state.touch_all()
     return Learner(recipe, state, learner.standing)
 

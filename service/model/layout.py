@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from service.model import drift_tensors, prequential, rate
 from service.model.featurizer import Scales
 from service.model.kinds import kind_of
-from service.model.kinds.seam import Extra, Flat, Remembers, counters, escape
+from service.model.kinds.seam import Extra, Flat, Remembers, counters
+from service.model.names import escape
 from service.model.recipe import Recipe
 from service.model.scales import QUANTILES
 from service.model.steps import SLOTS

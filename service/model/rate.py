@@ -28,7 +28,8 @@ from numba import njit
 from numpy.typing import NDArray
 
 from service.model.featurizer import Rows
-from service.model.kinds.seam import BLOCK, Extra, Flat, Kind, Moving, Served, head_of
+from service.model.kinds.seam import BLOCK, Extra, Flat, Kind, Moving, Served
+from service.model.names import head_of
 from service.model.recipe import Recipe
 from service.settings import MOST_TIMES, AdaptSettings
 

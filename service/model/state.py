@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from service.model import prequential, steps
-from service.model.kinds.seam import escape
 from service.model.layout import BLOCK_BYTES, Entry, Layout
+from service.model.names import escape
 
 Parts = dict[str, dict[str, torch.Tensor]]
 OUTCOMES = ("metrics", "outcomes")
@@ -117,6 +117,12 @@ class State:
     def parts(self) -> Parts:
         """Return every named tensor, as views: {"weights": {name: tensor}, ...}."""
         return parts_of(self.layout, self.image)
+
+    def named(self) -> dict[str, NDArray[np.generic]]:
+        """Return views of all weights and extras by name."""
+        layout = self.layout
+        weights = {n: layout.by_name["weights", n].view(self.image) for n in layout.parameters}
+        return weights | self.extras
 
     def copy(self) -> State:
         """Return one with memory of its own; everything in it counts as changed."""

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from service.events.schema import Target
 from service.model.featurizer import Rows
-from service.model.kinds.seam import escape
 from service.model.layout import Layout
+from service.model.names import escape
 from service.model.recipe import Recipe
 from service.model.state import State
 

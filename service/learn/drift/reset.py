@@ -4,8 +4,8 @@ file that the model began from), and their optimizer's memory with them. What ta
 from __future__ import annotations
 
 from service.events.schema import Target
-from service.model.kinds.seam import escape, head_of
 from service.model.layout import Layout
+from service.model.names import escape, head_of
 from service.model.state import State
 
 

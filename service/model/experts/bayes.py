@@ -1,6 +1,6 @@
 """Naive Bayes on the ranks of numbers and the values of categories, with counts that fade.
 
-p(c | x) is proportional to (N_c + s) prod_f (n_fc(x_f) + s) / (N_c + s V_f), where a count loses a
+p(c | x) is proportional to (N_c + s) prod_f (n_fc(x_f) + s) / (N_fc + s V_f), where a count loses a
 share of its worth with every row (members differ in it) and V_f values of field f were seen.
 """
 
@@ -38,19 +38,22 @@ class Bayes:
         self._rows = np.array(rows, dtype=np.int64)
         self._first = np.cumsum([0, *rows]).astype(np.int64)
         total = -(-int(self._first[-1]) // 64) * 64
+        axis = (tuple(zip(fields.names, rows, strict=True)),)
+        each = (tuple((name, 1) for name in fields.names),)
         self.tensors = (
-            Tensor("counts", (total, len(KEEP), c), large=True),
+            Tensor("counts", (total, len(KEEP), c), large=True, axes=axis),
             Tensor("classes", (len(KEEP), c), "float64"),
             Tensor("gain", (len(KEEP),), "float64", 1.0),
-            Tensor("values", (len(rows),), "float64"),
+            Tensor("totals", (len(rows), len(KEEP), c), "float64", axes=each),
+            Tensor("values", (len(rows),), "float64", axes=each),
         )
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
         at = held.at
         _score(
-            self._first, self._rows, rows.ranks, rows.ids, at["counts"], at["classes"], at["gain"],
-            at["values"], into,
+            self._first, self._rows, rows.ranks, rows.ids, at["counts"], at["totals"],
+            at["classes"], at["gain"], at["values"], into,
         )  # fmt: skip
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
@@ -58,11 +61,14 @@ class Bayes:
         at = held.at
         _learn(
             self._first, self._rows, rows.ranks, rows.ids, rows.y, rows.weights, at["counts"],
-            held.flags["counts"], at["classes"], at["gain"], at["values"], into,
+            held.flags["counts"], at["totals"], at["classes"], at["gain"], at["values"], into,
         )  # fmt: skip
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """It learns no numbers; see seam.Expert."""
+
+    def added(self, held: Held) -> None:
+        """Nothing is left to do; see seam.Expert."""
 
 
 @njit(nogil=True, cache=True)
@@ -77,7 +83,7 @@ def _places(first, rows, ranks, ids, out):
 
 
 @njit(nogil=True, cache=True)
-def _predict(places, counts, classes, gain, values, k, p):
+def _predict(places, counts, totals, classes, gain, values, k, p):
     """Write member k's probabilities [C]."""
     n = p.shape[0]
     s = SMOOTH * gain[k]
@@ -88,7 +94,7 @@ def _predict(places, counts, classes, gain, values, k, p):
         cell = counts[places[f], k]
         top = 0.0
         for c in range(n):
-            p[c] *= (cell[c] + s) / (classes[k, c] + wide)
+            p[c] *= (cell[c] + s) / (totals[f, k, c] + wide)
             top = max(top, p[c])
         if top < 1e-60 or top > 1e60:
             for c in range(n):
@@ -101,12 +107,12 @@ def _predict(places, counts, classes, gain, values, k, p):
 
 
 @njit(nogil=True, cache=True)
-def _score(first, rows, ranks, ids, counts, classes, gain, values, into):
+def _score(first, rows, ranks, ids, counts, totals, classes, gain, values, into):
     places, p = np.empty(first.shape[0] - 1, dtype=np.int64), np.empty(classes.shape[1])
     for r in range(ranks.shape[0]):
         _places(first, rows, ranks[r], ids[r], places)
         for k in range(into.shape[1]):
-            _predict(places, counts, classes, gain, values, k, p)
+            _predict(places, counts, totals, classes, gain, values, k, p)
             _into(p, into[r, k])
 
 
@@ -120,14 +126,16 @@ def _into(p, into):
 
 
 @njit(nogil=True, cache=True)
-def _learn(first, rows, ranks, ids, y, weights, counts, flags, classes, gain, values, into):
+def _learn(
+    first, rows, ranks, ids, y, weights, counts, flags, totals, classes, gain, values, into
+):  # fmt: skip
     n_members, n_classes = classes.shape
     places, p = np.empty(first.shape[0] - 1, dtype=np.int64), np.empty(n_classes)
     width = n_members * n_classes
     for r in range(ranks.shape[0]):
         _places(first, rows, ranks[r], ids[r], places)
         for k in range(n_members):
-            _predict(places, counts, classes, gain, values, k, p)
+            _predict(places, counts, totals, classes, gain, values, k, p)
             _into(p, into[r, k])
         if weights[r] <= 0.0 or math.isnan(y[r]):
             continue
@@ -140,6 +148,7 @@ def _learn(first, rows, ranks, ids, y, weights, counts, flags, classes, gain, va
                 values[f] += 1.0
             for k in range(n_members):
                 counts[places[f], k, label] += weights[r] * gain[k]
+                totals[f, k, label] += weights[r] * gain[k]
             at = places[f] * width
             for b in range(at >> 6, ((at + width - 1) >> 6) + 1):
                 flags[b] = 1
@@ -152,5 +161,7 @@ def _learn(first, rows, ranks, ids, y, weights, counts, flags, classes, gain, va
                         counts[i, k, c] /= gain[k]
                 for c in range(n_classes):
                     classes[k, c] /= gain[k]
+                    for f in range(totals.shape[0]):
+                        totals[f, k, c] /= gain[k]
                 gain[k] = 1.0
                 flags[:] = 1

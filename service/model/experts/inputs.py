@@ -4,6 +4,7 @@ before it. Holds no state."""
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from service.model.experts import inputs_pass as compiled
 from service.model.experts.inputs_pass import KEY, KEY_INPUTS, ONE_HOT, PLE, SAMPLE, SPANS
 from service.model.experts.seam import BLOCK, Fields, Held, Inputs, Tensor, rescale
 from service.model.featurizer import Rows
+from service.model.names import label_of
 
 MOST_KEYS = 65536
 """Values of a category whose labels are remembered; more share places."""
@@ -26,26 +28,29 @@ class Shared:
         numbers = [d for d in schema.dense if d.kind == "number"]
         others = [d for d in schema.dense if d.kind != "number"]
         self.n_numbers = len(numbers)
+        self.plain_names = [f"{label_of(d)}/{i}" for d in others for i in range(d.width)]
         self._plain = np.array(
             [d.start + i for d in others for i in range(d.width)], dtype=np.int64
         )
         self._tables = [i for i, t in enumerate(schema.tables) if t.kind != "cross"]
         self.rows_of = tuple(schema.tables[i].buckets for i in self._tables)
+        self.number_names = tuple(label_of(d) for d in numbers)
+        self.table_names = tuple(label_of(schema.tables[i]) for i in self._tables)
         f, v, s = self.n_numbers, len(self._tables), len(SPANS)
         widths = [f, f, len(self._plain), v * ONE_HOT, f * s, f * PLE]
         ends = np.cumsum([0, *widths]).tolist()
         self._spans = [range(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
         self.width = ends[-1]
         z, missing, _, _, context, pieces = self._spans
-        self._at = np.array(
-            [z.start, missing.start, context.start, pieces.start], dtype=np.int64
-        )
+        self._at = np.array([z.start, missing.start, context.start, pieces.start], dtype=np.int64)
+        each = (tuple((name, 1) for name in self.number_names),)
+        tables = (tuple((name, 1) for name in self.table_names),)
         self.tensors = (
-            Tensor("moments", (f, 3 + s), "float64"),
-            Tensor("recent", (f, SAMPLE), "float64"),
-            Tensor("ordered", (f, SAMPLE), "float64"),
-            Tensor("sampled", (f, 2), "int64"),
-            Tensor("known", (v, ONE_HOT), "int64"),
+            Tensor("moments", (f, 3 + s), "float64", axes=each),
+            Tensor("recent", (f, SAMPLE), "float64", axes=each),
+            Tensor("ordered", (f, SAMPLE), "float64", axes=each),
+            Tensor("sampled", (f, 2), "int64", axes=each),
+            Tensor("known", (v, ONE_HOT), "int64", axes=tables),
         )
 
     def fields(self, target: Target) -> Fields:
@@ -58,7 +63,22 @@ class Shared:
         return Fields(
             self.n_numbers, self.rows_of, z, missing, plain, one_hot, context, pieces,
             range(self.width, self.width + keys), range(self.width + keys, end), end,
+            self.number_names + self.table_names, tuple(self._columns(keys, lags)),
         )  # fmt: skip
+
+    def _columns(self, keys: int, lags: int) -> Iterator[str]:
+        """Tell the name of each column."""
+        per = {"z": 1, "missing": 1}
+        yield from (f"{group} {name}" for group in per for name in self.number_names)
+        yield from self.plain_names
+        for name in self.table_names:
+            yield from (f"{name} {i}" for i in range(ONE_HOT))
+        for group, n in (("context", len(SPANS)), ("pieces", PLE)):
+            for name in self.number_names:
+                yield from (f"{group} {name} {i}" for i in range(n))
+        for name in self.table_names if keys else ():
+            yield from (f"key {name} {i}" for i in range(KEY_INPUTS))
+        yield from (f"lag {i}" for i in range(lags))
 
     def write(
         self, held: Held, rows: Rows, learn: NDArray[np.uint8], width: int
@@ -81,7 +101,13 @@ class Shared:
         at = held.at
         x, ranks, ids = self._begin(rows, width)
         compiled.numbers_read(
-            rows.numbers[:, : self.n_numbers], at["moments"], at["ordered"], at["sampled"], x, ranks, self._at
+            rows.numbers[:, : self.n_numbers],
+            at["moments"],
+            at["ordered"],
+            at["sampled"],
+            x,
+            ranks,
+            self._at,
         )
         compiled.one_hot_read(ids, at["known"], x, self._spans[3].start)
         return x, ranks, ids
@@ -106,6 +132,7 @@ class Labels:
         self._rows = np.array([min(n, MOST_KEYS) for n in shared.rows_of], dtype=np.int64)
         memory = int(self._rows.sum()) if len(self.fields.keys) else 0
         block = BLOCK // math.gcd(BLOCK, KEY)
+        held = tuple(zip(shared.table_names, self._rows.tolist(), strict=True))
         start = 0.5 if target.kind == "binary" else 0.0
         values = ("value",) * self._classes
         self.tensors = (
@@ -113,7 +140,7 @@ class Labels:
             Tensor("prior", (2,), "float64", np.array([0.0, start]), units=("", "value")),
             Tensor(
                 "keys", (-(-memory // block) * block, KEY), large=True,
-                units=("", "value", "value", "value", "value", ""),
+                units=("", "value", "value", "value", "value", ""), axes=(held,),
             ),
         )  # fmt: skip
 

@@ -10,6 +10,9 @@ from service.model.experts import mixture_numbers_pass as numbers
 from service.model.experts import mixture_pass as classes
 from service.model.experts.seam import Held, Task, Tensor, rescale
 
+UNPROVEN = -30.0
+"""Log weight of a member that comes to others."""
+
 
 class Mixture:
     """Weighs members event by event."""
@@ -19,25 +22,36 @@ class Mixture:
         self.members = members
         m = k + 1 if self._number else k + task.classes + 1
         n_ends = numbers.CANDIDATES if self._number else 2
+        names = tuple((name, 1) for name in members)
+        left = ("stack", m - k)
         self.tensors: tuple[Tensor, ...] = (
-            Tensor("logs", (3, k), "float64", -np.log(max(k, 1))),
+            Tensor(
+                "logs", (3, k), "float64", -np.log(max(k, 1)), axes=(None, names), added=UNPROVEN
+            ),
             Tensor("tops", (3,), "float64", -np.log(3.0)),
             Tensor("ends", (n_ends,), "float64", -np.log(n_ends)),
         )
         if self._number:
             ridges = np.eye(m) * numbers.RIDGES[:, None, None]
             self.tensors += (
-                Tensor("usual", (k + n_ends,), "float64", 1.0, units=("slope",)),
-                Tensor("stacks", (2, m), "float64"),
-                Tensor("gradients", (2, m), "float64"),
-                Tensor("curvatures", (2, m, m), "float64", ridges),
+                Tensor(
+                    "usual", (k + n_ends,), "float64", 1.0, units=("slope",),
+                    axes=((*names, ("candidates", n_ends)),),
+                ),
+                Tensor("stacks", (2, m), "float64", axes=(None, (*names, left))),
+                Tensor("gradients", (2, m), "float64", axes=(None, (*names, left))),
+                Tensor(
+                    "curvatures", (2, m, m), "float64", ridges,
+                    axes=(None, (*names, left), (*names, left)),
+                ),
                 Tensor("counts", (2,), "float64"),
-            )
+            )  # fmt: skip
             return
+        axis = (*names, left)
         self.tensors += (
-            Tensor("stack", (m,), "float64"),
-            Tensor("gradient", (m,), "float64"),
-            Tensor("curvature", (m, m), "float64", np.eye(m) * classes.RIDGE),
+            Tensor("stack", (m,), "float64", axes=(axis,)),
+            Tensor("gradient", (m,), "float64", axes=(axis,)),
+            Tensor("curvature", (m, m), "float64", np.eye(m) * classes.RIDGE, axes=(axis, axis)),
             Tensor("counts", (3,), "float64"),
         )
 
@@ -75,3 +89,6 @@ class Mixture:
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """A number target's unit changes; see seam.Expert."""
         rescale(self.tensors, held, ratio, shift)
+
+    def added(self, held: Held) -> None:
+        """Nothing is left to do; see seam.Expert."""

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from service.model.experts.mixture_pass import DISCOUNTS, SHARES, cholesky_solve
+from service.model.experts.mixture_pass import DISCOUNTS, SHARES, cholesky_solve, log_norm
 
 LOWEST = -7.0
 USUAL = 1.0 / 256.0
@@ -123,6 +123,9 @@ def _reward(logs, distances, usual, share, discount, w):
     for k in range(n):
         prior = math.log((1.0 - share) * w[k] + share / n)
         logs[k] = discount * prior + max(w[n + k] - best, LOWEST)
+    norm = log_norm(logs)
+    for k in range(n):
+        logs[k] -= norm
 
 
 @njit(nogil=True, cache=True)

@@ -42,12 +42,26 @@ def _bayes(logs, p, share, out):
 
 
 @njit(nogil=True, cache=True)
-def _reward(logs, norm, p, label, share, discount):
+def log_norm(logs):
+    top = -math.inf
+    for k in range(logs.shape[0]):
+        top = max(top, logs[k])
+    total = 0.0
+    for k in range(logs.shape[0]):
+        total += math.exp(logs[k] - top)
+    return top + math.log(total)
+
+
+@njit(nogil=True, cache=True)
+def _reward(logs, p, label, share, discount):
     """Give every member its due for the class that came: fixed share, then Bayes."""
     n = logs.shape[0]
     for k in range(n):
-        w = (1.0 - share) * math.exp(logs[k] - norm) + share / n
+        w = (1.0 - share) * math.exp(logs[k]) + share / n
         logs[k] = discount * math.log(w) + max(math.log(max(p[k, label], TINY)), LOWEST)
+    norm = log_norm(logs)
+    for k in range(n):
+        logs[k] -= norm
 
 
 @njit(nogil=True, cache=True)
@@ -133,10 +147,9 @@ def learn(p, y, learn_it, logs, tops, ends, a, gradient, curvature, counts, out)
             spread -= mixed[c] * mixed[c]
         u = max(0.01, spread * c_n / (c_n - 1.0))
         for i in range(3):
-            norm = _norm(logs[i])
-            _reward(logs[i], norm, each, label, SHARES[i], DISCOUNTS[i] ** u)
-        _reward(tops, _norm(tops), work[:3], label, 1e-2, 0.998**u)
-        _reward(ends, _norm(ends), work[3:5], label, 1e-3, 1.0)
+            _reward(logs[i], each, label, SHARES[i], DISCOUNTS[i] ** u)
+        _reward(tops, work[:3], label, 1e-2, 0.998**u)
+        _reward(ends, work[3:5], label, 1e-3, 1.0)
         # the stack: one row of an online Newton step
         for c in range(c_n):
             base = math.log(max(pb[c], TINY))
@@ -176,17 +189,6 @@ def learn(p, y, learn_it, logs, tops, ends, a, gradient, curvature, counts, out)
                 a[i] += gradient[i]
                 gradient[i] = 0.0
             counts[0] = counts[2] = 0.0
-
-
-@njit(nogil=True, cache=True)
-def _norm(logs):
-    top = -math.inf
-    for k in range(logs.shape[0]):
-        top = max(top, logs[k])
-    total = 0.0
-    for k in range(logs.shape[0]):
-        total += math.exp(logs[k] - top)
-    return top + math.log(total)
 
 
 @njit(nogil=True, cache=True)

@@ -49,6 +49,9 @@ class Prior:
         """See seam.Expert."""
         rescale(self.tensors, held, ratio, shift)
 
+    def added(self, held: Held) -> None:
+        """Nothing is left to do; see seam.Expert."""
+
 
 @njit(nogil=True, cache=True)
 def _learn(y, weights, spans, means, seen, into):

@@ -7,7 +7,7 @@ itself, and the mixture weighs them event by event.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 BLOCK = 64
 """Floats per flag of a large tensor."""
+
+Axis = tuple[tuple[str, int], ...]
+"""What lies along a dimension: names, and how many places each takes, one after another. Under other
+fields a tensor keeps what has the same name and size; what is new starts fresh."""
 
 
 class Tensor(msgspec.Struct, frozen=True):
@@ -33,6 +37,13 @@ class Tensor(msgspec.Struct, frozen=True):
     units: tuple[str, ...] = ("",)
     """What becomes of it where the frame of a number target changes its unit: of each column of its
     last dimension, or of all of them. See `rescale`."""
+    axes: tuple[Axis | None, ...] = ()
+    """Of each dimension, in order: what lies along it, where that depends on fields or members. A
+    dimension may be longer than its axis: the rest is padding."""
+    points: Axis | None = None
+    """Where its values are places along an axis (-1: none): that axis. What is gone becomes -1."""
+    added: float | None = None
+    """What new places along its axes start from; None: from `initial`."""
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -88,6 +99,14 @@ class Fields(msgspec.Struct, frozen=True):
     """[S * (classes or 1)] moving averages of earlier labels."""
     width: int
     """D, columns of Inputs.x."""
+    names: tuple[str, ...]
+    """[F + V] of the numbers, then of the categories: what does not change when fields are added."""
+    columns: tuple[str, ...]
+    """[D] of each column."""
+
+    def axis(self, columns: Sequence[int]) -> Axis:
+        """Return the axis of some columns."""
+        return tuple((self.columns[c], 1) for c in columns)
 
 
 class Inputs(msgspec.Struct):
@@ -134,6 +153,9 @@ class Expert(Protocol):
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """A number target's unit changes: what was y is ratio * y + shift from now on. Predict as
         before, in the new unit. Called between rows; see `rescale`."""
+
+    def added(self, held: Held) -> None:
+        """Fields or members changed, and what stays was taken over: see to what is new."""
 
 
 def rescale(tensors: tuple[Tensor, ...], held: Held, ratio: float, shift: float) -> None:

@@ -21,6 +21,7 @@ from service.events.schema import Target, TargetKind
 from service.model.experts import EXPERTS
 from service.model.experts.inputs import Labels, Shared
 from service.model.experts.mixture import Mixture
+from service.model.experts.moved import mark, move
 from service.model.experts.seam import Expert, Held, Inputs, Task, Tensor
 from service.model.featurizer import Rows
 from service.model.kinds import auto_pass
@@ -35,9 +36,9 @@ from service.model.kinds.seam import (
     Moving,
     Parameter,
     Served,
-    escape,
     placed,
 )
+from service.model.names import escape
 
 if TYPE_CHECKING:
     from service.model.recipe import Recipe
@@ -125,14 +126,14 @@ class Auto:
         self._shared = Shared(schema)
         self._ensembles = [Ensemble(self._shared, t, self.chosen, seed) for t in schema.targets]
         self._targets = target_table(schema)
-        self._holders = [Holder("experts/inputs", self._shared.tensors)] + [
+        self.holders = [Holder("experts/inputs", self._shared.tensors)] + [
             holder for one in self._ensembles for holder in one.holders
         ]
         self.parameters: tuple[Parameter, ...] = tuple(self._parameters())
         self.places, self.size = placed(self.parameters)
         self.extras: tuple[Extra, ...] = tuple(
-            Extra("weights", f"{at}/{t.name}", t.dtype, t.shape, t.initial)
-            for at, tensors in self._holders
+            Extra("weights", f"{at}/{t.name}{mark(t)}", t.dtype, t.shape, t.initial)
+            for at, tensors in self.holders
             for t in tensors
             if not t.large
         )
@@ -140,13 +141,13 @@ class Auto:
 
     def _parameters(self) -> list[Parameter]:
         found = []
-        for at, tensors in self._holders:
+        for at, tensors in self.holders:
             for one in tensors:
                 if one.large and 0 not in one.shape:
                     fixed = isinstance(one.initial, np.ndarray)
                     found.append(
                         Parameter(
-                            f"{at}/{one.name}",
+                            f"{at}/{one.name}{mark(one)}",
                             one.shape,
                             constant=0.0 if fixed else float(one.initial),
                             initial=one.initial.astype(np.float32) if fixed else None,  # type: ignore[union-attr]
@@ -160,7 +161,25 @@ class Auto:
         return []
 
     def inherit(self, old: Kind, held: Extras, into: Extras) -> None:
-        """Take over nothing but what names tell; see seam.Kind."""
+        """Bring what was learned to other fields, by their names; see seam.Kind."""
+        if not isinstance(old, Auto):
+            return
+        before = {f"{at}/{one.name}": one for at, tensors in old.holders for one in tensors}
+        for at, tensors in self.holders:
+            for one in tensors:
+                name = f"{at}/{one.name}"
+                former = before.get(name)
+                if former is None or mark(former) == mark(one) or 0 in one.shape + former.shape:
+                    continue
+                move(former, one, held[name + mark(former)], into[name + mark(one)])
+        self._see_to_what_is_new(into)
+
+    def _see_to_what_is_new(self, into: Extras) -> None:
+        """Have every expert look at what it took over."""
+        for ensemble in self._ensembles:
+            for expert, (at, tensors) in zip(ensemble.experts, ensemble.holders[1:-1], strict=True):
+                views = {t.name: into[f"{at}/{t.name}{mark(t)}"] for t in tensors}
+                expert.added(Held(views, {}))
 
     def _held(
         self,
@@ -171,7 +190,7 @@ class Auto:
         """Return the views: of the shared inputs; of each ensemble, in the order of its holders."""
         left = iter(extras)
         found = []
-        for at, tensors in self._holders:
+        for at, tensors in self.holders:
             views, flags = {}, {}
             for one in tensors:
                 if not one.large:
@@ -180,7 +199,7 @@ class Auto:
                     views[one.name] = np.empty(one.shape, np.float32)
                     flags[one.name] = touched[:0]
                 else:
-                    first = self.places[f"{at}/{one.name}"]
+                    first = self.places[f"{at}/{one.name}{mark(one)}"]
                     size = int(np.prod(one.shape))
                     views[one.name] = theta[first : first + size].reshape(one.shape)
                     flags[one.name] = touched[first >> 6 : (first + size) >> 6]
@@ -216,7 +235,7 @@ class Auto:
         """Learn N rows; see seam.Kind."""
         into.norms[:] = 0.0
         shared, each = self._held(moving.theta, moving.touched, moving.extras)
-        sound = auto_pass.sound(self._targets, rows.x, rows.numbers, rows.y)
+        sound = auto_pass.sound(self._targets, rows.x, rows.y)
         into.applied[:] = np.where(weights <= 0.0, 0, np.where(sound, 1, 2))
         allowed = np.where(sound, weights, 0.0)
         first, n = 0, len(rows)

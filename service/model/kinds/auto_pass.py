@@ -14,15 +14,12 @@ TINY = 1e-15
 
 
 @njit(nogil=True, cache=True)
-def sound(targets, x, numbers, y):
+def sound(targets, x, y):
     """Return [N]: whether all that a row would teach is finite and of a size that can be squared."""
     found = np.ones(x.shape[0], dtype=np.bool_)
     for r in range(x.shape[0]):
         for j in range(x.shape[1]):
-            if not math.isfinite(x[r, j]):
-                found[r] = False
-        for j in range(numbers.shape[1]):
-            if not (math.isnan(numbers[r, j]) or abs(numbers[r, j]) < LARGEST_NORM):
+            if not abs(x[r, j]) < LARGEST_NORM:
                 found[r] = False
         for t in range(targets.shape[0]):
             if targets[t, 0] == NUMBER and not (math.isnan(y[r, t]) or abs(y[r, t]) < LARGEST_NORM):

@@ -19,7 +19,8 @@ from service.events.schema import Bag, Dense, Table, Target
 from service.model.kinds import fm_passes
 from service.model.kinds.compiled import Compiled, Passes, emphasis, target_table
 from service.model.kinds.linear import linear_parameters
-from service.model.kinds.seam import Parameter, head_of, label_of, sparse_of
+from service.model.kinds.seam import Parameter, sparse_of
+from service.model.names import head_of, label_of
 
 _FRESH = 0.05
 """Deviation of fresh factors."""

@@ -17,7 +17,8 @@ from service.events.schema import Bag, Schema, Table
 from service.model.featurizer import Rows
 from service.model.kinds import linear_passes
 from service.model.kinds.compiled import Compiled, Passes, emphasis, target_table
-from service.model.kinds.seam import Parameter, Served, head_of, label_of, sparse_of
+from service.model.kinds.seam import Parameter, Served, sparse_of
+from service.model.names import head_of, label_of
 
 
 class Tables(NamedTuple):

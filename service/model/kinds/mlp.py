@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from service.events.schema import Bag, Table
 from service.model.kinds import mlp_passes, mlp_score
 from service.model.kinds.compiled import Compiled, Passes, emphasis, target_table
-from service.model.kinds.seam import Parameter, escape, head_of, label_of, sparse_of
+from service.model.kinds.seam import Parameter, sparse_of
+from service.model.names import escape, head_of, label_of
 
 _EMBEDDED = 0.1
 """Deviation of fresh embeddings."""

@@ -23,16 +23,8 @@ from service.events.schema import TargetKind
 from service.model.kinds import rls_passes
 from service.model.kinds.compiled import Compiled, Passes, target_table
 from service.model.kinds.linear import linear_parameters
-from service.model.kinds.seam import (
-    Extra,
-    Extras,
-    Kind,
-    Parameter,
-    escape,
-    head_of,
-    label_of,
-    sparse_of,
-)
+from service.model.kinds.seam import Extra, Extras, Kind, Parameter, sparse_of
+from service.model.names import escape, head_of, label_of
 
 if TYPE_CHECKING:
     from service.model.recipe import Recipe

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from service.events.schema import Bag, Dense, Schema, Table, TargetKind
+from service.events.schema import Bag, Schema, Table, TargetKind
 from service.model.featurizer import Rows
 from service.model.strategies.view import Strategy
 
@@ -196,7 +196,8 @@ class Kind(Remembers, Protocol):
         that begin with the setting. Fields are compared by others."""
 
     def inherit(self, old: Kind, held: Extras, into: Extras) -> None:
-        """Take over of the old kind's extras what no name tells: both by name, `into` as it starts."""
+        """Take over of the old kind's weights and extras what no name tells: both by name, `into` as
+        it starts."""
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient
@@ -234,23 +235,6 @@ def counters(kind: Kind, targets: Sequence[str]) -> tuple[str, ...]:
     return tuple(targets) + (("",) if shared else ())
 
 
-def head_of(target: str) -> str:
-    """Return how the names of a target's own weights begin."""
-    return f"head/{escape(target)}/"
-
-
 def sparse_of(schema: Schema) -> tuple[Table | Bag, ...]:
     """Return every field that has a table of weights: tables, then bags."""
     return (*schema.tables, *schema.bags)
-
-
-def label_of(field: Dense | Table | Bag) -> str:
-    """Return a field's place in the names of weights: number/amount, category/shop. A text has
-    two, figures/<field> for its dense inputs and text/<field> for its words."""
-    kind = "figures" if isinstance(field, Dense) and field.kind == "text" else field.kind
-    return f"{kind}/{escape(field.name)}"
-
-
-def escape(name: str) -> str:
-    """Return a field's name as one step of a tensor's name: any text, but no slash."""
-    return name.replace("%", "%25").replace("/", "%2F")

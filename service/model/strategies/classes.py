@@ -14,8 +14,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from service.model.featurizer import Rows
-from service.model.kinds.seam import Extra, escape
+from service.model.kinds.seam import Extra
 from service.model.losses import FORGET
+from service.model.names import escape
 from service.settings import BinaryTarget, MulticlassTarget
 
 if TYPE_CHECKING:
