@@ -6,23 +6,16 @@ share of its worth with every row (members differ in it) and V_f values of field
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from service.model.experts import bayes_pass as compiled
 from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
 
-KEEP = np.array([0.9998, 0.998])
-"""What is left of a count after one row, by member."""
-SMOOTH = 0.3
-BINS = 16
 MOST_CELLS = 131072
 """Counts of one category's values in all; more values share places."""
-LARGEST = 1e30
-"""What a new row counts grows instead of old ones shrinking; from here on all are made small."""
 
 
 class Bayes:
@@ -32,26 +25,28 @@ class Bayes:
     fits: ClassVar[tuple[str, ...]] = ("binary", "multiclass")
 
     def __init__(self, fields: Fields, task: Task) -> None:
-        self.members = tuple(f"bayes/{keep:g}" for keep in KEEP)
+        self.members = tuple(f"bayes/{keep:g}" for keep in compiled.KEEP)
         c, f = task.classes, fields.numbers
-        rows = [BINS + 1] * f + [min(n, max(64, MOST_CELLS // c)) for n in fields.categories]
+        rows = [compiled.BINS + 1] * f + [
+            min(n, max(64, MOST_CELLS // c)) for n in fields.categories
+        ]
         self._rows = np.array(rows, dtype=np.int64)
         self._first = np.cumsum([0, *rows]).astype(np.int64)
         total = -(-int(self._first[-1]) // 64) * 64
         axis = (tuple(zip(fields.names, rows, strict=True)),)
         each = (tuple((name, 1) for name in fields.names),)
         self.tensors = (
-            Tensor("counts", (total, len(KEEP), c), large=True, axes=axis),
-            Tensor("classes", (len(KEEP), c), "float64"),
-            Tensor("gain", (len(KEEP),), "float64", 1.0),
-            Tensor("totals", (len(rows), len(KEEP), c), "float64", axes=each),
+            Tensor("counts", (total, len(compiled.KEEP), c), large=True, axes=axis),
+            Tensor("classes", (len(compiled.KEEP), c), "float64"),
+            Tensor("gain", (len(compiled.KEEP),), "float64", 1.0),
+            Tensor("totals", (len(rows), len(compiled.KEEP), c), "float64", axes=each),
             Tensor("values", (len(rows),), "float64", axes=each),
         )
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
         at = held.at
-        _score(
+        compiled.score(
             self._first, self._rows, rows.ranks, rows.ids, at["counts"], at["totals"],
             at["classes"], at["gain"], at["values"], into,
         )  # fmt: skip
@@ -59,7 +54,7 @@ class Bayes:
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
         at = held.at
-        _learn(
+        compiled.learn(
             self._first, self._rows, rows.ranks, rows.ids, rows.y, rows.weights, at["counts"],
             held.flags["counts"], at["totals"], at["classes"], at["gain"], at["values"], into,
         )  # fmt: skip
@@ -69,99 +64,3 @@ class Bayes:
 
     def added(self, held: Held) -> None:
         """Nothing is left to do; see seam.Expert."""
-
-
-@njit(nogil=True, cache=True)
-def _places(first, rows, ranks, ids, out):
-    n = ranks.shape[0]
-    for f in range(out.shape[0]):
-        if f < n:
-            value = np.int64(0) if ranks[f] < 0 else 1 + min(np.int64(ranks[f] * BINS), BINS - 1)
-        else:
-            value = ids[f - n] % rows[f]
-        out[f] = first[f] + value
-
-
-@njit(nogil=True, cache=True)
-def _predict(places, counts, totals, classes, gain, values, k, p):
-    """Write member k's probabilities [C]."""
-    n = p.shape[0]
-    s = SMOOTH * gain[k]
-    for c in range(n):
-        p[c] = classes[k, c] + s
-    for f in range(places.shape[0]):
-        wide = s * (values[f] + 1.0)
-        cell = counts[places[f], k]
-        top = 0.0
-        for c in range(n):
-            p[c] *= (cell[c] + s) / (totals[f, k, c] + wide)
-            top = max(top, p[c])
-        if top < 1e-60 or top > 1e60:
-            for c in range(n):
-                p[c] = max(p[c] / top, 1e-60)
-    total = 0.0
-    for c in range(n):
-        total += p[c]
-    for c in range(n):
-        p[c] /= total
-
-
-@njit(nogil=True, cache=True)
-def _score(first, rows, ranks, ids, counts, totals, classes, gain, values, into):
-    places, p = np.empty(first.shape[0] - 1, dtype=np.int64), np.empty(classes.shape[1])
-    for r in range(ranks.shape[0]):
-        _places(first, rows, ranks[r], ids[r], places)
-        for k in range(into.shape[1]):
-            _predict(places, counts, totals, classes, gain, values, k, p)
-            _into(p, into[r, k])
-
-
-@njit(nogil=True, cache=True)
-def _into(p, into):
-    if into.shape[0] == 1:
-        into[0] = p[1]
-    else:
-        for c in range(p.shape[0]):
-            into[c] = p[c]
-
-
-@njit(nogil=True, cache=True)
-def _learn(
-    first, rows, ranks, ids, y, weights, counts, flags, totals, classes, gain, values, into
-):  # fmt: skip
-    n_members, n_classes = classes.shape
-    places, p = np.empty(first.shape[0] - 1, dtype=np.int64), np.empty(n_classes)
-    width = n_members * n_classes
-    for r in range(ranks.shape[0]):
-        _places(first, rows, ranks[r], ids[r], places)
-        for k in range(n_members):
-            _predict(places, counts, totals, classes, gain, values, k, p)
-            _into(p, into[r, k])
-        if weights[r] <= 0.0 or math.isnan(y[r]):
-            continue
-        label = int(y[r])
-        for f in range(places.shape[0]):
-            seen = 0.0
-            for c in range(n_classes):
-                seen += counts[places[f], 0, c]
-            if seen == 0.0:
-                values[f] += 1.0
-            for k in range(n_members):
-                counts[places[f], k, label] += weights[r] * gain[k]
-                totals[f, k, label] += weights[r] * gain[k]
-            at = places[f] * width
-            for b in range(at >> 6, ((at + width - 1) >> 6) + 1):
-                flags[b] = 1
-        for k in range(n_members):
-            classes[k, label] += weights[r] * gain[k]
-            gain[k] /= KEEP[k]
-            if gain[k] > LARGEST:
-                for i in range(counts.shape[0]):
-                    for c in range(n_classes):
-                        counts[i, k, c] /= gain[k]
-                for c in range(n_classes):
-                    classes[k, c] /= gain[k]
-                    for f in range(totals.shape[0]):
-                        totals[f, k, c] /= gain[k]
-                gain[k] = 1.0
-                flags[:] = 1

@@ -45,6 +45,10 @@ class Mixture:
                     axes=(None, (*names, left), (*names, left)),
                 ),
                 Tensor("counts", (2,), "float64"),
+                Tensor(
+                    "tally", (k, 5), "float64", axes=(names,),
+                    units=("", "square", "slope", "square", "slope"),
+                ),
             )  # fmt: skip
             return
         axis = (*names, left)
@@ -53,6 +57,7 @@ class Mixture:
             Tensor("gradient", (m,), "float64", axes=(axis,)),
             Tensor("curvature", (m, m), "float64", np.eye(m) * classes.RIDGE, axes=(axis, axis)),
             Tensor("counts", (3,), "float64"),
+            Tensor("tally", (k, 5), "float64", axes=(names,)),
         )
 
     def score(self, held: Held, p: NDArray[np.float32], into: NDArray[np.float64]) -> None:
@@ -78,12 +83,12 @@ class Mixture:
         if self._number:
             numbers.learn(
                 p, y, learn, at["logs"], at["tops"], at["ends"], at["usual"], at["stacks"],
-                at["gradients"], at["curvatures"], at["counts"], into,
+                at["gradients"], at["curvatures"], at["counts"], at["tally"], into,
             )  # fmt: skip
         else:
             classes.learn(
                 p, y, learn, at["logs"], at["tops"], at["ends"], at["stack"], at["gradient"],
-                at["curvature"], at["counts"], into,
+                at["curvature"], at["counts"], at["tally"], into,
             )  # fmt: skip
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
@@ -92,3 +97,11 @@ class Mixture:
 
     def added(self, held: Held) -> None:
         """Nothing is left to do; see seam.Expert."""
+
+    def weights(self, held: Held) -> NDArray[np.float64]:
+        """Return [K]: how much each member counts in the mixture of Bayes; they sum to 1."""
+        logs, tops = held.at["logs"], held.at["tops"]
+        each = np.exp(logs - logs.max(axis=1, keepdims=True))
+        each /= each.sum(axis=1, keepdims=True)
+        top = np.exp(tops - tops.max())
+        return (top / top.sum()) @ each  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numba import njit
 
-from service.model.experts.mixture_pass import DISCOUNTS, SHARES, cholesky_solve, log_norm
+from service.model.experts.mixture_pass import DISCOUNTS, SHARES, cholesky_solve, log_norm, note
 
 LOWEST = -7.0
 USUAL = 1.0 / 256.0
@@ -135,11 +135,13 @@ def _follow(usual, distance, seen):
 
 
 @njit(nogil=True, cache=True)
-def learn(p, y, learn_it, logs, tops, ends, usual, stacks, gradients, curvatures, counts, out):
+def learn(
+    p, y, learn_it, logs, tops, ends, usual, stacks, gradients, curvatures, counts, tally, out
+):
     """Write the mixture of each row, then learn from its label, row after row.
 
     gradients: [2, M], curvatures: [2, M, M] with M = K + 1; counts: [2]: rows since the last
-    solution, rows learned.
+    solution, rows learned. tally: [K, 5], see mixture_pass.note.
     """
     n_rows, n = p.shape[0], p.shape[1]
     m = n + 1
@@ -157,6 +159,7 @@ def learn(p, y, learn_it, logs, tops, ends, usual, stacks, gradients, curvatures
         base, scale = found[6], max(usual[n + 6], LEAST)
         for k in range(n):
             far[k] = abs(y[r] - each[k])
+            note(tally[k], far[k] * far[k], far[k])
         if seen > 0:
             for i in range(3):
                 _reward(logs[i], far, usual, SHARES[i], DISCOUNTS[i], w)

@@ -123,11 +123,11 @@ def _close(mixed, out):
 
 
 @njit(nogil=True, cache=True)
-def learn(p, y, learn_it, logs, tops, ends, a, gradient, curvature, counts, out):
+def learn(p, y, learn_it, logs, tops, ends, a, gradient, curvature, counts, tally, out):
     """Write the mixture of each row, then learn from its label, row after row.
 
     gradient: [M], curvature: [M, M] with M = K + C + 1; counts: [3]: rows since the last solution,
-    rows learned, information since the last solution.
+    rows learned, information since the last solution. tally: [K, 5], see `note`.
     """
     n_rows, n, o = p.shape
     c_n = max(o, 2)
@@ -142,6 +142,13 @@ def learn(p, y, learn_it, logs, tops, ends, a, gradient, curvature, counts, out)
         if not learn_it[r] or math.isnan(y[r]):
             continue
         label = int(y[r])
+        for k in range(n):
+            best = 0
+            for c in range(1, c_n):
+                if each[k, c] > each[k, best]:
+                    best = c
+            hit = 1.0 if best == label else 0.0
+            note(tally[k], -math.log(max(each[k, label], TINY)), hit)
         spread = 1.0
         for c in range(c_n):
             spread -= mixed[c] * mixed[c]
@@ -189,6 +196,21 @@ def learn(p, y, learn_it, logs, tops, ends, a, gradient, curvature, counts, out)
                 a[i] += gradient[i]
                 gradient[i] = 0.0
             counts[0] = counts[2] = 0.0
+
+
+FADE = 0.001
+
+
+@njit(nogil=True, cache=True)
+def note(tally, loss, mark):
+    """Take a member's loss and mark (1: the class was right; of a number, how far it was off) into
+    its tally [5]: rows, mean loss and mark of all of them, and both as fading means."""
+    tally[0] += 1.0
+    slow, fast = 1.0 / tally[0], max(1.0 / tally[0], FADE)
+    tally[1] += slow * (loss - tally[1])
+    tally[2] += slow * (mark - tally[2])
+    tally[3] += fast * (loss - tally[3])
+    tally[4] += fast * (mark - tally[4])
 
 
 @njit(nogil=True, cache=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from service.model.experts import prior_pass as compiled
 from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale
 
 SPANS = {"number": (1.0, 8.0, 64.0, 1000.0), "class": (4.0, 64.0, 2000.0)}
@@ -43,7 +42,7 @@ class Prior:
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """Write the averages before each row, then take its label; see seam.Expert."""
         at = held.at
-        _learn(rows.y, rows.weights, self._spans, at["means"], at["seen"], into)
+        compiled.learn(rows.y, rows.weights, self._spans, at["means"], at["seen"], into)
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """See seam.Expert."""
@@ -51,20 +50,3 @@ class Prior:
 
     def added(self, held: Held) -> None:
         """Nothing is left to do; see seam.Expert."""
-
-
-@njit(nogil=True, cache=True)
-def _learn(y, weights, spans, means, seen, into):
-    outputs = means.shape[1]
-    for r in range(y.shape[0]):
-        for s in range(spans.shape[0]):
-            for c in range(outputs):
-                into[r, s, c] = means[s, c]
-        if weights[r] <= 0.0 or math.isnan(y[r]):
-            continue
-        seen[0] += 1.0
-        for s in range(spans.shape[0]):
-            rate = max(1.0 / (seen[0] + 1.0), 1.0 / spans[s])
-            for c in range(outputs):
-                truth = y[r] if outputs == 1 else (1.0 if int(y[r]) == c else 0.0)
-                means[s, c] += rate * (truth - means[s, c])

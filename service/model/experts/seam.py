@@ -137,9 +137,14 @@ class Expert(Protocol):
     name: ClassVar[str]
     fits: ClassVar[tuple[str, ...]]
     """Kinds of targets that it can learn."""
-    members: tuple[str, ...]
-    """What each is called in metrics: the expert's name and what it differs in."""
-    tensors: tuple[Tensor, ...]
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """What each is called in metrics: the expert's name and what it differs in."""
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """What it remembers."""
 
     def __init__(self, fields: Fields, task: Task) -> None: ...
 

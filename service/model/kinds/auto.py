@@ -36,6 +36,7 @@ from service.model.kinds.seam import (
     Moving,
     Parameter,
     Served,
+    Standing,
     placed,
 )
 from service.model.names import escape
@@ -293,6 +294,19 @@ class Auto:
             )
             if renewed:
                 ensemble.rescale(held, ratio, shift)
+
+    def standings(self, extras: Extras) -> dict[str, list[Standing]]:
+        """Return how each member of each target did, and what it counts; in the order of members."""
+        found = {}
+        for one in self._ensembles:
+            at, tensors = one.holders[-1]
+            held = Held({t.name: extras[f"{at}/{t.name}{mark(t)}"] for t in tensors}, {})
+            rows = zip(one.members, one.mixture.weights(held), held.at["tally"], strict=True)
+            found[one.target.name] = [
+                Standing(name, float(weight), *(float(v) for v in tally))
+                for name, weight, tally in rows
+            ]
+        return found
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient

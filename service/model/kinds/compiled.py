@@ -25,6 +25,7 @@ from service.model.kinds.seam import (
     Moving,
     Parameter,
     Served,
+    Standing,
     placed,
     reshaped,
 )
@@ -111,6 +112,10 @@ class Compiled:
 
         results = (into.scores, into.losses, into.norms, into.applied)
         ops.learn(self.name, self.passes, self.tables, moving, (*given(rows), weights), results)
+
+    def standings(self, extras: Extras) -> dict[str, list[Standing]]:
+        """Return nothing: it is one model; see seam.Kind."""
+        return {}
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient

@@ -51,6 +51,7 @@ from service.model.kinds.seam import (
     Moving,
     Parameter,
     Served,
+    Standing,
     placed,
     reshaped,
 )
@@ -136,6 +137,10 @@ class Module:
             at = np.arange(first, min(first + size, len(rows)))
             block = _of_rows(moving, at)
             self._learn_block(bound, block, rows.take(at), weights[at], _part(into, at))
+
+    def standings(self, extras: Extras) -> dict[str, list[Standing]]:
+        """Return nothing: it is one model; see seam.Kind."""
+        return {}
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient

@@ -150,6 +150,21 @@ class Learned(msgspec.Struct):
         return Learned(self.scores[part], self.losses[part], self.norms[part], self.applied[part])
 
 
+class Standing(NamedTuple):
+    """How a member did. Loss: log loss, or for a number the squared error in units of the frame;
+    mark: share of right classes, or the absolute error in units of the frame."""
+
+    member: str
+    weight: float
+    """Its share in the mixture, 0 .. 1."""
+    rows: float
+    loss: float
+    mark: float
+    recent_loss: float
+    """Fading, as recent_mark."""
+    recent_mark: float
+
+
 class Gradient(msgspec.Struct):
     """A gradient in hand."""
 
@@ -198,6 +213,9 @@ class Kind(Remembers, Protocol):
     def inherit(self, old: Kind, held: Extras, into: Extras) -> None:
         """Take over of the old kind's weights and extras what no name tells: both by name, `into` as
         it starts."""
+
+    def standings(self, extras: Extras) -> dict[str, list[Standing]]:
+        """Return how each member of a mixture did, by target; nothing where there is no mixture."""
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient
