@@ -19,6 +19,7 @@ from service.model import scales as scaling
 from service.model.scales import FIT, MODES, QUANTILE
 
 _NOTHING = np.empty((0, 0))
+_NO_TIMES = np.empty(0, dtype=np.int64)
 
 
 class Rows(msgspec.Struct):
@@ -38,6 +39,8 @@ class Rows(msgspec.Struct):
     """[N, T]; NaN is "missing"."""
     numbers: NDArray[np.float64] = _NOTHING
     """[N, W]: dense values as they came, NaN is "missing"; for kinds that scale by themselves."""
+    times_ms: NDArray[np.int64] = _NO_TIMES
+    """[N]: the event's own time, -1 where it has none."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -56,6 +59,7 @@ class Rows(msgspec.Struct):
             self.values[begins:ends],
             self.y[first:last],
             self.numbers[first:last],
+            self.times_ms[first:last],
         )
 
     def take(self, index: NDArray[np.int64]) -> Rows:
@@ -72,6 +76,7 @@ class Rows(msgspec.Struct):
             self.values[chosen],
             self.y[index],
             self.numbers[index] if len(self.numbers) else self.numbers,
+            self.times_ms[index] if len(self.times_ms) else self.times_ms,
         )
 
     def part(self, at: int, to: int) -> Rows:
@@ -85,6 +90,7 @@ class Rows(msgspec.Struct):
             self.values,
             self.y[at:to],
             self.numbers[at:to],
+            self.times_ms[at:to],
         )
 
 
@@ -155,7 +161,9 @@ class Featurizer:
             )
         ids = self._ids(columns, z)
         spans, entries, values = self._bags(columns.bags, scales.names, flags)
-        return Rows(x, ids, spans, entries, values, columns.targets, columns.numbers)
+        return Rows(
+            x, ids, spans, entries, values, columns.targets, columns.numbers, columns.times_ms
+        )  # fmt: skip
 
     def _ids(self, columns: Columns, z: NDArray[np.float64]) -> NDArray[np.int64]:
         codes = columns.codes

@@ -17,32 +17,28 @@ HUBER = 1.5
 
 
 @njit(nogil=True, cache=True)
-def _value(f, bins, ranks, ids):
-    """Return the bin of a number, 0 where it is missing, or the row of a category."""
-    n = ranks.shape[0]
-    if f >= n:
-        return ids[f - n]
-    return np.int64(0) if ranks[f] < 0 else 1 + min(np.int64(ranks[f] * bins), bins - 1)
-
-
-@njit(nogil=True, cache=True)
-def _places(salts, combos, ranks, ids, rows, out):
-    """Write the row of the table of each active input; return how many there are."""
-    golden = np.uint64(0x9E3779B97F4A7C15)
-    n = salts.shape[0]
+def _places(salts, combos, ranks, ids, rows, keys, out):
+    """Write the row of the table of each active input; return how many there are. keys: uint64
+    [F + V, 3], room for what each field is in 16, 8 and 4 bins. rows is a power of two."""
+    golden, mask = np.uint64(0x9E3779B97F4A7C15), np.uint64(rows - 1)
+    n, n_numbers = salts.shape[0], ranks.shape[0]
     for f in range(n):
-        value = np.uint64(_value(f, BINS, ranks, ids))
-        out[f] = np.int64(mixed(salts[f] + value * golden) % np.uint64(rows))
+        if f < n_numbers:
+            for i, bins in enumerate((BINS, PAIR_BINS, TRIPLE_BINS)):
+                value = min(np.int64(ranks[f] * np.float32(bins)) + 1, bins)
+                keys[f, i] = salts[f] + np.uint64(0 if ranks[f] < 0 else value) * golden
+        else:
+            keys[f, :] = salts[f] + np.uint64(ids[f - n_numbers]) * golden
+        out[f] = np.int64(mixed(keys[f, 0]) & mask)
     for m in range(combos.shape[0]):
-        if combos[m, 0] < 0:
+        i, j, k = combos[m, 0], combos[m, 1], combos[m, 2]
+        if i < 0:
             continue
-        bins = PAIR_BINS if combos[m, 2] < 0 else TRIPLE_BINS
-        code = np.uint64(0)
-        for i in range(3):
-            f = combos[m, i]
-            if f >= 0:
-                code = mixed(code + salts[f] + np.uint64(_value(f, bins, ranks, ids)) * golden)
-        out[n] = np.int64(code % np.uint64(rows))
+        if k < 0:
+            code = (keys[i, 1] * golden) ^ keys[j, 1]
+        else:
+            code = (((keys[i, 2] * golden) ^ keys[j, 2]) * golden) ^ keys[k, 2]
+        out[n] = np.int64(mixed(code) & mask)
         n += 1
     return n
 
@@ -52,7 +48,7 @@ def _outputs(kind, dense_at, x, places, table, dense, k, out):
     """Write the outputs of member k [O]: sums, then the link."""
     n = dense_at.shape[0]
     for o in range(out.shape[0]):
-        total = float(dense[n, k, o, 0])
+        total = dense[n, k, o, 0]
         for m in range(places.shape[0]):
             total += table[places[m], k, o, 0]
         for j in range(n):
@@ -75,9 +71,9 @@ def _outputs(kind, dense_at, x, places, table, dense, k, out):
 @njit(nogil=True, cache=True)
 def score(kind, salts, combos, dense_at, x, ranks, ids, table, dense, into):
     room = np.empty(salts.shape[0] + combos.shape[0], dtype=np.int64)
-    out = np.empty(into.shape[2])
+    keys, out = np.empty((salts.shape[0], 3), dtype=np.uint64), np.empty(into.shape[2])
     for r in range(x.shape[0]):
-        n = _places(salts, combos, ranks[r], ids[r], table.shape[0], room)
+        n = _places(salts, combos, ranks[r], ids[r], table.shape[0], keys, room)
         for k in range(into.shape[1]):
             _outputs(kind, dense_at, x[r], room[:n], table, dense, k, out)
             for o in range(out.shape[0]):
@@ -90,10 +86,10 @@ def learn(
 ):  # fmt: skip
     n_dense, n_out = dense_at.shape[0], into.shape[2]
     room = np.empty(salts.shape[0] + combos.shape[0], dtype=np.int64)
-    out = np.empty(n_out)
+    keys, out = np.empty((salts.shape[0], 3), dtype=np.uint64), np.empty(n_out)
     row = table.shape[1] * n_out * 2
     for r in range(x.shape[0]):
-        n = _places(salts, combos, ranks[r], ids[r], table.shape[0], room)
+        n = _places(salts, combos, ranks[r], ids[r], table.shape[0], keys, room)
         places = room[:n]
         learned = weights[r] > 0.0 and not math.isnan(y[r])
         for k in range(into.shape[1]):

@@ -16,6 +16,7 @@ from service.model.experts.seam import BLOCK, Fields, Held, Inputs, Tensor, resc
 from service.model.featurizer import Rows
 from service.model.names import label_of
 
+CLOCKS = ("hour sine", "hour cosine", "week sine", "week cosine", "gap")
 MOST_KEYS = 65536
 """Values of a category whose labels are remembered; more share places."""
 
@@ -37,12 +38,20 @@ class Shared:
         self.number_names = tuple(label_of(d) for d in numbers)
         self.table_names = tuple(label_of(schema.tables[i]) for i in self._tables)
         f, v, s = self.n_numbers, len(self._tables), len(SPANS)
-        widths = [f, f, len(self._plain), v * ONE_HOT, f * s, f * PLE]
+        timed = compiled.CLOCK + v if schema.time is not None else 0
+        widths = [f, f, len(self._plain) + timed, v * ONE_HOT, f * s, f * PLE]
         ends = np.cumsum([0, *widths]).tolist()
         self._spans = [range(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
         self.width = ends[-1]
+        self._clock_at = self._spans[2].start + len(self._plain)
         z, missing, _, _, context, pieces = self._spans
         self._at = np.array([z.start, missing.start, context.start, pieces.start], dtype=np.int64)
+        self.plain_names += [f"clock {name}" for name in CLOCKS][:timed]
+        self.plain_names += [f"age {name}" for name in self.table_names] if timed else []
+        self._timed = timed > 0
+        self._rows = np.array([min(n, MOST_KEYS) for n in self.rows_of], dtype=np.int64)
+        held = tuple(zip(self.table_names, self._rows.tolist(), strict=True))
+        memory = int(self._rows.sum()) if timed else 0
         each = (tuple((name, 1) for name in self.number_names),)
         tables = (tuple((name, 1) for name in self.table_names),)
         self.tensors = (
@@ -51,6 +60,8 @@ class Shared:
             Tensor("ordered", (f, SAMPLE), "float64", axes=each),
             Tensor("sampled", (f, 2), "int64", axes=each),
             Tensor("known", (v, ONE_HOT), "int64", axes=tables),
+            Tensor("before", (2,), "int64"),
+            Tensor("last", (-(-memory // BLOCK) * BLOCK, 1), large=True, axes=(held,)),
         )
 
     def fields(self, target: Target) -> Fields:
@@ -92,6 +103,11 @@ class Shared:
             ranks, self._at,
         )  # fmt: skip
         compiled.one_hot(ids, learn, at["known"], x, self._spans[3].start)
+        if self._timed:
+            compiled.clock(
+                rows.times_ms, ids, self._rows, learn, at["before"], at["last"],
+                held.flags["last"], x, self._clock_at,
+            )  # fmt: skip
         return x, ranks, ids
 
     def read(
@@ -110,6 +126,10 @@ class Shared:
             self._at,
         )
         compiled.one_hot_read(ids, at["known"], x, self._spans[3].start)
+        if self._timed:
+            compiled.clock_read(
+                rows.times_ms, ids, self._rows, at["before"], at["last"], x, self._clock_at
+            )
         return x, ranks, ids
 
     def _begin(
@@ -118,7 +138,7 @@ class Shared:
         x = np.empty((len(rows), width), dtype=np.float32)
         if len(self._plain):
             plain = self._spans[2]
-            x[:, plain.start : plain.stop] = rows.x[:, self._plain]
+            x[:, plain.start : plain.start + len(self._plain)] = rows.x[:, self._plain]
         ranks = np.empty((len(rows), self.n_numbers), dtype=np.float32)
         return x, ranks, np.ascontiguousarray(rows.ids[:, : len(self._tables)])
 

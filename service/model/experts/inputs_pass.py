@@ -103,13 +103,27 @@ def _observe(stats, recent, ordered, sizes, value):
         stats[3 + s] += max(1.0 / stats[0], 1.0 / SPANS[s]) * (value - stats[3 + s])
     seen = int(stats[0]) - 1
     if seen < SAMPLE or mixed(np.uint64(seen)) % np.uint64(8) == 0:
-        recent[sizes[0] % SAMPLE] = value
-        sizes[0] += 1
-    every = max(8, min(256, (seen + 1) // 8))
-    if (seen + 1) % every == 0 or seen < 8:
-        n = min(sizes[0], SAMPLE)
-        ordered[:n] = np.sort(recent[:n])
-        sizes[1] = n
+        _keep(recent, ordered, sizes, value)
+
+
+@njit(nogil=True, cache=True)
+def _keep(recent, ordered, sizes, value):
+    """Put a value into the ring, in the place of the oldest, and into the sorted values."""
+    n, slot = sizes[1], sizes[0] % SAMPLE
+    if n == SAMPLE:
+        i = np.searchsorted(ordered, recent[slot])
+        while i < n - 1 and ordered[i + 1] <= value:
+            ordered[i] = ordered[i + 1]
+            i += 1
+    else:
+        i = n
+        sizes[1] += 1
+    while i > 0 and ordered[i - 1] > value:
+        ordered[i] = ordered[i - 1]
+        i -= 1
+    ordered[i] = value
+    recent[slot] = value
+    sizes[0] += 1
 
 
 @njit(nogil=True, cache=True)
@@ -235,3 +249,61 @@ def _remember(one, y):
     one[2] = y
     if one[0] > 256.0:
         one[0] *= 0.5
+
+
+CLOCK = 5
+"""Inputs of the time of an event: sine and cosine of the hour and of the weekday, the time since the
+event before; then, for each category, the time since the event before with the same value."""
+_DAY_MS, _WEEK_MS = 86_400_000, 604_800_000
+_MONDAY_MS = 345_600_000  # 1970-01-05, the first Monday
+
+
+@njit(nogil=True, cache=True)
+def clock(times, ids, rows, learn, before, last, touched, into, at):
+    """Write what the time of each event says. times: int64 [N] ms since 1970, -1: none. before:
+    int64 [2] the first and the latest time that was learned, 0: none. last: float32 [sum, 1] by
+    category's value, as in `keys`: seconds after that first one plus 1, 0: never."""
+    for r in range(times.shape[0]):
+        _clock(times[r], ids[r], rows, before, last, into[r], at)
+        if not learn[r] or times[r] < 0:
+            continue
+        if before[0] == 0:
+            before[0] = max(times[r], 1)
+        before[1] = max(times[r], before[1])
+        first = 0
+        for c in range(ids.shape[1]):
+            place = first + ids[r, c] % rows[c]
+            first += rows[c]
+            last[place, 0] = max((times[r] - before[0]) / 1000.0, 0.0) + 1.0
+            touched[place >> 6] = 1
+
+
+@njit(nogil=True, cache=True)
+def clock_read(times, ids, rows, before, last, into, at):
+    """Write the same, and remember nothing."""
+    for r in range(times.shape[0]):
+        _clock(times[r], ids[r], rows, before, last, into[r], at)
+
+
+@njit(nogil=True, cache=True)
+def _clock(time, ids, rows, before, last, into, at):
+    into[at : at + CLOCK + ids.shape[0]] = 0.0
+    if time < 0:
+        return
+    day = 2.0 * math.pi * (time % _DAY_MS) / _DAY_MS
+    week = 2.0 * math.pi * ((time - _MONDAY_MS) % _WEEK_MS) / _WEEK_MS
+    into[at], into[at + 1] = math.sin(day), math.cos(day)
+    into[at + 2], into[at + 3] = math.sin(week), math.cos(week)
+    if before[1] > 0:
+        into[at + 4] = _age((time - before[1]) / 1000.0)
+    first = 0
+    for c in range(ids.shape[0]):
+        held = last[first + ids[c] % rows[c], 0]
+        first += rows[c]
+        if held > 0.0:
+            into[at + CLOCK + c] = _age((time - before[0]) / 1000.0 + 1.0 - held)
+
+
+@njit(nogil=True, cache=True)
+def _age(seconds):
+    return math.log1p(max(seconds, 0.0)) / 10.0

@@ -10,9 +10,6 @@ from service.model.experts import mixture_numbers_pass as numbers
 from service.model.experts import mixture_pass as classes
 from service.model.experts.seam import Held, Task, Tensor, rescale
 
-UNPROVEN = -30.0
-"""Log weight of a member that comes to others."""
-
 
 class Mixture:
     """Weighs members event by event."""
@@ -25,8 +22,14 @@ class Mixture:
         names = tuple((name, 1) for name in members)
         left = ("stack", m - k)
         self.tensors: tuple[Tensor, ...] = (
+            Tensor("awake", (k,), "uint8", 1.0, axes=(names,)),
             Tensor(
-                "logs", (3, k), "float64", -np.log(max(k, 1)), axes=(None, names), added=UNPROVEN
+                "logs",
+                (3, k),
+                "float64",
+                -np.log(max(k, 1)),
+                axes=(None, names),
+                added=classes.SLEEPING,
             ),
             Tensor("tops", (3,), "float64", -np.log(3.0)),
             Tensor("ends", (n_ends,), "float64", -np.log(n_ends)),
@@ -65,10 +68,18 @@ class Mixture:
         at = held.at
         if self._number:
             numbers.score(
-                p, at["logs"], at["tops"], at["ends"], at["usual"], at["stacks"], at["counts"], into
+                p,
+                at["awake"],
+                at["logs"],
+                at["tops"],
+                at["ends"],
+                at["usual"],
+                at["stacks"],
+                at["counts"],
+                into,
             )
         else:
-            classes.score(p, at["logs"], at["tops"], at["ends"], at["stack"], into)
+            classes.score(p, at["awake"], at["logs"], at["tops"], at["ends"], at["stack"], into)
 
     def learn(
         self,
@@ -82,12 +93,12 @@ class Mixture:
         at = held.at
         if self._number:
             numbers.learn(
-                p, y, learn, at["logs"], at["tops"], at["ends"], at["usual"], at["stacks"],
+                p, y, learn, at["awake"], at["logs"], at["tops"], at["ends"], at["usual"], at["stacks"],
                 at["gradients"], at["curvatures"], at["counts"], at["tally"], into,
             )  # fmt: skip
         else:
             classes.learn(
-                p, y, learn, at["logs"], at["tops"], at["ends"], at["stack"], at["gradient"],
+                p, y, learn, at["awake"], at["logs"], at["tops"], at["ends"], at["stack"], at["gradient"],
                 at["curvature"], at["counts"], at["tally"], into,
             )  # fmt: skip
 

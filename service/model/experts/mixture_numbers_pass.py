@@ -11,7 +11,14 @@ import math
 import numpy as np
 from numba import njit
 
-from service.model.experts.mixture_pass import DISCOUNTS, SHARES, cholesky_solve, log_norm, note
+from service.model.experts.mixture_pass import (
+    ALL,
+    DISCOUNTS,
+    SHARES,
+    cholesky_solve,
+    normalise,
+    note,
+)
 
 LOWEST = -7.0
 USUAL = 1.0 / 256.0
@@ -29,12 +36,10 @@ CANDIDATES = 3 + 3 + 1 + 2
 
 
 @njit(nogil=True, cache=True)
-def _weights(logs, w):
-    top, total = -math.inf, 0.0
+def _weights(logs, awake, w):
+    total = 0.0
     for k in range(logs.shape[0]):
-        top = max(top, logs[k])
-    for k in range(logs.shape[0]):
-        w[k] = math.exp(logs[k] - top)
+        w[k] = math.exp(logs[k]) if awake[k] else 0.0
         total += w[k]
     for k in range(logs.shape[0]):
         w[k] /= total
@@ -64,33 +69,38 @@ def _sort(values, order):
 
 
 @njit(nogil=True, cache=True)
-def _candidates(p, logs, tops, usual, stacks, seen, order, w, found):
+def _candidates(p, awake, logs, tops, usual, stacks, seen, order, w, found):
     """Write the candidates [CANDIDATES] of one row. p: [K]; usual: [K + CANDIDATES]."""
     n = p.shape[0]
     _sort(p, order)
     for i in range(3):
-        _weights(logs[i], w[:n])
+        _weights(logs[i], awake, w[:n])
         total = 0.0
         for k in range(n):
             total += w[k] * p[k]
         found[i] = total
         found[3 + i] = _median(p, order, w)
-    _weights(tops, w[:3])
+    _weights(tops, ALL, w[:3])
     base = w[0] * found[0] + w[1] * found[1] + w[2] * found[2]
     found[6] = base
     scale = max(usual[n + 6], LEAST)
-    low, high = p[order[0]] - scale, p[order[-1]] + scale
+    low, high = base, base
+    for k in range(n):
+        if awake[k]:
+            low, high = min(low, p[k]), max(high, p[k])
+    low, high = low - scale, high + scale
     for s in range(2):
         total = stacks[s, n]
         for k in range(n):
-            total += stacks[s, k] * (p[k] - base) / scale
+            if awake[k]:
+                total += stacks[s, k] * (p[k] - base) / scale
         value = base + scale * total
         found[7 + s] = min(max(value, low), high) if seen >= BEGIN else base
 
 
 @njit(nogil=True, cache=True)
 def _final(found, ends, w):
-    _weights(ends, w[:CANDIDATES])
+    _weights(ends, ALL, w[:CANDIDATES])
     total = 0.0
     for i in range(CANDIDATES):
         total += w[i] * found[i]
@@ -98,7 +108,7 @@ def _final(found, ends, w):
 
 
 @njit(nogil=True, cache=True)
-def score(p, logs, tops, ends, usual, stacks, counts, out):
+def score(p, awake, logs, tops, ends, usual, stacks, counts, out):
     """Write the mixture of N rows. p: float32 [N, K, 1]; out: float64 [N, 1]."""
     n = p.shape[1]
     each, w, found = np.empty(n), np.empty(max(n, CANDIDATES)), np.empty(CANDIDATES)
@@ -107,25 +117,26 @@ def score(p, logs, tops, ends, usual, stacks, counts, out):
         for k in range(n):
             each[k] = p[r, k, 0]
         order[:] = np.arange(n)
-        _candidates(each, logs, tops, usual, stacks, counts[1], order, w, found)
+        _candidates(each, awake, logs, tops, usual, stacks, counts[1], order, w, found)
         out[r, 0] = _final(found, ends, w)
 
 
 @njit(nogil=True, cache=True)
-def _reward(logs, distances, usual, share, discount, w):
-    n = logs.shape[0]
-    best = -math.inf
+def _reward(logs, distances, usual, share, discount, awake, w):
+    """Give every member its due; w: [2 K] room to work."""
+    n, count, best = logs.shape[0], 0, -math.inf
     for k in range(n):
-        b = max(usual[k], LEAST)
-        w[n + k] = -distances[k] / b - math.log(2.0 * b)
-        best = max(best, w[n + k])
-    _weights(logs, w[:n])
+        if awake[k]:
+            count += 1
+            b = max(usual[k], LEAST)
+            w[n + k] = -distances[k] / b - math.log(2.0 * b)
+            best = max(best, w[n + k])
+    _weights(logs, awake, w[:n])
     for k in range(n):
-        prior = math.log((1.0 - share) * w[k] + share / n)
-        logs[k] = discount * prior + max(w[n + k] - best, LOWEST)
-    norm = log_norm(logs)
-    for k in range(n):
-        logs[k] -= norm
+        if awake[k]:
+            prior = math.log((1.0 - share) * w[k] + share / count)
+            logs[k] = discount * prior + max(w[n + k] - best, LOWEST)
+    normalise(logs, awake)
 
 
 @njit(nogil=True, cache=True)
@@ -136,7 +147,7 @@ def _follow(usual, distance, seen):
 
 @njit(nogil=True, cache=True)
 def learn(
-    p, y, learn_it, logs, tops, ends, usual, stacks, gradients, curvatures, counts, tally, out
+    p, y, learn_it, awake, logs, tops, ends, usual, stacks, gradients, curvatures, counts, tally, out
 ):
     """Write the mixture of each row, then learn from its label, row after row.
 
@@ -151,7 +162,7 @@ def learn(
         for k in range(n):
             each[k] = p[r, k, 0]
         order[:] = np.arange(n)
-        _candidates(each, logs, tops, usual, stacks, counts[1], order, w, found)
+        _candidates(each, awake, logs, tops, usual, stacks, counts[1], order, w, found)
         out[r, 0] = _final(found, ends, w)
         if not learn_it[r] or math.isnan(y[r]):
             continue
@@ -159,20 +170,22 @@ def learn(
         base, scale = found[6], max(usual[n + 6], LEAST)
         for k in range(n):
             far[k] = abs(y[r] - each[k])
-            note(tally[k], far[k] * far[k], far[k])
+            if awake[k]:
+                note(tally[k], far[k] * far[k], far[k])
         if seen > 0:
             for i in range(3):
-                _reward(logs[i], far, usual, SHARES[i], DISCOUNTS[i], w)
+                _reward(logs[i], far, usual, SHARES[i], DISCOUNTS[i], awake, w)
         for k in range(n):
-            usual[k] = _follow(usual[k], far[k], seen)
+            if awake[k]:
+                usual[k] = _follow(usual[k], far[k], seen)
         for i in range(CANDIDATES):
             far[i] = abs(y[r] - found[i])
         if seen > 0:
-            _reward(tops, far[:3], usual[n:], 1e-2, 0.998, w)
-            _reward(ends, far, usual[n:], 1e-3, 0.999, w)
+            _reward(tops, far[:3], usual[n:], 1e-2, 0.998, ALL, w)
+            _reward(ends, far, usual[n:], 1e-3, 0.999, ALL, w)
         for k in range(n):
-            j[k] = (each[k] - base) / scale
-            j[k] = min(max(j[k], -30.0), 30.0)
+            near = min(max((each[k] - base) / scale, -30.0), 30.0)
+            j[k] = near if awake[k] else 0.0
         j[n] = 1.0
         for s in range(2):
             e = (y[r] - found[7 + s]) / scale

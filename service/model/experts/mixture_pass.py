@@ -13,6 +13,8 @@ from numba import njit
 
 SHARES = np.array([1e-4, 1e-3, 1e-2])
 DISCOUNTS = np.array([1.0, 0.998, 0.99])
+SLEEPING = -30.0
+"""Log weight of a member that is asleep, or new among others: it earns its place by the share."""
 LOWEST = -7.0
 """A member that was surer of the wrong class than this loses no more, in nats."""
 CLIP = -8.0
@@ -21,62 +23,68 @@ MEMORY = 0.9998
 EVERY = 16
 """Rows between two solutions of the stack, once it has begun."""
 TINY = 1e-7
+ALL = np.ones(16, dtype=np.uint8)
+"""Mixtures of mixtures have no sleepers."""
 
 
 @njit(nogil=True, cache=True)
-def _bayes(logs, p, share, out):
+def _bayes(logs, p, awake, out):
     """Write the mixture [C] of members' probabilities p [K, C] by weights exp(logs) [K]."""
-    n, top = logs.shape[0], -math.inf
-    for k in range(n):
-        top = max(top, logs[k])
     total = 0.0
     out[:] = 0.0
-    for k in range(n):
-        w = math.exp(logs[k] - top)
-        total += w
-        for c in range(out.shape[0]):
-            out[c] += w * p[k, c]
+    for k in range(logs.shape[0]):
+        if awake[k]:
+            w = math.exp(logs[k])
+            total += w
+            for c in range(out.shape[0]):
+                out[c] += w * p[k, c]
     for c in range(out.shape[0]):
         out[c] = out[c] / total
-    return top + math.log(total)
 
 
 @njit(nogil=True, cache=True)
-def log_norm(logs):
-    top = -math.inf
+def normalise(logs, awake):
+    """Bring the weights of members that are awake to a sum of 1; those of others are SLEEPING."""
+    top, total = -math.inf, 0.0
     for k in range(logs.shape[0]):
-        top = max(top, logs[k])
-    total = 0.0
+        if awake[k]:
+            top = max(top, logs[k])
     for k in range(logs.shape[0]):
-        total += math.exp(logs[k] - top)
-    return top + math.log(total)
+        if awake[k]:
+            total += math.exp(logs[k] - top)
+    norm = top + math.log(total)
+    for k in range(logs.shape[0]):
+        logs[k] = logs[k] - norm if awake[k] else SLEEPING
 
 
 @njit(nogil=True, cache=True)
-def _reward(logs, p, label, share, discount):
+def _reward(logs, p, label, share, discount, awake):
     """Give every member its due for the class that came: fixed share, then Bayes."""
-    n = logs.shape[0]
-    for k in range(n):
-        w = (1.0 - share) * math.exp(logs[k]) + share / n
-        logs[k] = discount * math.log(w) + max(math.log(max(p[k, label], TINY)), LOWEST)
-    norm = log_norm(logs)
-    for k in range(n):
-        logs[k] -= norm
+    n = 0
+    for k in range(logs.shape[0]):
+        n += awake[k]
+    for k in range(logs.shape[0]):
+        if awake[k]:
+            w = (1.0 - share) * math.exp(logs[k]) + share / n
+            logs[k] = discount * math.log(w) + max(math.log(max(p[k, label], TINY)), LOWEST)
+    normalise(logs, awake)
 
 
 @njit(nogil=True, cache=True)
-def classes_row(p, logs, tops, ends, a, work, pb, ps, out):
+def classes_row(p, awake, logs, tops, ends, a, work, pb, ps, out):
     """Write the mixture of one row. p: float64 [K, C]. logs [3, K], tops [3], ends [2]: log weights.
-    a: [K + C + 1] the stack. work: [3 + 2, C]. pb, ps, out: [C]. Returns the norms."""
+    a: [K + C + 1] the stack. work: [3 + 2, C]. pb, ps, out: [C]. awake: uint8 [K]."""
     n, c_n = p.shape[0], p.shape[1]
     for i in range(3):
-        _bayes(logs[i], p, 0.0, work[i])
-    _bayes(tops, work[:3], 0.0, pb)
+        _bayes(logs[i], p, awake, work[i])
+    _bayes(tops, work[:3], ALL, pb)
     top = -math.inf
     for c in range(c_n):
         base = math.log(max(pb[c], TINY))
         z = base * (1.0 + a[n + c_n]) + a[n + c]
         for k in range(n):
+            if not awake[k]:
+                continue
             z += a[k] * (max(math.log(max(p[k, c], TINY)), CLIP) - base)
         ps[c] = z
         top = max(top, z)
@@ -87,11 +95,11 @@ def classes_row(p, logs, tops, ends, a, work, pb, ps, out):
     for c in range(c_n):
         ps[c] /= total
         work[3, c], work[4, c] = pb[c], ps[c]
-    _bayes(ends, work[3:5], 0.0, out)
+    _bayes(ends, work[3:5], ALL, out)
 
 
 @njit(nogil=True, cache=True)
-def score(p, logs, tops, ends, a, out):
+def score(p, awake, logs, tops, ends, a, out):
     """Write the mixture of N rows. p: float32 [N, K, O] with O = 1 for two classes; out: [N, O]."""
     n_rows, n, o = p.shape
     c_n = max(o, 2)
@@ -99,7 +107,7 @@ def score(p, logs, tops, ends, a, out):
     pb, ps, mixed = np.empty(c_n), np.empty(c_n), np.empty(c_n)
     for r in range(n_rows):
         _open(p[r], each)
-        classes_row(each, logs, tops, ends, a, work, pb, ps, mixed)
+        classes_row(each, awake, logs, tops, ends, a, work, pb, ps, mixed)
         _close(mixed, out[r])
 
 
@@ -123,7 +131,7 @@ def _close(mixed, out):
 
 
 @njit(nogil=True, cache=True)
-def learn(p, y, learn_it, logs, tops, ends, a, gradient, curvature, counts, tally, out):
+def learn(p, y, learn_it, awake, logs, tops, ends, a, gradient, curvature, counts, tally, out):
     """Write the mixture of each row, then learn from its label, row after row.
 
     gradient: [M], curvature: [M, M] with M = K + C + 1; counts: [3]: rows since the last solution,
@@ -137,12 +145,14 @@ def learn(p, y, learn_it, logs, tops, ends, a, gradient, curvature, counts, tall
     j, mean = np.empty((c_n, m)), np.empty(m)
     for r in range(n_rows):
         _open(p[r], each)
-        classes_row(each, logs, tops, ends, a, work, pb, ps, mixed)
+        classes_row(each, awake, logs, tops, ends, a, work, pb, ps, mixed)
         _close(mixed, out[r])
         if not learn_it[r] or math.isnan(y[r]):
             continue
         label = int(y[r])
         for k in range(n):
+            if not awake[k]:
+                continue
             best = 0
             for c in range(1, c_n):
                 if each[k, c] > each[k, best]:
@@ -154,14 +164,15 @@ def learn(p, y, learn_it, logs, tops, ends, a, gradient, curvature, counts, tall
             spread -= mixed[c] * mixed[c]
         u = max(0.01, spread * c_n / (c_n - 1.0))
         for i in range(3):
-            _reward(logs[i], each, label, SHARES[i], DISCOUNTS[i] ** u)
-        _reward(tops, work[:3], label, 1e-2, 0.998**u)
-        _reward(ends, work[3:5], label, 1e-3, 1.0)
+            _reward(logs[i], each, label, SHARES[i], DISCOUNTS[i] ** u, awake)
+        _reward(tops, work[:3], label, 1e-2, 0.998**u, ALL)
+        _reward(ends, work[3:5], label, 1e-3, 1.0, ALL)
         # the stack: one row of an online Newton step
         for c in range(c_n):
             base = math.log(max(pb[c], TINY))
             for k in range(n):
-                j[c, k] = max(math.log(max(each[k, c], TINY)), CLIP) - base
+                near = max(math.log(max(each[k, c], TINY)), CLIP) - base
+                j[c, k] = near if awake[k] else 0.0
             for d in range(c_n):
                 j[c, n + d] = 1.0 if d == c else 0.0
             j[c, n + c_n] = base
