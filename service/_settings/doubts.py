@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from service._settings.event import EventSettings, NumberTarget
+from service._settings.kinds import IDLE
 from service._settings.learning import LearningSettings
 from service._settings.model import ModelSettings
+from service._settings.module import MIXTURES
 from service._settings.problems import Found
 
 _UNKNOWN = {"number": 1, "boolean": 1, "category": 1, "text": 1, "vector": 1, "time": 3}
 """Inputs that are 1 where a field of the type is missing: of a time also its hour and weekday."""
-_IN_ONE_STEP = frozenset(("auto", "linear", "fm"))
+_IN_ONE_STEP = frozenset(("linear", "fm"))
 """Kinds of which the bottom of a row's squared error can be told beforehand."""
 _LONG = 1.0
 
@@ -19,7 +21,11 @@ _LONG = 1.0
 def doubts(
     event: EventSettings, model: ModelSettings, learning: LearningSettings
 ) -> Iterator[Found]:
-    """Tell of steps that overshoot. safe_steps cannot, and the other optimizers measure theirs."""
+    """Tell of steps that overshoot, and of rates that nothing follows. safe_steps cannot overshoot,
+    and the other optimizers measure their steps."""
+    if model.kind in MIXTURES:
+        yield from _idle(model, learning)
+        return
     if learning.optimizer != "sgd" or learning.safe_steps or model.kind == "rls":
         return
     where, rate = ("learning", "learning_rate"), learning.learning_rate
@@ -43,3 +49,15 @@ def doubts(
             "no score is finite",
             "Take a tenth of it, or adagrad, or safe_steps: true (linear).",
         )
+
+
+def _idle(model: ModelSettings, learning: LearningSettings) -> Iterator[Found]:
+    """Tell of settings of steps that a mixture has no use for: its members have rates of their own."""
+    usual = LearningSettings()
+    for name in IDLE:
+        if getattr(learning, name) != getattr(usual, name):
+            yield Found(
+                ("learning", name),
+                f"has no effect: the members of a model of kind {model.kind} take steps of their own",
+                "Leave it out, or choose model.kind: linear, mlp or fm.",
+            )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
+from service._settings.module import MIXTURES
 from service._settings.problems import Found
 from service._settings.tree import default_at
 
@@ -24,10 +25,12 @@ OWNERS: dict[str, str] = {
 REFUSED: dict[tuple[str, str], str] = {
     ("svm", "number"): "a number has no margin, which is all that a hinge looks at",
     ("rls", "binary"): "least squares are of numbers; a probability is not one of them",
+    ("bayes", "number"): "naive Bayes counts classes",
     ("rls", "multiclass"): "least squares are of numbers; a probability is not one of them",
 }
 """Kind of model and type of target that do not go together, and why."""
-_IDLE_FOR_RLS = ("optimizer", "learning_rate", "momentum", "beta1", "beta2")
+IDLE = ("optimizer", "learning_rate", "momentum", "beta1", "beta2")
+"""Settings of `learning` that say how steps are taken; nothing to a kind that takes none."""
 _DENSE = {"number": 2, "boolean": 2, "time": 5, "text": 5}
 
 
@@ -37,7 +40,6 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     kind = section.get("kind", default_at(model, ("model", "kind")))
     if not isinstance(kind, str):
         return
-    kind = "linear" if kind == "auto" else kind
     for name, owner in OWNERS.items():
         where = ("model", name)
         if name in section and kind != owner and section[name] != default_at(model, where):
@@ -53,11 +55,25 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
             )
     if kind == "rls":
         yield from _least_squares(model, tree, section.get("width"))
+    if kind in MIXTURES:
+        yield from _mixture(tree, kind)
+
+
+def _mixture(tree: Tree, kind: str) -> Iterator[Found]:
+    """Tell what is asked of the one rate of a mixture, which has many; see doubts.py for the rest."""
+    if _section(tree, "learning").get("adapt"):
+        message = f"has no effect: in {kind} members with other rates take over"
+        yield Found(("learning", "adapt"), message, "Leave it out.")
+    react = _section(tree, "drift").get("react", [])
+    asked = {"raise_rates", "reset_head"} & set(react if isinstance(react, list) else [react])
+    for name in sorted(map(str, asked)):
+        message = f"{name} has no effect: in {kind} the weights of members follow drift"
+        yield Found(("drift", "react"), message, "Take it out; log and webhook work.")
 
 
 def _least_squares(model: type[BaseModel], tree: Tree, width: object) -> Iterator[Found]:
     learning = _section(tree, "learning")
-    for name in _IDLE_FOR_RLS:
+    for name in IDLE:
         where = ("learning", name)
         if name in learning and learning[name] != default_at(model, where):
             message = "has no effect: rls takes no gradient steps, it solves"

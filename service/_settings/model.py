@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from service._settings.event import Section
-from service._settings.module import Argument, ModelKind, PretrainedSettings
+from service._settings.module import EXPERTS, MIXTURES, Argument, ModelKind, PretrainedSettings
 
 
 class ModelSettings(Section):
@@ -13,9 +13,12 @@ class ModelSettings(Section):
 
     kind: ModelKind = Field(
         "auto",
-        description="auto (today: linear), linear, svm (hinge loss; classes only), mlp (one hidden "
-        "layer), fm (factorization machine), rls (recursive least squares; numbers only), or "
-        "package.module:Class: a torch.nn.Module of your own.",
+        description="auto (a mixture of all experts), linear, svm (hinge loss; classes only), mlp (one hidden "
+        "layer), fm (factorization machine), rls (recursive least squares; numbers only), one expert "
+        "of the mixture alone ("
+        + ", ".join(EXPERTS)
+        + "), or package.module:Class: a torch.nn.Module of "
+        "your own.",
     )
     arguments: dict[str, Argument] = Field(
         default_factory=dict,
@@ -60,3 +63,8 @@ class ModelSettings(Section):
     def is_module(self) -> bool:
         """Whether it is a module of the user's own."""
         return ":" in self.kind
+
+    @property
+    def is_mixture(self) -> bool:
+        """Whether it is a mixture of experts, or one of them."""
+        return self.kind in MIXTURES

@@ -11,7 +11,11 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from service._settings.event import Section
 from service._settings.values import nearest, refuse
 
-KINDS = ("auto", "linear", "svm", "mlp", "fm", "rls")
+EXPERTS = ("prior", "cross", "bayes")
+"""The experts of a mixture, by the names that service/model/experts gives them."""
+MIXTURES = ("auto", *EXPERTS)
+"""Kinds that are a mixture: of all experts, or of the members of one."""
+KINDS = ("auto", "linear", "svm", "mlp", "fm", "rls", *EXPERTS)
 """The kinds that are built in."""
 _REFERENCE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
 _OURS = "service"

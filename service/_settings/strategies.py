@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
+from service._settings.module import MIXTURES
 from service._settings.problems import Found
 from service._settings.tree import default_at
 
@@ -19,16 +20,16 @@ _ALL = (
 )  # fmt: skip
 _MOST = {*_ALL} - {"trunk_every"}
 _KINDS: dict[str, set[str]] = {
-    "auto": _MOST,
     "linear": _MOST,
     "mlp": {*_ALL},
     "svm": _MOST,
     "fm": _MOST,
 }
-"""What each kind of model can follow beside replay and the weights of classes, which all can."""
+"""What each kind of model can follow beside the weights of classes, which all can, and replay, which
+all but mixtures can."""
 _MODULE = _MOST
 """What a module of the user's own can."""
-_ONE_HEAD = {"auto", "linear", "svm", "fm"}
+_ONE_HEAD = {"linear", "svm", "fm"}
 """Kinds of which each target has weights of its own."""
 _NOT_TOGETHER = (
     ("agem", "lookahead", "each of them says where a block of rows ends"),
@@ -46,9 +47,13 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
         where = ("learning", name)
         asked = name in learning and learning[name] not in ([], default_at(model, where))
         if asked and name not in _KINDS.get(kind, _MODULE if ":" in kind else set()):
-            can = ", ".join(k for k, names in _KINDS.items() if name in names and k != "auto")
+            can = ", ".join(k for k, names in _KINDS.items() if name in names)
             hint = f"Leave it out, or choose a model.kind that can: {can}."
             yield Found(where, f"a model of kind {kind} cannot follow it", hint)
+    if kind in MIXTURES and learning.get("replay") is not None:
+        hint = "Leave it out, or choose model.kind: linear, mlp or fm."
+        msg = f"a model of kind {kind} has memories of its own, in which an event comes once"
+        yield Found(("learning", "replay"), msg, hint)
     for one, other, why in _NOT_TOGETHER:
         if learning.get(one) is not None and learning.get(other) is not None:
             yield Found(("learning", one), f"does not go with {other}: {why}", "Keep one of them.")

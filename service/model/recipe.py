@@ -77,7 +77,7 @@ class Recipe:
     def optimizer(self) -> str:
         """Name of the rule with its state, as state is addressed: momentum has a buffer, plain
         sgd has none. Experts take their own steps: none of it is for them."""
-        if self.kind == "auto":
+        if self.model.is_mixture:
             return "sgd"
         if self.learning.optimizer == "sgd" and self.learning.momentum > 0:
             return "momentum"

@@ -16,7 +16,7 @@ from service.stream.records import Record
 from tests.learn import cuts
 
 NET = "tests.modules.nets:Net"
-KINDS = ("auto", "linear", "svm", "mlp", "fm", "rls", "module")
+KINDS = ("auto", "bayes", "linear", "svm", "mlp", "fm", "rls", "module")
 FEATURES: dict[str, Any] = {
     "amount": {"type": "number"},
     "income": {"type": "number", "scale": "log"},
@@ -37,7 +37,7 @@ TARGETS: dict[str, Any] = {
     "grade": {"type": "multiclass", "classes": ["a", "b", "c"]},
     "price": {"type": "number"},
 }
-LEARNS = {"svm": ("fraud", "grade"), "rls": ("price",)}
+LEARNS = {"svm": ("fraud", "grade"), "bayes": ("fraud", "grade"), "rls": ("price",)}
 """Targets of those kinds that do not learn every type."""
 MODEL: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": 6, "embedding": 2, "dropout": 0.2},

@@ -38,6 +38,8 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 REFUSED: dict[str, set[str]] = {
+    "auto": {*WAYS},
+    "bayes": {*WAYS},
     "linear": {"trunk_every"},
     "mlp": set(),
     "svm": {"trunk_every"},

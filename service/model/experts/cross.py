@@ -39,7 +39,7 @@ class Cross:
         k, o, units = len(compiled.RATES), task.outputs, ("slope", "square")
         drawn = np.full((PAIRS + TRIPLES, 3), -1, dtype=np.int64)
         self._draw(drawn)
-        places = ((fields.axis(self._dense.tolist())) + (("bias", 1),),)
+        places = ((*fields.axis(self._dense.tolist()), ("bias", 1)),)
         self.tensors = (
             Tensor(
                 "combos", drawn.shape, "int64", drawn,

@@ -3,6 +3,7 @@ before it. Holds no state."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -26,8 +27,8 @@ class Shared:
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
-        numbers = [d for d in schema.dense if d.kind == "number"]
-        others = [d for d in schema.dense if d.kind != "number"]
+        numbers = [d for d in schema.dense if d.kind in {"number", "boolean"}]  # they come first
+        others = [d for d in schema.dense if d not in numbers]
         self.n_numbers = len(numbers)
         self.plain_names = [f"{label_of(d)}/{i}" for d in others for i in range(d.width)]
         self._plain = np.array(
@@ -41,7 +42,7 @@ class Shared:
         timed = compiled.CLOCK + v if schema.time is not None else 0
         widths = [f, f, len(self._plain) + timed, v * ONE_HOT, f * s, f * PLE]
         ends = np.cumsum([0, *widths]).tolist()
-        self._spans = [range(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+        self._spans = [range(a, b) for a, b in itertools.pairwise(ends)]
         self.width = ends[-1]
         self._clock_at = self._spans[2].start + len(self._plain)
         z, missing, _, _, context, pieces = self._spans

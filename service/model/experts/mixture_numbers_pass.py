@@ -147,7 +147,20 @@ def _follow(usual, distance, seen):
 
 @njit(nogil=True, cache=True)
 def learn(
-    p, y, learn_it, awake, logs, tops, ends, usual, stacks, gradients, curvatures, counts, tally, out
+    p,
+    y,
+    learn_it,
+    awake,
+    logs,
+    tops,
+    ends,
+    usual,
+    stacks,
+    gradients,
+    curvatures,
+    counts,
+    tally,
+    out,
 ):
     """Write the mixture of each row, then learn from its label, row after row.
 

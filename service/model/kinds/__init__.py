@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from service.model.kinds.auto import Auto
+from service.model.experts import EXPERTS
+from service.model.kinds.auto import Auto, alone
 from service.model.kinds.fm import Fm
 from service.model.kinds.linear import Linear
 from service.model.kinds.mlp import Mlp
@@ -27,6 +28,7 @@ KINDS: dict[str, type[Kind]] = {
     "mlp": Mlp,
     "fm": Fm,
     "rls": Rls,
+    **{name: alone(name) for name in EXPERTS},
 }
 """By the name that stands in model.kind."""
 

@@ -320,3 +320,9 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def alone(name: str) -> type[Auto]:
+    """Return the kind that is a mixture of one expert's members."""
+    fits = tuple(kind for kind in Auto.learns if kind in EXPERTS[name].fits)
+    return type(name.title(), (Auto,), {"name": name, "learns": fits, "chosen": (name,)})
