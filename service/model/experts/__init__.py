@@ -6,6 +6,7 @@ from service.model.experts.bayes import Bayes
 from service.model.experts.cross import Cross
 from service.model.experts.prior import Prior
 from service.model.experts.seam import Expert
+from service.model.experts.words import Words
 
-EXPERTS: dict[str, type[Expert]] = {"prior": Prior, "cross": Cross, "bayes": Bayes}
+EXPERTS: dict[str, type[Expert]] = {"prior": Prior, "cross": Cross, "bayes": Bayes, "words": Words}
 """By name, in the order in which they are asked."""

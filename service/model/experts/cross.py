@@ -33,7 +33,7 @@ class Cross:
         self._kind = 0 if task.kind == "binary" else 1 if task.kind == "multiclass" else 2
         self._names, self._seed = fields.names, task.seed
         rows = 2**17 if task.outputs > 4 else 2**18
-        self._salts = np.array([_code(task.seed, name) for name in fields.names], dtype=np.uint64)
+        self._salts = np.array([code_of(task.seed, name) for name in fields.names], dtype=np.uint64)
         self._dense = np.array([*fields.z, *fields.plain], dtype=np.int64)
         self._bias = len(self._dense)
         k, o, units = len(compiled.RATES), task.outputs, ("slope", "square")
@@ -86,13 +86,13 @@ class Cross:
             there = {tuple(row[:size]) for row in part.tolist()}
             free = np.flatnonzero(part[:, 0] < 0)
             possible = itertools.combinations(range(len(names)), size)
-            ordered = sorted(possible, key=lambda c: _code(self._seed, *(names[i] for i in c)))
+            ordered = sorted(possible, key=lambda c: code_of(self._seed, *(names[i] for i in c)))
             fresh = (combo for combo in ordered if combo not in there)
             for slot, combo in zip(free.tolist(), fresh, strict=False):
                 part[slot, :size] = combo
 
 
-def _code(seed: int, *names: str) -> int:
+def code_of(seed: int, *names: str) -> int:
     """Return a hash of names, 64 bits."""
     text = "\0".join((str(seed), *names))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")

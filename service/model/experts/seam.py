@@ -103,6 +103,8 @@ class Fields(msgspec.Struct, frozen=True):
     """[F + V] of the numbers, then of the categories: what does not change when fields are added."""
     columns: tuple[str, ...]
     """[D] of each column."""
+    bags: tuple[str, ...]
+    """[B] of the bags."""
 
     def axis(self, columns: Sequence[int]) -> Axis:
         """Return the axis of some columns."""

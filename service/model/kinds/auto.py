@@ -67,6 +67,7 @@ class Ensemble:
             for name in chosen
             if target.kind in EXPERTS[name].fits
         ]
+        self.experts = [one for one in self.experts if one.members]
         self.members = tuple(name for expert in self.experts for name in expert.members)
         self.mixture = Mixture(self.members, task)
         start = f"experts/{escape(target.name)}"

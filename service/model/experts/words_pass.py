@@ -1,0 +1,183 @@
+"""The passes of linear models and naive Bayes on bags, compiled; see words.py.
+
+kind: 0 binary, 1 multiclass, 2 number.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from service.model.codes import mixed
+
+RATES = np.array([6.25, 16.0, 0.3, 1.0, 2.5])
+"""Steps of the linear members."""
+BY_VALUE = np.array([0, 0, 1, 1, 1])
+"""0: an entry counts 1, and a row's step is shared among its entries; 1: it counts as its value."""
+DENSE = 0.3
+"""Step of the dense inputs and of the bias, for all members."""
+FIRST = 1e-3
+KEEP = 0.9999
+HUBER = 1.5
+MOST = 4096
+"""Entries of a row that count."""
+SMOOTH = 0.3
+TAMED = 0.4
+"""Power of the likelihoods of naive Bayes: entries are far from independent."""
+
+
+@njit(nogil=True, cache=True)
+def _place(salts, bag, entry, rows):
+    code = mixed(salts[bag] + np.uint64(entry) * np.uint64(0x9E3779B97F4A7C15))
+    return np.int64(code & np.uint64(rows - 1))
+
+
+@njit(nogil=True, cache=True)
+def _places(salts, spans, entries, values, rows, places, counts):
+    """Write rows of the table and values of a row's entries; return how many there are."""
+    n = 0
+    for b in range(salts.shape[0]):
+        for e in range(spans[b], spans[b + 1]):
+            if n < places.shape[0]:
+                places[n] = _place(salts, b, entries[e], rows)
+                counts[n] = values[e]
+                n += 1
+    return n
+
+
+@njit(nogil=True, cache=True)
+def _outputs(kind, dense_at, x, places, values, table, bias, k, out):
+    """Write the outputs of linear member k [O]."""
+    plain = BY_VALUE[k] == 0
+    for o in range(out.shape[0]):
+        total = bias[0, k, o, 0]
+        for j in range(dense_at.shape[0]):
+            total += bias[1 + j, k, o, 0] * x[dense_at[j]]
+        for m in range(places.shape[0]):
+            w = float(table[places[m], k, o, 0])
+            total += w if plain else w * values[m]
+        out[o] = total
+    if kind == 0:
+        out[0] = 1.0 / (1.0 + math.exp(-min(max(out[0], -30.0), 30.0)))
+    elif kind == 1:
+        _softmax(out)
+
+
+@njit(nogil=True, cache=True)
+def _softmax(out):
+    top, total = out.max(), 0.0
+    for o in range(out.shape[0]):
+        out[o] = math.exp(out[o] - top)
+        total += out[o]
+    for o in range(out.shape[0]):
+        out[o] /= total
+
+
+@njit(nogil=True, cache=True)
+def _bayes(places, table, classes, seen, out):
+    """Write the probabilities [C] of naive Bayes. classes: [C, 2] rows and entries."""
+    n = out.shape[0]
+    total = 0.0
+    for c in range(n):
+        total += classes[c, 0]
+    for c in range(n):
+        out[c] = math.log((classes[c, 0] + SMOOTH) / (total + n * SMOOTH))
+        wide = math.log(classes[c, 1] + SMOOTH * (seen[0] + 1.0))
+        for m in range(places.shape[0]):
+            out[c] += (
+                TAMED
+                * min(1.0, 30.0 / places.shape[0])
+                * (math.log(table[places[m], c] + SMOOTH) - wide)
+            )
+    _softmax(out)
+
+
+@njit(nogil=True, cache=True)
+def score(
+    kind, dense_at, x, salts, spans, entries, values, table, bias, counted, classes, seen, into
+):
+    n_linear, n_out = RATES.shape[0], into.shape[2]
+    room, each = np.empty(MOST, dtype=np.int64), np.empty(MOST)
+    out, p = np.empty(n_out), np.empty(classes.shape[0])
+    for r in range(into.shape[0]):
+        n = _places(salts, spans[r], entries, values, table.shape[0], room, each)
+        for k in range(n_linear):
+            _outputs(kind, dense_at, x[r], room[:n], each[:n], table, bias, k, out)
+            for o in range(n_out):
+                into[r, k, o] = out[o]
+        if kind != 2:
+            _bayes(room[:n], counted, classes, seen, p)
+            _probabilities(p, into[r, n_linear])
+
+
+@njit(nogil=True, cache=True)
+def _probabilities(p, into):
+    if into.shape[0] == 1:
+        into[0] = p[1]
+    else:
+        for c in range(p.shape[0]):
+            into[c] = p[c]
+
+
+@njit(nogil=True, cache=True)
+def learn(
+    kind, dense_at, x, salts, spans, entries, values, y, weights, table, bias, counted, classes, seen,
+    t_flags, c_flags, into,
+):  # fmt: skip
+    n_linear, n_out = RATES.shape[0], into.shape[2]
+    room, each = np.empty(MOST, dtype=np.int64), np.empty(MOST)
+    out, p = np.empty(n_out), np.empty(classes.shape[0])
+    width = table.shape[1] * n_out * 2
+    for r in range(into.shape[0]):
+        n = _places(salts, spans[r], entries, values, table.shape[0], room, each)
+        learned = weights[r] > 0.0 and not math.isnan(y[r])
+        for k in range(n_linear):
+            _outputs(kind, dense_at, x[r], room[:n], each[:n], table, bias, k, out)
+            plain = BY_VALUE[k] == 0
+            rate = RATES[k] / (n + 1.0) if plain else RATES[k]
+            for o in range(n_out):
+                into[r, k, o] = out[o]
+                if not learned:
+                    continue
+                truth = y[r] if kind != 1 else (1.0 if int(y[r]) == o else 0.0)
+                g = (out[o] - truth) * weights[r]
+                if kind == 2:
+                    g = min(max(g, -HUBER), HUBER)
+                for m in range(n):
+                    cell = table[room[m], k, o]
+                    step = g if plain else g * each[m]
+                    cell[1] = KEEP * cell[1] + step * step
+                    cell[0] -= rate * step / math.sqrt(FIRST + cell[1])
+                for j in range(bias.shape[0]):
+                    step = g * x[r, dense_at[j - 1]] if j > 0 else g
+                    cell = bias[j, k, o]
+                    cell[1] = KEEP * cell[1] + step * step
+                    cell[0] -= DENSE * step / math.sqrt(FIRST + cell[1])
+        if kind != 2:
+            _bayes(room[:n], counted, classes, seen, p)
+            _probabilities(p, into[r, n_linear])
+        if not learned:
+            continue
+        for m in range(n):
+            first = room[m] * width
+            for b in range(first >> 6, ((first + width - 1) >> 6) + 1):
+                t_flags[b] = 1
+        if kind != 2:
+            _count(room[:n], int(y[r]), weights[r], counted, classes, seen, c_flags)
+
+
+@njit(nogil=True, cache=True)
+def _count(places, label, weight, counted, classes, seen, flags):
+    n = counted.shape[1]
+    for m in range(places.shape[0]):
+        row = counted[places[m]]
+        if row.max() == 0.0:
+            seen[0] += 1.0
+        row[label] += weight
+        classes[label, 1] += weight
+        first = places[m] * n
+        for b in range(first >> 6, ((first + n - 1) >> 6) + 1):
+            flags[b] = 1
+    classes[label, 0] += weight
