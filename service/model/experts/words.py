@@ -68,7 +68,7 @@ class Words:
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """See seam.Expert."""
         rescale(self.tensors, held, ratio, shift)
-        held.at["dense"][..., 0] += shift
+        held.at["dense"][0, ..., 0] += shift
 
     def added(self, held: Held) -> None:
         """Nothing is left to do: entries are hashed with the name of their field."""

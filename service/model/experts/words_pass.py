@@ -26,6 +26,8 @@ MOST = 4096
 SMOOTH = 0.3
 TAMED = 0.4
 """Power of the likelihoods of naive Bayes: entries are far from independent."""
+MANY = 30.0
+"""Known entries of a row from which on the power falls, so that long texts are not surer."""
 
 
 @njit(nogil=True, cache=True)
@@ -78,19 +80,20 @@ def _softmax(out):
 @njit(nogil=True, cache=True)
 def _bayes(places, table, classes, seen, out):
     """Write the probabilities [C] of naive Bayes. classes: [C, 2] rows and entries."""
-    n = out.shape[0]
-    total = 0.0
+    n, total, known = out.shape[0], 0.0, 0
     for c in range(n):
         total += classes[c, 0]
     for c in range(n):
         out[c] = math.log((classes[c, 0] + SMOOTH) / (total + n * SMOOTH))
-        wide = math.log(classes[c, 1] + SMOOTH * (seen[0] + 1.0))
-        for m in range(places.shape[0]):
-            out[c] += (
-                TAMED
-                * min(1.0, 30.0 / places.shape[0])
-                * (math.log(table[places[m], c] + SMOOTH) - wide)
-            )
+    for m in range(places.shape[0]):
+        known += table[places[m]].max() > 0.0  # others say nothing
+    power = TAMED * min(1.0, MANY / max(known, 1))
+    for m in range(places.shape[0]):
+        row = table[places[m]]
+        if row.max() > 0.0:
+            for c in range(n):
+                wide = classes[c, 1] + SMOOTH * (seen[0] + 1.0)
+                out[c] += power * math.log((row[c] + SMOOTH) / wide)
     _softmax(out)
 
 

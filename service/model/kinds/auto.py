@@ -180,7 +180,9 @@ class Auto:
         """Have every expert look at what it took over."""
         for ensemble in self._ensembles:
             for expert, (at, tensors) in zip(ensemble.experts, ensemble.holders[1:-1], strict=True):
-                views = {t.name: into[f"{at}/{t.name}{mark(t)}"] for t in tensors}
+                views = {
+                    t.name: into[f"{at}/{t.name}{mark(t)}"] for t in tensors if 0 not in t.shape
+                }
                 expert.added(Held(views, {}))
 
     def _held(
