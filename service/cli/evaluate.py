@@ -151,7 +151,24 @@ def _table(result: dict[str, Any]) -> str:
                 base["prior"].get(metric), *([held["metrics"].get(metric)] if held else ()),
             )  # fmt: skip
             lines.append(f"  {metric:20}" + "".join(f"{_figure(v):>12}" for v in row))
+        lines += _leaderboard([one for one in result["experts"] if one["target"] == name])
     return "\n".join(lines)
+
+
+def _leaderboard(experts: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of a target's experts, the best first."""
+    if not experts:
+        return []
+    metrics = list(experts[0]["metrics"])
+    head = "".join(f"{metric:>12}" for metric in metrics) + "".join(
+        f"{'recent ' + metric:>19}" for metric in metrics
+    )
+    lines = [f"\n  {'expert':24}{'weight':>8}{head}"]
+    for one in experts:
+        figures = "".join(f"{_figure(one['metrics'][m]):>12}" for m in metrics)
+        recent = "".join(f"{_figure(one['fading'][m]):>19}" for m in metrics)
+        lines.append(f"  {one['expert']:24}{one['weight']:>8.3f}{figures}{recent}")
+    return lines
 
 
 def _figure(value: float | None) -> str:
