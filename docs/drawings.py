@@ -50,7 +50,10 @@ def box(kind: str, x: int, y: int, width: int, height: int, *lines: str) -> str:
         f'<text class="m {"s" if n else "t"}" x="{middle:g}" y="{top + 17 * n:g}">{escape(line)}</text>'
         for n, line in enumerate(lines)
     )
-    return f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="5"/>' + "".join(texts)
+    return (
+        f'<rect class="{kind}" x="{x}" y="{y}" width="{width}" height="{height}" rx="5"/>'
+        + "".join(texts)
+    )
 
 
 def zone(x: int, y: int, width: int, height: int, title: str) -> str:
@@ -80,23 +83,23 @@ def flow() -> str:
     steps = ["order, cut", "decode", "score", "learn"]
     return drawing(
         880, 400, "How data flows: from Kafka through the learner and the live weights to replies",
-        zone(150, 20, 710, 180, "learner process: one, owns every partition"),
+        zone(150, 20, 680, 180, "learner process: one, owns every partition"),
         box("out", 20, 60, 100, 60, "Kafka", "your topics"),
         *(box("box", 175 + 128 * n, 60, 100, 60, step) for n, step in enumerate(steps)),
-        box("disk", 735, 60, 105, 60, "journal", "on disk"),
+        box("disk", 715, 60, 100, 60, "journal", "on disk"),
         arrow((120, 90), (175, 90)),
         *(arrow((275 + 128 * n, 90), (303 + 128 * n, 90)) for n in range(3)),
-        arrow((659, 90), (735, 90)),
+        arrow((659, 90), (715, 90)),
         box("out", 278, 150, 150, 36, "dead letters"),
         arrow((353, 120), (353, 150), side=True),
         note(362, 140, "cannot be used"),
-        box("disk", 735, 150, 105, 36, "snapshots"),
-        arrow((609, 120), (609, 168), (735, 168), side=True),
-        note(632, 160, "now and then"),
+        box("disk", 715, 150, 100, 36, "snapshots"),
+        arrow((609, 120), (609, 168), (715, 168), side=True),
+        note(620, 160, "now and then"),
         box("mem", 480, 228, 258, 60, "live weights", "one memory-mapped file, two slots"),
-        arrow((787, 120), (787, 138), (862, 138), (862, 258), (738, 258)),
-        note(752, 280, "publish"),
-        zone(150, 310, 710, 75, "API processes: one or more"),
+        arrow((815, 90), (852, 90), (852, 258), (738, 258)),
+        note(770, 250, "publish"),
+        zone(150, 310, 680, 75, "API processes: one or more"),
         *(box("box", 195 + 128 * n, 334, 100, 40, step) for n, step in enumerate(["decode", "score", "reply"])),
         box("out", 20, 334, 100, 40, "HTTP"),
         arrow((120, 354), (195, 354)),
@@ -104,9 +107,8 @@ def flow() -> str:
         arrow((423, 354), (451, 354)),
         arrow((480, 258), (373, 258), (373, 334)),
         note(390, 250, "read, no copy"),
-        box("out", 20, 222, 100, 60, "you", "status, pause ..."),
-        arrow((120, 252), (170, 252), (170, 202), side=True),
-        note(128, 218, ""),
+        box("out", 20, 222, 110, 60, "you", "status, pause"),
+        arrow((130, 252), (170, 252), (170, 202), side=True),
     )  # fmt: skip
 
 
@@ -119,7 +121,7 @@ def live_file() -> str:
         box("mem", 275, 137, 330, 62, "slot B: version 42, served", "the same, sequence 84"),
         box("out", 275, 220, 155, 66, "heartbeat, state", "of the learner"),
         box("out", 450, 220, 155, 66, "pins", "one cell per worker"),
-        box("box", 30, 60, 160, 60, "learner", "writes what is not", ),
+        box("box", 30, 60, 160, 60, "learner", "writes what is not"),
         note(40, 138, "served, turns: 43 in", "slot A. At most every", "runtime.publish_ms."),
         arrow((190, 88), (275, 88)),
         arrow((110, 190), (110, 253), (275, 253), side=True),
@@ -157,13 +159,12 @@ def journal() -> str:
         arrow((at(0) + 41, 160), (at(0) + 41, 112)),
         arrow((at(3) + 41, 160), (at(3) + 41, 112)),
         note(at(0), 226, "version 0, before", "the first record"),
-        note(at(3), 226, "one whole state: weights, optimizer,", "metrics, offsets"),
+        note(at(3), 226, "one whole state:", "weights, optimizer,", "metrics, offsets"),
         '<rect class="gone" x="393" y="122" width="266" height="26" rx="4"/>',
         note(402, 140, "4 to 6: given up by the rollback"),
         arrow((at(3) + 82, 182), (at(8) + 41, 182), (at(8) + 41, 114)),
-        note(at(4) + 10, 172, ""),
-        note(at(5) + 20, 200, "a restart: read the newest snapshot,", "do the entries after it again from"),
-        note(at(5) + 20, 234, "the same records, hold each against", "its checksum and its loss, go live"),
+        note(at(5), 202, "a restart: read the newest snapshot,", "do the entries after it again from"),
+        note(at(5), 236, "the same records, hold each against", "its checksum and its loss, go live"),
         note(30, 300, "A cut's entry: next offsets, counts by outcome, checksum of the records' keys, the sum of losses as 64 bits."),
     )  # fmt: skip
 

@@ -8,8 +8,8 @@ time; every other figure, the predictions too, must be the one on the page.
 
 from __future__ import annotations
 
-import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -86,8 +86,7 @@ class Reader:
         """Run it in a terminal of its own, and wait until the API answers."""
         with (self.folder / "terminal.log").open("ab") as log:
             self.running = subprocess.Popen(
-                ["bash", "-c", f"exec {script}"], cwd=self.folder, env=self.environment(),
-                stdout=log, stderr=log, start_new_session=True,
+                self.command(f"exec {script}"), cwd=self.folder, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         probe = f"curl -s localhost:{self.port}/healthz"
         deadline = time.monotonic() + PATIENCE_S
@@ -118,20 +117,16 @@ class Reader:
         script = script.replace("localhost:8080", f"localhost:{self.port}")
         script = re.sub(r"--to (\d+)", lambda m: f"--to {self.versions[m[1]]}", script)
         return subprocess.run(
-            ["bash", "-e", "-o", "pipefail", "-c", script], cwd=self.folder, text=True,
-            env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            self.command(script), cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             timeout=PATIENCE_S, check=False,
         )  # fmt: skip
 
-    def environment(self) -> dict[str, str]:
-        """Return the reader's environment: a free port, nothing outside the folder."""
-        return {
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(CHECKOUT),
-            "HEADWATER_API__PORT": str(self.port),
-            "HEADWATER_RUNTIME__DIRECTORY": str(self.folder / "runtime"),
-        }
+    def command(self, script: str) -> list[str]:
+        """Return a shell for it: a free port, our `headwater` and `python`, nothing out of the folder."""
+        port, runtime = self.port, shlex.quote(str(self.folder / "runtime"))
+        setting = f"export HEADWATER_API__PORT={port} HEADWATER_RUNTIME__DIRECTORY={runtime}"
+        found = f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+        return ["bash", "-e", "-o", "pipefail", "-c", f"{setting}\n{found}\n{script}"]
 
     def interrupt(self) -> int | None:
         """Press Ctrl-C in the other terminal; return how it ended, None where nothing runs."""
