@@ -14,7 +14,7 @@ _HEAD = """# Metrics
 
 <!-- Made by `python docs/metrics_page.py`. A test fails when this page is out of date. -->
 
-`GET /metrics` of any API worker answers with the samples of every process of the model: its own as
+For whoever builds a board or an alert, or asks what a figure means. `GET /metrics` of any API worker answers with the samples of every process of the model: its own as
 they are now, those of the learner and of the other workers as they wrote them last (once a second)
 into the runtime directory. Each series has the label `process`: `learner`, `api-0`, `api-1`, and so
 on. One scrape of one worker is therefore enough; scraping each worker would count everything
@@ -67,7 +67,8 @@ events that `learning.holdout` sets aside |
 | `code` | HTTP status; 499: the client left before the reply |
 | `field` | name of a field; `<other>` beyond the first 50 unknown names of a worker |
 
-`frozen` is a state that no command leads to in this release.
+`frozen`, as a state, is learning beside frozen weights: after `headwater freeze`, or when the guard froze
+them. `headwater_frozen_version` says which version answers meanwhile.
 
 A dead letter is counted also where `kafka.dead_letter_topic` is null and it goes nowhere.
 `headwater_score` of `auc` and `average_precision` comes from 512 bins of the logit between -10 and
