@@ -107,7 +107,9 @@ class Reader:
             time.sleep(0.1)
         assert 0 == done.returncode, f"{block.body}\n{done.stdout}\n{self.log()}"
         if block.prints:
-            assert alike(block.prints) == alike(done.stdout), f"{block.body}\n{self.log()}"
+            assert alike(block.prints) == alike(done.stdout), (
+                f"{block.body}\n{done.stdout}\n{self.log()}"
+            )
         self.typed += 1
         for told, real in zip(versions(block.prints), versions(done.stdout), strict=False):
             self.versions[told] = real
@@ -205,7 +207,7 @@ def test_the_readme_and_the_tutorial_do_what_they_say(tmp_path: Path) -> None:
     pytest.importorskip("noida_db", reason="the embedded broker is not installed")
     readers = []
     for page in ("README.md", "docs/tutorial.md"):
-        folder = tmp_path / page.replace("/", "-")
+        folder = tmp_path / page[-5]  # short: the path of a socket has its limits
         folder.mkdir()
         readers.append(Reader(CHECKOUT / page, folder))
     threads = [threading.Thread(target=reader.read) for reader in readers]
