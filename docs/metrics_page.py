@@ -14,12 +14,13 @@ _HEAD = """# Metrics
 
 <!-- Made by `python docs/metrics_page.py`. A test fails when this page is out of date. -->
 
-For whoever builds a board or an alert, or asks what a figure means. `GET /metrics` of any API worker answers with the samples of every process of the model: its own as
-they are now, those of the learner and of the other workers as they wrote them last (once a second)
-into the runtime directory. Each series has the label `process`: `learner`, `api-0`, `api-1`, and so
-on. One scrape of one worker is therefore enough; scraping each worker would count everything
-several times. The format is Prometheus' text exposition 0.0.4. Prometheus' own multiprocess mode is
-not used; `PROMETHEUS_MULTIPROC_DIR` is ignored, with a warning.
+For whoever builds a board or an alert, or asks what a figure means. `GET /metrics` of any API
+worker answers with the samples of every process of the model: its own as they are now, those of the
+learner and of the other workers as they wrote them last (once a second) into the runtime directory.
+Each series has the label `process`: `learner`, `api-0`, `api-1`, and so on. One scrape of one
+worker is therefore enough; scraping each worker would count everything several times. The format is
+Prometheus' text exposition 0.0.4. Prometheus' own multiprocess mode is not used;
+`PROMETHEUS_MULTIPROC_DIR` is ignored, with a warning.
 
 ```yaml
 scrape_configs:
@@ -55,7 +56,8 @@ memory, CPU seconds, open files, start time.
 | `reason` of `headwater_data_loss_total` and `headwater_skipped_offsets_total` | `retention`, \
 `truncated`, `recreated`, `topic_missing`; of the latter also `rollback` |
 | `trigger` | `size`: enough records; `time`: waited `linger_ms` |
-| `result` | `success`, `failure` |
+| `result` | `success`, `failure`; of snapshots also `refused`, of the webhook `dropped`; of category codes \
+`remembered`, `computed` |
 | `state` | {states} |
 | `window` | `cumulative`: since version 0; `fading`: factor 0.999 per scored event |
 | `model` of `headwater_score` | `live`: the one that answers; `held_out`: the same on the \
