@@ -78,7 +78,11 @@ def verify(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOptio
     from service.errors import SnapshotInvalid
     from service.weights import soundness
 
-    failures: list[Any] = [*soundness.verify(settings.state_directory(settings_of(path, set_)))]
+    directory = settings.state_directory(settings_of(path, set_))
+    failures: list[Any] = [*soundness.verify(directory)]
+    if not (directory / "snapshots").is_dir():
+        reason = "there are no snapshots of this model: look at state.directory and name"
+        failures.append({"id": None, "file": str(directory), "reason": reason})
     if as_json:
         typer.echo(json.dumps({"ok": not failures, "failures": failures}))
     else:
