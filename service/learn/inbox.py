@@ -18,6 +18,7 @@ from service import crash
 from service.errors import BrokerAway, TopicMissing
 from service.events.decode import Decoded
 from service.learn import suspect
+from service.learn.herald import Waiting
 from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded, Record
 from service.stream.source import Source
 
@@ -67,6 +68,7 @@ class Inbox:
         self._before: Offsets = {}
         self._items: queue.Queue[Item | BaseException] = queue.Queue(_AHEAD)
         self._commit: Offsets | None = None
+        self._waiting = Waiting(clock)
         self._asked_s: float | None = None
         """Since when the source is asked for a cut; None while it is not."""
         self._looked: tuple[float | None, float] = (None, 0.0)
@@ -176,8 +178,7 @@ class Inbox:
         return decoded
 
     def _wait_for(self, why: str) -> None:
-        if why != self.away:
-            _log.warning("waiting", why=why)
+        self._waiting.tell(why)
         self.away = why
 
     def _commit_noted(self, source: Source) -> None:
@@ -195,6 +196,7 @@ class Inbox:
                 self._wait_for(str(error))
                 continue
             self.away = None
+            self._waiting.over()
             for loss in losses:
                 self._put(loss)
             return bool(losses)

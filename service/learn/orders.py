@@ -13,6 +13,7 @@ from service.errors import BrokerAway, DataLost, SnapshotInvalid, TopicMissing
 from service.learn.acts import Acts
 from service.learn.commands import Later, Refused, Reply
 from service.learn.learner import Learner
+from service.learn.reach import Redone
 from service.learn.saving import Saved
 from service.learn.sources import Stopped
 from service.learn.standing import OPERATOR
@@ -145,11 +146,11 @@ class Orders:
         if not isinstance(version, int) or isinstance(version, bool):
             raise Refused(f"{what}: {version!r} is not the number of a version")
 
-        def beat(done: float, learner: Learner) -> None:
+        def beat(done: Redone, learner: Learner) -> None:
             if self._t.publisher.beat_is_due:
                 why = f"at version {learner.standing.version}, on the way to {version}"
                 self._t.publisher.beat(
-                    self._acts.journaled.version, "replaying", why, None, round(done, 4)
+                    self._acts.journaled.version, "replaying", why, None, round(done.share, 4)
                 )
 
         why = f"making version {version} again"

@@ -23,7 +23,7 @@ from service.learn.learner import Learner
 from service.learn.losses import Losses
 from service.learn.orders import Orders
 from service.learn.publishing import Publisher
-from service.learn.reach import reach
+from service.learn.reach import Progress, reach
 from service.learn.restore import Policy
 from service.learn.saving import Saver
 from service.learn.suspect import InHand
@@ -227,7 +227,7 @@ class Desk:
     def _reach(
         self,
         version: int,
-        told: Callable[[float, Learner], None],
+        told: Progress,
         environment: dict[str, str] | None = None,
     ) -> Learner:
         return reach(
