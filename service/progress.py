@@ -100,7 +100,7 @@ class Pace:
             of = f"{self.done:,}" if self.unit != "bytes" else text
             text = f"{of} of {_said(self.total, self.unit)}{shown}"
         if rate is not None:
-            text += f", {_said(round(rate), self.unit)}/s"
+            text += f", {_said(round(rate), self.unit).removesuffix(f' {self.unit}')}/s"
         return text if left_s is None else f"{text}, {_lasting(left_s)} left"
 
 

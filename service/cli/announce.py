@@ -88,8 +88,8 @@ def _told(state: dict[str, object], start: str) -> str:
         case "snapshot":
             ago = _span(int(str(state["saved_s_ago"])))
             return (
-                f"goes on from version {state['version']:,}: {state['events_learned']:,} events "
-                f"learned, saved {ago} ago"
+                f"version {state['version']:,} of {ago} ago, {state['events_learned']:,} events "
+                "learned, and the journal since"
             )
         case why:
             return str(why)

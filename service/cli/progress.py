@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _log = logger(__name__)
-_WIDTH = 24
+_WIDEST, _NARROWEST = 24, 6
 
 
 @contextmanager
@@ -115,10 +115,13 @@ class Bar:
         told = Text(self._pace.told(), no_wrap=True, overflow="ellipsis")
         what = Text(self._what, no_wrap=True, overflow="ellipsis")
         share = self._pace.share
+        room = self._console.width - len(what) - len(told) - 3
         if share is None:
             line.add_row(what, told)
         else:
-            line.add_row(what, ProgressBar(1.0, share, width=_WIDTH), told)
+            line.add_row(
+                what, ProgressBar(1.0, share, width=max(_NARROWEST, min(room, _WIDEST))), told
+            )
         return line
 
 

@@ -114,10 +114,10 @@ class Door:
             request = request | {"by": _brief(request["by"])}
         return self.audit.of(request, self._answer)
 
-    def told(self, by: str, turn: str, why: str) -> None:
+    def told(self, by: str, turn: str, why: str, made: tuple[int, str]) -> None:
         """Record a turn that nobody ordered; one that was ordered is recorded where it came in."""
         if by == GUARD:
-            self.audit.note(GUARD, turn, detail=why)
+            self.audit.note(GUARD, turn, detail=why, place=made)
 
     def _place(self) -> tuple[int | None, str | None]:
         if self.acts is None:

@@ -46,7 +46,7 @@ class Waiting:
         if self._why is None:
             self._since_s = now_s
         self._why, self._due_s = why, now_s + AGAIN_S
-        _log.warning("waiting", why=why, note="for ever: nothing is lost meanwhile")
+        _log.warning("waiting", why=why, note="tried again for ever; no record is lost by it")
 
     def still(self) -> None:
         """What was waited for last, if anything was, is waited for still."""

@@ -82,11 +82,13 @@ class Orders:
         return Later(ready, stopping)
 
     def _turned(self, **rest: object) -> Later:
-        """Answer a turn when it is on disk; it is journaled and served already."""
+        """Answer a turn when it is on disk; it is journaled and served already. The answer is what
+        stood right after the turn, whatever was learned since, but for the snapshot."""
         acts = self._acts
+        turned = acts.status_now() | rest
 
         def reply() -> Reply:
-            return acts.status_now() | rest
+            return turned | {"snapshot": acts.status()["snapshot"]}
 
         return Later(lambda: None if acts.course.is_saving else reply(), reply)
 

@@ -94,6 +94,7 @@ class Desk:
         self.settings = GuardSettings.model_validate(guard)
         self.topic = [] if topic is None else topic
         self.told: list[tuple[str, str]] = []
+        self.made: list[tuple[int, str]] = []
         self.letters = _Letters()
         self.metrics = Metrics("learner")
         self.broker = FakeBroker()
@@ -141,7 +142,7 @@ class Desk:
             ),
             guard=self.settings,
             reach=self._reach,
-            tell=lambda by, turn, why: self.told.append((by, turn)),
+            tell=self._tell,
             open_inbox=lambda now: self.open_inbox(now),
             topic_id=lambda _: "id",
             in_hand=InHand(folder / "in-hand"),
@@ -220,6 +221,11 @@ class Desk:
     def kinds(self) -> list[str]:
         """Return the kinds of entries that are not cuts."""
         return [e["kind"] for e in self.entries() if e["kind"] != "cut"]
+
+    def _tell(self, by: str, turn: str, why: str, made: tuple[int, str]) -> None:
+        assert why
+        self.told.append((by, turn))
+        self.made.append(made)
 
     def _ranges(self, learner: Learner) -> _Range:
         return _Range(self.topic, learner.standing.cursors[PLACE])
