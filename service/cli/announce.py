@@ -103,4 +103,5 @@ def _span(seconds: int) -> str:
 def _model(found: Settings) -> str:
     features, targets = found.event.features, found.event.targets
     predicts = ", ".join(f"{name} ({target.type})" for name, target in targets.items())
-    return f"{found.model.kind}, {len(features)} features, predicts {predicts}"
+    fields = f"{len(features)} feature" + "s" * (len(features) != 1)
+    return f"{found.model.kind}, {fields}, predicts {predicts}"

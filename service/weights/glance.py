@@ -39,7 +39,7 @@ def glance(state: Path) -> Glance | None:
         for path in snapshots.glob(f"v*-*/{manifest.NAME}"):
             try:
                 found.append(manifest.decode(path.read_bytes()))
-            except (FileNotFoundError, ValueError):
+            except (FileNotFoundError, ValueError, msgspec.MsgspecError):
                 continue  # collected meanwhile, or damaged: the learner says so
     newest = max(found, key=lambda one: one.serial, default=None)
     if newest is not None:
