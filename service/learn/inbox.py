@@ -153,7 +153,7 @@ class Inbox:
             self._commit_noted(source)
             if polled >= lag_due:
                 self.lag = source.lag()
-                self.away = None if source.answers else "Kafka does not answer"
+                self._hear(source)
                 lag_due = polled + _LAG_EVERY_S
             if isinstance(found, Cut):
                 crash.point("after_poll")
@@ -187,6 +187,14 @@ class Inbox:
             source.commit(offsets)
             crash.point("after_commit")
 
+    def _hear(self, source: Source) -> None:
+        """Say so where Kafka is away, and when it is back."""
+        if not source.answers:
+            self._wait_for("Kafka does not answer")
+        else:
+            self._waiting.over()
+            self.away = None
+
     def _lost(self, source: Source) -> bool:
         """Hand over what is gone already; True if anything is."""
         while not self._stop.is_set():
@@ -195,8 +203,8 @@ class Inbox:
             except (BrokerAway, TopicMissing) as error:
                 self._wait_for(str(error))
                 continue
-            self.away = None
             self._waiting.over()
+            self.away = None
             for loss in losses:
                 self._put(loss)
             return bool(losses)
