@@ -80,7 +80,11 @@ def publish(
     if not quiet:
         made = _warned(made, broker, name)
     try:
-        with bar("publishing", expected) if not quiet else nullcontext(_nothing) as progress:
+        with (
+            bar("publishing", expected, "records")
+            if not quiet
+            else nullcontext(_nothing) as progress
+        ):
             send(producer, made, rate, sent, progress)
     finally:
         _tell(name, sent, time.monotonic() - began, as_json=as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli import arming
+from service.cli.announce import announce
 from service.cli.options import AcceptRemoved, ConfigOption, SetOption, arguments, overrides
 from service.cli.probe_module import probed, tell
 
@@ -46,6 +47,7 @@ def run(
 ) -> None:
     """Learn from Kafka and answer predictions until stopped (Ctrl-C, SIGTERM)."""
     from service import logs, settings
+    from service.serve.listening import url_of
     from service.supervise import Child, end_with_parent, python
 
     logs.configure("supervisor")
@@ -57,7 +59,8 @@ def run(
     tell(found, probe)
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(open_api(found))
-        given = [*(set_ or []), *_broker(found, stack)]
+        broker = _broker(found, stack)
+        given = [*(set_ or []), *broker]
         dropped = (part for name in accept_removed or [] for part in ("--accept-removed", name))
         learner = [*arguments("learner", path, given), *dropped]
         learner += ["--exit-on-halt"] * exit_on_halt
@@ -67,7 +70,10 @@ def run(
             *workers(found, listener, path, given, allow_unauthenticated),
         ]
         topics = ", ".join(found.kafka.topics)
-        announce(found, listener, f"learns {topics} from {found.kafka.bootstrap_servers}")
+        kafka = found.kafka.bootstrap_servers
+        kafka = f"{kafka} ({broker[0].partition('=')[2]})" if broker else kafka
+        does = f"learns {topics} from {kafka}, and answers"
+        announce(found, does, url=url_of(listener), kafka=kafka)
         code = supervised(found, children, longest_wait_s)
     raise typer.Exit(code)
 
@@ -135,23 +141,6 @@ def workers(
         Child(f"api-{n}", python(*given, "--index", str(n)), inherits=[int(fd)], stops=1)
         for n in range(found.api.workers)
     ]
-
-
-def announce(found: Settings, listener: socket.socket, does: str) -> None:
-    """Say where everything is."""
-    from service import settings
-    from service.serve.listening import url_of
-
-    url = url_of(listener)
-    typer.echo(
-        f"headwater {found.name}: {does}\n"
-        f"  predictions  {url}/v1/predict (503 until there are weights)\n"
-        f"  try it       {url}/docs\n"
-        f"  metrics      {url}/metrics\n"
-        f"  state        {settings.state_directory(found)}\n"
-        f"  runtime      {settings.runtime_directory(found)}",
-        err=True,
-    )
 
 
 def _broker(found: Settings, stack: contextlib.ExitStack) -> list[str]:

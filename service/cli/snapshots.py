@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,10 +29,13 @@ def register(app: typer.Typer) -> None:
 @snapshots.command("list")
 def list_(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False) -> None:
     """List the snapshots, newest first."""
+    from service import settings
+
     found = settings_of(path, set_)
     from service.learn.inventory import inventory
 
-    listed = inventory(found)
+    with _reading("reading snapshots", settings.state_directory(found)) as told:
+        listed = inventory(found, told)
     if as_json:
         typer.echo(json.dumps({"snapshots": listed}))
         return
@@ -78,11 +83,12 @@ def verify(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOptio
     from service.errors import SnapshotInvalid
     from service.weights import soundness
 
-    directory = settings.state_directory(settings_of(path, set_))
-    failures: list[Any] = [*soundness.verify(directory)]
-    if not (directory / "snapshots").is_dir():
+    state_at = settings.state_directory(settings_of(path, set_))
+    with _reading("verifying", state_at) as told:
+        failures: list[Any] = [*soundness.verify(state_at, told)]
+    if not (state_at / "snapshots").is_dir():
         reason = "there are no snapshots of this model: look at state.directory and name"
-        failures.append({"id": None, "file": str(directory), "reason": reason})
+        failures.append({"id": None, "file": str(state_at), "reason": reason})
     if as_json:
         typer.echo(json.dumps({"ok": not failures, "failures": failures}))
     else:
@@ -93,6 +99,19 @@ def verify(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOptio
         typer.echo(said, err=True)
     if failures:
         raise typer.Exit(SnapshotInvalid.exit_code)
+
+
+@contextmanager
+def _reading(what: str, state_at: Path) -> Iterator[Callable[[int], None]]:
+    """Show how much of a state directory is read; call the result with how much more it is."""
+    from service import logs
+    from service.cli.progress import shown
+    from service.progress import Pace
+    from service.weights import soundness
+
+    logs.configure("snapshots")
+    with shown(what, Pace("bytes", soundness.nbytes(state_at))) as pace:
+        yield pace.add
 
 
 def _reader(path: Path | None, set_: list[str] | None) -> Any:

@@ -197,7 +197,7 @@ class Acts:
         self.why_halted = reason
         self.note("halt", reason=reason)
         self.stop_reading()
-        self._t.tell(GUARD, "halt", reason)
+        self._t.tell(GUARD, "halt", reason, (self.journaled.version, self.journaled.lineage))
         _log.error("halted", reason=reason)
         if self._t.exit_on_halt:
             raise Halted(reason)

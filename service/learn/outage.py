@@ -12,6 +12,7 @@ import errno
 import os
 import threading
 import time
+import traceback
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
@@ -33,6 +34,12 @@ AWAY = frozenset({
     errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN,
 })  # fmt: skip
 """What a disk or a file server says that may be well again later."""
+_KEEPERS = frozenset({
+    "service.learn.audit", "service.learn.suspect", "service.weights.boot",
+    "service.weights.journal", "service.weights.journal_reader", "service.weights.lock",
+    "service.weights.snapshot_reader", "service.weights.snapshots",
+})  # fmt: skip
+"""Who works in the state directory, and nowhere else."""
 _LOOK_S = 1.0
 _LONGEST_S = 30.0
 _FORGIVEN_S = 600.0
@@ -72,7 +79,16 @@ class Outage:
             return False
         if isinstance(error, BadSettings):
             return _read_only(self._state_at)
-        return isinstance(error, OSError) and error.errno in AWAY
+        return isinstance(error, OSError) and error.errno in AWAY and self._is_of_state(error)
+
+    def _is_of_state(self, error: OSError) -> bool:
+        """Whether it was met in the state directory: by the file that it names; where it names none
+        (a write, a flush), by who was at work there."""
+        if isinstance(error.filename, str | bytes):
+            named = Path(os.fsdecode(error.filename))
+            return named.is_absolute() and named.is_relative_to(self._state_at)
+        frames = traceback.walk_tb(error.__traceback__)
+        return any(frame.f_globals.get("__name__") in _KEEPERS for frame, _ in frames)
 
     def wait(self, error: Exception) -> None:
         """Return when the disk takes writes again, or when told to stop.

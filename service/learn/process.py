@@ -31,6 +31,7 @@ from service.learn.burial import Burial
 from service.learn.door import Door, door_of, present_or_new, served_in
 from service.learn.drift.telling import Teller
 from service.learn.environment import fingerprint
+from service.learn.herald import Herald
 from service.learn.inbox import Inbox
 from service.learn.keeping import Keeper
 from service.learn.losses import Losses
@@ -107,7 +108,7 @@ def _main(settings: Settings, options: Options, stop: threading.Event, outage: O
             )
             broker = kafka_of(settings)
             stack.callback(broker.close)
-            sources = Sources(settings, broker, stop, door.waiting, door.still_here)
+            sources = Sources(settings, broker, stop, door.waiting, door.still_here, door.waited)
             try:
                 warm.compile_passes(recipe)
                 door.beat("restoring")
@@ -129,7 +130,9 @@ def _main(settings: Settings, options: Options, stop: threading.Event, outage: O
         live = door.go_live(runtime_at, learner.recipe)
         burial = Burial(lambda: DeadLetters(broker, settings.kafka.dead_letter_topic), stop.is_set)
         stack.callback(burial.close)
-        publisher = Publisher(live, telemetry, settings.runtime.publish_ms / 1000)
+        publisher = Publisher(
+            live, telemetry, settings.runtime.publish_ms / 1000, Herald(settings.kafka.topics)
+        )
         stack.callback(publisher.close)
         tools = Tools(
             publisher=publisher,

@@ -14,6 +14,7 @@ from service.learn.keeping import Keeper
 from service.learn.learner import Learner, Step
 from service.learn.losses import Losses
 from service.learn.publishing import Publisher
+from service.learn.reach import Progress
 from service.learn.suspect import InHand
 from service.learn.telemetry import Telemetry
 from service.settings import GuardSettings, KafkaSettings
@@ -29,7 +30,7 @@ class Tools(msgspec.Struct):
     telemetry: Telemetry
     kafka: KafkaSettings
     guard: GuardSettings
-    reach: Callable[[int, Callable[[float, Learner], None]], Learner]
+    reach: Callable[[int, Progress], Learner]
     """Makes a version again, telling how far it is."""
     tell: Told
     open_inbox: Callable[[Learner], Inbox]

@@ -9,6 +9,7 @@ this. Clients must not be forked: make the broker in the process that uses it.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
@@ -54,7 +55,10 @@ _MOVING = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.NOT_CONTROLLER,
 )
+_SILENT = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
 _AGAIN_S = 0.05
+_PASSING = re.compile(r"^\S+/bootstrap: | \(after [^)]*\)$")
+"""What librdkafka adds to an error and differs from one time to the next."""
 
 Built = TypeVar("Built")
 Spec = Any
@@ -195,6 +199,8 @@ class KafkaBroker:
         cause: KafkaError = error.args[0]
         if cause.code() in _MISSING:
             return TopicMissing(cause.str())
+        if cause.code() in _SILENT:
+            return BrokerAway(self._silence())
         if cause.code() in _MOVING:
             return _Moving(f"Kafka says {cause.name()}: {cause.str()}")
         return BrokerAway(f"Kafka says {cause.name()}: {cause.str()}{self._why()}")
@@ -253,14 +259,15 @@ class KafkaBroker:
         return found
 
     def _heard(self, error: KafkaError) -> None:
-        self._last_error = error.str()
+        self._last_error = _PASSING.sub("", error.str())
 
     def _why(self) -> str:
         self._admin.poll(0)
         return f" ({self._last_error})" if self._last_error else ""
 
     def _silence(self) -> str:
-        return f"Kafka did not answer in {self._timeout_s:g} s{self._why()}"
+        servers = self._shared["bootstrap.servers"]
+        return f"Kafka at {servers} does not answer{self._why()}"
 
 
 def _exists_already(created: futures.Future[Any], timeout_s: float) -> bool:

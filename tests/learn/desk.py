@@ -23,7 +23,7 @@ from service.learn.learner import Learner
 from service.learn.losses import Losses
 from service.learn.orders import Orders
 from service.learn.publishing import Publisher
-from service.learn.reach import reach
+from service.learn.reach import Progress, reach
 from service.learn.restore import Policy
 from service.learn.saving import Saver
 from service.learn.suspect import InHand
@@ -94,6 +94,7 @@ class Desk:
         self.settings = GuardSettings.model_validate(guard)
         self.topic = [] if topic is None else topic
         self.told: list[tuple[str, str]] = []
+        self.made: list[tuple[int, str]] = []
         self.letters = _Letters()
         self.metrics = Metrics("learner")
         self.broker = FakeBroker()
@@ -141,7 +142,7 @@ class Desk:
             ),
             guard=self.settings,
             reach=self._reach,
-            tell=lambda by, turn, why: self.told.append((by, turn)),
+            tell=self._tell,
             open_inbox=lambda now: self.open_inbox(now),
             topic_id=lambda _: "id",
             in_hand=InHand(folder / "in-hand"),
@@ -221,13 +222,18 @@ class Desk:
         """Return the kinds of entries that are not cuts."""
         return [e["kind"] for e in self.entries() if e["kind"] != "cut"]
 
+    def _tell(self, by: str, turn: str, why: str, made: tuple[int, str]) -> None:
+        assert why
+        self.told.append((by, turn))
+        self.made.append(made)
+
     def _ranges(self, learner: Learner) -> _Range:
         return _Range(self.topic, learner.standing.cursors[PLACE])
 
     def _reach(
         self,
         version: int,
-        told: Callable[[float, Learner], None],
+        told: Progress,
         environment: dict[str, str] | None = None,
     ) -> Learner:
         return reach(
