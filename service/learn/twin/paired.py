@@ -64,8 +64,11 @@ class Paired:
         live, labels = (
             each if index is None else each[index] for each in (step.scores, step.labels)
         )
+        both = np.isfinite(scores).all(axis=1) & np.isfinite(live).all(axis=1)
         for t, target in enumerate(self.layout.schema.targets):
-            y = np.ascontiguousarray(labels[:, t])
+            y = np.where(
+                both, labels[:, t], np.nan
+            )  # what one cannot score is not of the same events
             for model, of in zip(MODELS, (scores, live), strict=True):
                 block = of[:, target.start : target.start + target.outputs]
                 prequential.update(target, self._vectors[model][target.name], block, y)

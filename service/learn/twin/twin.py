@@ -24,7 +24,7 @@ ROWS = 128
 """Most events of one cut that are scored."""
 SHARE = 0.02
 """Of the loop's time."""
-_SAVED_S = 0.1
+_SAVED_S = 0.02
 """Seconds of scoring that a quiet time can save up."""
 _SHOW_S = 0.5
 _AGAIN_S = 60.0
