@@ -55,7 +55,8 @@ memory, CPU seconds, open files, start time.
 | `reason` of `headwater_data_loss_total` and `headwater_skipped_offsets_total` | `retention`, \
 `truncated`, `recreated`, `topic_missing`; of the latter also `rollback` |
 | `reason` of `headwater_twin_failures_total` | `not_written`, `damaged`, `other_layout`: other fields or \
-another model; `other_history`: a rollback to before the copy |
+another model; `other_history`: a rollback to before the copy; `not_scored`: it raised an error, or memory \
+is short, and there is none until the next start |
 | `trigger` | `size`: enough records; `time`: waited `linger_ms` |
 | `result` | `success`, `failure` |
 | `state` | {states} |

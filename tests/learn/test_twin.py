@@ -247,6 +247,28 @@ def test_a_full_disk_costs_the_file_and_no_event(tmp_path, monkeypatch):
     desk.close()
 
 
+def test_an_error_of_the_copy_ends_the_twin_and_not_the_learner(tmp_path):
+    """A user's forward may raise on weights that learn no more; nothing of it is shown any more."""
+
+    class Raises(Paired):
+        def compare(self, step, columns, most=None) -> None:
+            raise RuntimeError("no")
+
+    desk = Desk(tmp_path / "s", recipe(), frozen_after=100)
+    step(desk, 0, 120)
+    step(desk, 120)
+    desk.twin.show()
+    assert math.isfinite(shown(desk.metrics, "frozen"))
+    desk.twin._copy = Raises.of(desk.learner)
+    step(desk, 180)
+    step(desk, 240)
+    assert 300 == desk.learner.events_learned
+    assert 1.0 == failures(desk, "not_scored")
+    assert math.isnan(shown(desk.metrics, "frozen"))
+    assert desk.twin.said is None
+    desk.close()
+
+
 def test_other_fields_or_another_model_drop_the_twin(tmp_path):
     """A new field, then a twin that was made under it; another learning rate changes nothing."""
     desk = Desk(tmp_path / "s", recipe(), frozen_after=100)

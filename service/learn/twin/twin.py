@@ -28,7 +28,7 @@ _SAVED_S = 0.02
 """Seconds of scoring that a quiet time can save up."""
 _SHOW_S = 0.5
 _AGAIN_S = 60.0
-OTHER_HISTORY = "other_history"
+OTHER_HISTORY, NOT_SCORED = "other_history", "not_scored"
 
 
 class Twin:
@@ -71,8 +71,8 @@ class Twin:
         young = self._copy is None or self._copy.events < self._after
         sound = learner.standing.frozen is None  # else the guard has its doubts, or an operator
         if young and learned >= self._after and sound and learner.is_fit():
-            self._copy, self._write_due = Paired.of(learner), now
-            _log.info("twin_frozen", version=self._copy.version, events=self._copy.events)
+            self._freeze(learner)
+            self._write_due = now
         if now >= self._write_due:
             self._write(now)
         if now >= self._show_due:
@@ -88,7 +88,10 @@ class Twin:
         self._seen_s = began
         if self._left_s <= 0.0:
             return
-        self._copy.compare(step, columns, ROWS)
+        try:
+            self._copy.compare(step, columns, ROWS)
+        except Exception as error:  # noqa: BLE001 - a user's forward may raise anything
+            self._give_up(error)
         spent = self._clock() - began
         self._left_s -= spent
         self._metrics.counter("headwater_learner_time_seconds_total").inc(spent, "twin")
@@ -114,16 +117,36 @@ class Twin:
                 known = float("nan") if value is None else value
                 score.set(known, target, metric, window, model)
 
+    def _freeze(self, learner: Learner) -> None:
+        try:
+            self._copy = Paired.of(learner)
+        except MemoryError as error:
+            self._give_up(error)
+            return
+        _log.info("twin_frozen", version=self._copy.version, events=self._copy.events)
+
+    def _give_up(self, error: Exception) -> None:
+        """Have no twin any more in this process: learning must not suffer from it."""
+        _log.error("twin_given_up", error=repr(error), note="learning goes on without it")
+        self._metrics.counter("headwater_twin_failures_total").inc(1.0, NOT_SCORED)
+        self._after = None
+        self._forget()
+
+    def _forget(self) -> None:
+        """Be without a twin, and show nothing of it."""
+        if self._copy is not None:
+            self._copy.forget()
+            self.show()
+        self._copy = None
+        self.show()
+
     def _drop(self, learned: int) -> None:
         """Forget a twin that knows events which history, as it is now, has still to come to."""
         assert self._copy is not None, "there is one"
         _log.warning("twin_dropped", version=self._copy.version, events=self._copy.events,
                      why=f"learning went back to {learned} events")  # fmt: skip
         self._metrics.counter("headwater_twin_failures_total").inc(1.0, OTHER_HISTORY)
-        self._copy.forget()
-        self.show()
-        self._copy = None
-        self.show()
+        self._forget()
 
     def _write(self, now: float) -> None:
         kept, copy = self._kept, self._copy
