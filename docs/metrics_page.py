@@ -55,22 +55,30 @@ memory, CPU seconds, open files, start time.
 | `reason` of `headwater_dead_letters_total` | as above, for `dead_lettered` and `quarantined` |
 | `reason` of `headwater_data_loss_total` and `headwater_skipped_offsets_total` | `retention`, \
 `truncated`, `recreated`, `topic_missing`; of the latter also `rollback` |
+| `reason` of `headwater_twin_failures_total` | `not_written`, `damaged`, `other_layout`: other fields or \
+another model; `other_history`: a rollback to before the copy; `not_scored`: it raised an error, or memory \
+is short, and there is none until the next start |
 | `trigger` | `size`: enough records; `time`: waited `linger_ms` |
 | `result` | `success`, `failure`; of snapshots also `refused`, of the webhook `dropped`; of category codes \
 `remembered`, `computed` |
 | `state` | {states} |
 | `window` | `cumulative`: since version 0; `fading`: factor 0.999 per scored event |
 | `model` of `headwater_score` | `live`: the one that answers; `held_out`: the same on the \
-events that `learning.holdout` sets aside |
+events that `learning.holdout` sets aside; `frozen`: a copy that stopped learning, on a sample of \
+events; `live_paired`: the live model on those same events (their `cumulative` window begins with the \
+copy, and with each start of the learner) |
 | `baseline` | `no_change`: the last label again; `prior`: the mean, or the share of each class |
 | `phase` of `headwater_learner_time_seconds_total` | of the loop: `idle`, `learn`, `journal`, \
-`publish`, `snapshot` (the pause for its copy); of the thread that reads ahead: `poll`, `decode` |
+`publish`, `snapshot` (the pause for its copy), `twin` (the frozen copy); of the thread that reads ahead: `poll`, `decode` |
 | `route` | the path as declared, as `/v1/predict`; `<unmatched>` for any other |
 | `code` | HTTP status; 499: the client left before the reply |
 | `field` | name of a field; `<other>` beyond the first 50 unknown names of a worker |
 
 `frozen`, as a state, is learning beside frozen weights: after `headwater freeze`, or when the guard froze
 them. `headwater_frozen_version` says which version answers meanwhile.
+
+`frozen` and `live_paired` are there to be compared with each other: see [what learning is
+worth](concepts.md#what-learning-is-worth).
 
 A dead letter is counted also where `kafka.dead_letter_topic` is null and it goes nowhere.
 `headwater_score` of `auc` and `average_precision` comes from 512 bins of the logit between -10 and

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 
+_TOLD = ("log_loss", "accuracy", "auc", "mae", "rmse")
+"""What is said of the frozen copy in a table; --json has all."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command()(evaluate)
@@ -151,7 +155,22 @@ def _table(result: dict[str, Any]) -> str:
                 base["prior"].get(metric), *([held["metrics"].get(metric)] if held else ()),
             )  # fmt: skip
             lines.append(f"  {metric:20}" + "".join(f"{_figure(v):>12}" for v in row))
+        if twin := report["frozen_twin"]:
+            lines.append(_twin(twin))
     return "\n".join(lines)
+
+
+def _twin(twin: dict[str, Any]) -> str:
+    """Return a line: what a copy would have been worth that had stopped learning."""
+    pairs = (
+        (m, twin["frozen"]["metrics"].get(m), twin["live_paired"]["metrics"].get(m)) for m in _TOLD
+    )
+    told = ", ".join(
+        f"{metric} {_figure(frozen)} (live {_figure(live)})"
+        for metric, frozen, live in pairs
+        if frozen is not None
+    )
+    return f"  frozen after {twin['events']:,} events, on the {twin['scored']:,} since: {told}"
 
 
 def _figure(value: float | None) -> str:

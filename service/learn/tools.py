@@ -17,6 +17,7 @@ from service.learn.publishing import Publisher
 from service.learn.reach import Progress
 from service.learn.suspect import InHand
 from service.learn.telemetry import Telemetry
+from service.learn.twin.twin import Twin
 from service.settings import GuardSettings, KafkaSettings
 
 
@@ -36,6 +37,7 @@ class Tools(msgspec.Struct):
     open_inbox: Callable[[Learner], Inbox]
     topic_id: Callable[[str], str | None]
     in_hand: InHand
+    twin: Twin
     exit_on_halt: bool
     should_stop: Callable[[], bool]
     tell_drift: Callable[[Step, str], None] = lambda _step, _lineage: None

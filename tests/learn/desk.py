@@ -29,6 +29,8 @@ from service.learn.saving import Saver
 from service.learn.suspect import InHand
 from service.learn.telemetry import Telemetry
 from service.learn.tools import Tools
+from service.learn.twin.kept import Kept
+from service.learn.twin.twin import Twin
 from service.metrics import Metrics
 from service.model.recipe import Recipe
 from service.settings import GuardSettings, KafkaSettings
@@ -88,9 +90,11 @@ class Desk:
         *,
         skip_lost: bool = False,
         frozen_lost: bool = False,
+        frozen_after: int | None = None,
         **guard: object,
     ) -> None:
         self.folder, self.recipe, self.closed = folder, recipe, False
+        self.frozen_after = frozen_after
         self.settings = GuardSettings.model_validate(guard)
         self.topic = [] if topic is None else topic
         self.told: list[tuple[str, str]] = []
@@ -122,6 +126,8 @@ class Desk:
         self.live = LiveWriter.open(folder / "run", nbytes=image, layout=recipe.to_json())
         telemetry = Telemetry(self.metrics)
         self.publisher = Publisher(self.live, telemetry, 0.0)
+        self.twin = Twin(frozen_after, self.metrics, Kept(folder, self.metrics))
+        self.twin.open(learner)
         tools = Tools(
             publisher=self.publisher,
             keeper=Keeper(
@@ -146,6 +152,7 @@ class Desk:
             open_inbox=lambda now: self.open_inbox(now),
             topic_id=lambda _: "id",
             in_hand=InHand(folder / "in-hand"),
+            twin=self.twin,
             exit_on_halt=False,
             should_stop=lambda: False,
             clock=lambda: self.topic[-1].timestamp_ms / 1000.0,
@@ -161,6 +168,7 @@ class Desk:
             return
         self.closed = True
         self.publisher.close()
+        self.twin.close()
         self.saver.close()
         self.journal.close()
         self.live.close()
@@ -168,7 +176,10 @@ class Desk:
     def restart(self) -> Desk:
         """Return a new process on the same state."""
         self.close()
-        return Desk(self.folder, self.recipe, self.topic, **self.settings.model_dump())
+        return Desk(
+            self.folder, self.recipe, self.topic, frozen_after=self.frozen_after,
+            **self.settings.model_dump(),
+        )  # fmt: skip
 
     @property
     def learner(self) -> Learner:
