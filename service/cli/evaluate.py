@@ -98,16 +98,19 @@ def _run(
     variant: Variant, found: Settings, files: list[Path], limit: int | None, place: str
 ) -> _Run:
     from service.cli.progress import bar
+    from service.errors import HeadwaterError
     from service.learn.evaluate import evaluate as backtest
     from service.stream.files import count_rows, read_files, to_json
 
     expected = count_rows(files, limit)
     points: list[tuple[int, dict[str, Any]]] = []
     with bar(f"learning {place}{variant.name}".rstrip(), expected) as progress:
-        rows = map(to_json, read_files(files, limit))
+        rows = map(to_json, read_files(files, limit, found.event.columns))
         result, reasons = backtest(
             found, rows, expected, progress, lambda done, report: points.append((done, report))
         )
+    if not result["rows"]:
+        raise HeadwaterError(f"{', '.join(map(str, files))}: no event in it")
     return _Run(variant, result, reasons, points)
 
 

@@ -76,7 +76,7 @@ def publish(
     spread = _topic(broker, name, partitions, say)
     messages = Messages(found.event, name, spread)
     producer, sent, began = broker.producer(), Sent(), time.monotonic()
-    made = _made(messages, file, limit, loop=loop)
+    made = _made(messages, found.event.columns, file, limit, loop=loop)
     if not quiet:
         made = _warned(made, broker, name)
     try:
@@ -114,13 +114,15 @@ def _topic(broker: KafkaBroker, topic: str, partitions: int, say: Callable[[str]
         return partitions
 
 
-def _made(messages: Messages, file: Path, limit: int | None, *, loop: bool) -> Iterator[Outgoing]:
+def _made(
+    messages: Messages, wanted: tuple[str, ...], file: Path, limit: int | None, *, loop: bool
+) -> Iterator[Outgoing]:
     from service.stream.files import rows
 
     done = 0
     while True:
         before = done
-        for row in islice(rows(file), None if limit is None else limit - done):
+        for row in islice(rows(file, wanted), None if limit is None else limit - done):
             yield messages.of(row)
             done += 1
         if not loop or done in (before, limit):

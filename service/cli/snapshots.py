@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from service.cli import snapshots_create, snapshots_pin
 from service.cli.options import ConfigOption, JsonOption, SetOption
 from service.cli.quality import quality
 from service.cli.side_door import settings_of
+
+if TYPE_CHECKING:
+    from service.settings import Settings
 
 snapshots = typer.Typer(help="List, check, take and keep snapshots.", no_args_is_help=True)
 
@@ -33,6 +36,9 @@ def list_(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption
     listed = inventory(found)
     if as_json:
         typer.echo(json.dumps({"snapshots": listed}))
+        return
+    if not listed:
+        typer.echo(_none_in(found), err=True)
         return
     typer.echo(
         f"{'id':26}{'events':>12}{'bytes':>12}  {'created':22}{'valid':7}{'replayable':11}pinned"
@@ -77,8 +83,11 @@ def verify(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOptio
     from service import settings
     from service.errors import SnapshotInvalid
     from service.weights import soundness
+    from service.weights.boot import JOURNAL
 
-    failures: list[Any] = [*soundness.verify(settings.state_directory(settings_of(path, set_)))]
+    read = settings_of(path, set_)
+    state_at = settings.state_directory(read)
+    failures: list[Any] = [*soundness.verify(state_at)]
     if as_json:
         typer.echo(json.dumps({"ok": not failures, "failures": failures}))
     else:
@@ -86,9 +95,21 @@ def verify(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOptio
             id = "" if one["id"] is None else f"{one['id']}: "
             typer.echo(f"{id}{one['file']}: {one['reason']}")
         said = "damaged: see above" if failures else "all snapshots and the journal are whole"
+        if not any((state_at / part).is_dir() for part in (JOURNAL, soundness.SNAPSHOTS)):
+            said = _none_in(read)
         typer.echo(said, err=True)
     if failures:
         raise typer.Exit(SnapshotInvalid.exit_code)
+
+
+def _none_in(read: Settings) -> str:
+    from service import settings
+
+    return (
+        f"there is no snapshot in {settings.state_directory(read)}: either nothing was learned with "
+        "these settings yet (the learner writes the first one as soon as it has found its topics), "
+        "or they name another state.directory or name than the learner's"
+    )
 
 
 def _reader(path: Path | None, set_: list[str] | None) -> Any:
