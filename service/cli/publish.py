@@ -78,7 +78,7 @@ def publish(
     producer, sent, began = broker.producer(), Sent(), time.monotonic()
     made = _made(messages, found.event.columns, file, limit, loop=loop)
     if not quiet:
-        made = _warned(made, broker, name)
+        made = _warned(made, broker, name, found)
     try:
         with bar("publishing", expected) if not quiet else nullcontext(_nothing) as progress:
             send(producer, made, rate, sent, progress)
@@ -130,13 +130,19 @@ def _made(
         messages.stamps.again()
 
 
-def _warned(made: Iterator[Outgoing], broker: KafkaBroker, topic: str) -> Iterator[Outgoing]:
-    """Say so when the topic will not keep events as old as the first one."""
+def _warned(
+    made: Iterator[Outgoing], broker: KafkaBroker, topic: str, found: Settings
+) -> Iterator[Outgoing]:
+    """Say so when the topic will not keep events as old as the first one, or its time is odd."""
+    from service.cli.doctor_events import odd_time
     from service.errors import HeadwaterError
 
     first = next(made, None)
     if first is None:
         return
+    spec = found.event.time
+    if spec is not None and (what := odd_time(first.timestamp_ms or 0, spec)) is not None:
+        _say(f"warning: the first event is {what} See event.time.format.")
     age_ms = time.time_ns() // 1_000_000 - (first.timestamp_ms or 0)
     try:
         kept = broker.topic_settings(topic)
