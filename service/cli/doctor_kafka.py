@@ -53,7 +53,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
             fix = (
                 "Seen from this machine only: from where the learner will run it may be otherwise."
             )
-            yield fail("kafka", f"{error}.", fix)
+            yield fail("kafka", str(error), fix)
             return
         took = span(round(time.monotonic() - began, 3))
         yield ok("kafka", f"{servers} answers this machine in {took}")

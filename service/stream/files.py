@@ -31,6 +31,9 @@ _UNREADABLE = (OSError, EOFError, zlib.error)
 _COUNTED_BYTES = 256 << 20
 """Larger files are not counted before they are read."""
 
+_SHAPE = (
+    "; a csv begins with a line of names, and its cells stand between commas, semicolons or tabs"
+)
 _json_number = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -125,7 +128,7 @@ def _csv(path: Path, wanted: Collection[str]) -> Iterator[Row]:
             names = next(reader, [])
             if not names:
                 raise HeadwaterError(f"{path}: is empty; a csv begins with a line of names")
-            _held_against(names, wanted, path, "; is the first line one of names?")
+            _held_against(names, wanted, path, _SHAPE)
             if len(set(names)) < len(names):
                 twice = next(name for name in names if names.count(name) > 1)
                 raise HeadwaterError(

@@ -11,6 +11,7 @@ import re
 
 _LINE = re.compile(r"(?:\w+://)?(?P<at>[^/\s]+)/(?P<node>bootstrap|\d+): (?P<what>.*)", re.DOTALL)
 _WHEN = re.compile(r" \(after \d+ms in state \w+\)(?:, \d+ identical error\(s\) suppressed)?")
+_ALL_DOWN = re.compile(r"\d+/\d+ brokers are down")
 _REMEDIES = (
     (
         "Authentication failed",
@@ -68,7 +69,9 @@ def explained(servers: str, heard: str) -> str:
     'Kafka does not answer at localhost:9: Connect failed: Connection refused. Nobody listens there: is Kafka up, and are host and port right in kafka.bootstrap_servers?'
     """
     said = _LINE.fullmatch(heard)
-    what = _WHEN.sub("", said["what"] if said else heard).strip(" .")
+    what = _WHEN.sub("", said["what"] if said else heard).strip(" .:?")
+    if _ALL_DOWN.fullmatch(what):
+        what = ""  # which says no more than the sentence itself
     elsewhere = said is not None and said["node"] != "bootstrap" and said["at"] not in servers
     if said and elsewhere and re.search(r"resolve|Connect|timed out", what):
         return (
