@@ -11,6 +11,7 @@ import re
 
 _LINE = re.compile(r"(?:\w+://)?(?P<at>[^/\s]+)/(?P<node>bootstrap|\d+): (?P<what>.*)", re.DOTALL)
 _WHEN = re.compile(r" \(after \d+ms in state \w+\)(?:, \d+ identical error\(s\) suppressed)?")
+_TLS_ENDED = "SSL connection closed by peer"
 _ALL_DOWN = re.compile(r"\d+/\d+ brokers are down")
 _REMEDIES = (
     (
@@ -27,7 +28,7 @@ _REMEDIES = (
         "(or SSL), or name the port of the listener that does",
     ),
     (
-        "PLAINTEXT broker listener",
+        _TLS_ENDED,
         "That listener speaks no TLS: set security.protocol in kafka.client to PLAINTEXT or "
         "SASL_PLAINTEXT, or name the port of the listener that does",
     ),
@@ -70,6 +71,8 @@ def explained(servers: str, heard: str) -> str:
     """
     said = _LINE.fullmatch(heard)
     what = _WHEN.sub("", said["what"] if said else heard).strip(" .:?")
+    if _TLS_ENDED in what:
+        what = _TLS_ENDED  # what stands around it depends on who was faster
     if _ALL_DOWN.fullmatch(what):
         what = ""  # which says no more than the sentence itself
     elsewhere = said is not None and said["node"] != "bootstrap" and said["at"] not in servers

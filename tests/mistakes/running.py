@@ -57,8 +57,8 @@ BROKER_DOWN = Mistake(
     note="`headwater run` says the same, as what it waits for, and goes on when Kafka is there.",
 )  # fmt: skip
 NO_SUCH_HOST = Mistake(
-    "The host of Kafka is misspelt", _DOCTOR, 1, changed("localhost:9092", "kafka.invalid:9092"),
-    shows="  bootstrap_servers: kafka.invalid:9092", only="FAIL  kafka",
+    "The host of Kafka is misspelt", _DOCTOR, 1, changed("localhost:9092", "kafak:9092"),
+    shows="  bootstrap_servers: kafak:9092", only="FAIL  kafka",
 )  # fmt: skip
 TLS_TO_PLAIN = Mistake(
     "TLS to a listener that has none", _DOCTOR, 1,
@@ -67,7 +67,7 @@ TLS_TO_PLAIN = Mistake(
 )  # fmt: skip
 ADVERTISED = Mistake(
     "Kafka names an address that is not to be reached from here", _DOCTOR, 1, only="FAIL  kafka",
-    note="The classic of Docker: the broker is told to advertise its name inside of the network of "
+    note="The classic of Docker: the broker is told to advertise its address inside of the network of "
     "the containers, and is asked from outside.",
 )  # fmt: skip
 TOPIC_MISSING = Mistake(

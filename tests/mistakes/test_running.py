@@ -17,12 +17,13 @@ from confluent_kafka import Producer
 
 from service.cli import doctor_kafka
 from service.learn import warm
+from service.serve import learner_door
 from service.stream.kafka import KafkaBroker
 from service.weights import durable
 from service.weights.lock import DirectoryLock
 from tests.mistakes import running
 from tests.mistakes.conftest import Do, Page, make, picked
-from tests.mistakes.mistake import Mistake
+from tests.mistakes.mistake import Mistake, changed
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "layout-2" / "linear"
 
@@ -137,17 +138,22 @@ def test_nobody_listens(headwater: Do, page: Page, tmp_path: Path) -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{unheard.getsockname()[1]}"
-        ended = made(running.BROKER_DOWN, headwater, tmp_path, old="localhost:9092", new=place)
+        make(running.BROKER_DOWN, tmp_path, changed("localhost:9092", place))
+        code, said = headwater(running.BROKER_DOWN.command)
 
-    page.holds(running.BROKER_DOWN, ended)
+    assert "[thrd:" not in said  # librdkafka's own words
+    told = picked(said.replace(place, "localhost:9092"), running.BROKER_DOWN.only)
+    page.holds(running.BROKER_DOWN, (code, told))
 
 
 @pytest.mark.usefixtures("patient")
 def test_a_host_that_is_not_known(headwater: Do, page: Page, tmp_path: Path) -> None:
     """
-    A name that no resolver has an address for, by its own rules.
+    A name that no host may have, so that no resolver has to be asked, which might be away here.
     """
-    page.holds(running.NO_SUCH_HOST, made(running.NO_SUCH_HOST, headwater, tmp_path))
+    ended = made(running.NO_SUCH_HOST, headwater, tmp_path, old="kafak", new="k" * 70)
+
+    page.holds(running.NO_SUCH_HOST, ended)
 
 
 @pytest.mark.usefixtures("patient")
@@ -202,8 +208,8 @@ class Elsewhere:
 
 @pytest.fixture
 def elsewhere(embedded_bootstrap: str) -> Iterator[str]:
-    """Address of a broker that says that it is to be reached under a name that is known elsewhere."""
-    passes = Elsewhere(embedded_bootstrap, b"k.invalid")
+    """Address of a broker that says that it is to be reached where it does not listen."""
+    passes = Elsewhere(embedded_bootstrap, b"127.0.0.9")
     yield passes.bootstrap_servers
     passes.close()
 
@@ -213,13 +219,14 @@ def test_a_listener_that_is_advertised_elsewhere(
     headwater: Do, page: Page, tmp_path: Path, elsewhere: str, embedded_bootstrap: str
 ) -> None:
     """
-    The first connection works, the one to the address that the broker names does not.
+    The first connection works, the one to the address that the broker names does not: there nobody
+    listens.
     """
     code, said = made(running.ADVERTISED, headwater, tmp_path, old="localhost:9092", new=elsewhere)
     own = embedded_bootstrap.partition(":")[2]
 
     page.holds(
-        running.ADVERTISED, (code, said.replace("k.invalid", "kafka-1").replace(own, "19092"))
+        running.ADVERTISED, (code, said.replace("127.0.0.9", "172.18.0.2").replace(own, "9092"))
     )
 
 
@@ -274,6 +281,44 @@ def test_events_that_do_not_fit(
     code, said = made(mistake, headwater, tmp_path, old="localhost:9092", new=embedded_bootstrap)
 
     page.holds(mistake, (code, said.replace(topic, "payments")))
+
+
+def test_publish_warns_of_a_time_in_another_unit(
+    headwater: Do, tmp_path: Path, embedded_bootstrap: str, topic: str
+) -> None:
+    """
+    Kafka's retention would go by it.
+    """
+    (tmp_path / "events.jsonl").write_text('{"amount": 12.5, "is_fraud": 0, "at": 1700000000}\n')
+    settings = running.SECONDS.settings
+    assert settings is not None
+    make(running.SECONDS, tmp_path, settings.replace("localhost:9092", embedded_bootstrap))
+    code, said = headwater("headwater publish events.jsonl", HEADWATER_KAFKA__TOPICS=topic)
+
+    assert 0 == code
+    assert (
+        "warning: the first event is of 1970-01-20, as at is read (ms): is it in another unit? See "
+        "event.time.format." in said
+    )
+
+
+def test_status_says_why_nothing_is_learned(
+    headwater: Do, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Every event was filtered, since none had a label; and no word of it once something is learned.
+    """
+    told = {
+        "state": "idle", "uptime_seconds": 1.0, "events_learned": 0,
+        "outcomes": {"filtered/unlabelled": 4200},
+    }  # fmt: skip
+    monkeypatch.setattr(learner_door, "status", lambda _: told)
+    make(running.NO_LABEL, tmp_path)
+    hint = "nothing is learned: none of 4,200 events had a label in is_fraud"
+
+    assert hint in headwater("headwater status")[1]
+    told["events_learned"] = 1
+    assert hint not in headwater("headwater status")[1]
 
 
 @pytest.mark.kafka
