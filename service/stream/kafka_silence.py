@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 _LINE = re.compile(r"(?:\w+://)?(?P<at>[^/\s]+)/(?P<node>bootstrap|\d+): (?P<what>.*)", re.DOTALL)
-_WHEN = re.compile(r" \(after \d+ms in state \w+\)(?:, \d+ identical error\(s\) suppressed)?")
+_WHEN = re.compile(r" \(after \d+ms in state \w+(?:, \d+ identical error\(s\) suppressed)?\)")
 _TLS_ENDED = "SSL connection closed by peer"
 _ALL_DOWN = re.compile(r"\d+/\d+ brokers are down")
 _REMEDIES = (
