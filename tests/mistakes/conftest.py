@@ -102,7 +102,12 @@ class Page:
         if not _WRITES:
             assert self._kept.get(mistake.what) == said
 
+    def knows(self, mistake: Mistake | Request, ended: Said) -> bool:
+        """Whether this is what the page says."""
+        return (mistake.code, self._kept.get(mistake.what)) == ended
+
     def close(self) -> None:
+        """Write what was seen, where the page is to be written."""
         if _WRITES:
             PAGE.write_text(render(self._kept | self._seen))
 
