@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,15 +103,23 @@ def _run(
     variant: Variant, found: Settings, files: list[Path], limit: int | None, place: str
 ) -> _Run:
     from service.cli.progress import bar
+    from service.errors import HeadwaterError
     from service.learn.evaluate import evaluate as backtest
     from service.stream.files import count_rows, read_files, to_json
 
     expected = count_rows(files, limit)
     points: list[tuple[int, dict[str, Any]]] = []
     with bar(f"learning {place}{variant.name}".rstrip(), expected) as progress:
-        rows = map(to_json, read_files(files, limit))
+        rows = map(to_json, read_files(files, limit, found.event.columns))
+        first = next(rows, None)  # before minutes may go by with compiling
+        if first is None:
+            raise HeadwaterError(f"{', '.join(map(str, files))}: no event in it")
         result, reasons = backtest(
-            found, rows, expected, progress, lambda done, report: points.append((done, report))
+            found,
+            chain([first], rows),
+            expected,
+            progress,
+            lambda done, report: points.append((done, report)),
         )
     return _Run(variant, result, reasons, points)
 

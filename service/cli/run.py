@@ -120,7 +120,11 @@ def open_api(found: Settings) -> socket.socket:
     from service.supervise import prepare
 
     listener = listen(found.api)  # first: where the port is taken, the directory may be in use
-    prepare(settings.runtime_directory(found))
+    try:
+        prepare(settings.runtime_directory(found))
+    except BaseException:
+        listener.close()
+        raise
     return listener
 
 

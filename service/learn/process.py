@@ -83,7 +83,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             ended = True
         except (OSError, BadSettings) as error:
             if not outage.passes(error):
-                raise
+                raise outage.in_words(error) from error
             outage.wait(error)
             ended = stop.is_set()
 

@@ -40,7 +40,12 @@ def rebuild(
     snapshots = SnapshotReader(state_at / "snapshots")
     journal = Journal.reader(state_at / "journal")
     last = journal.last_version
-    if last is None or version > last:
+    if last is None:
+        raise SnapshotInvalid(
+            f"there is no journal in {state_at}: nothing was learned with these settings yet, or "
+            "they name another state.directory or name than the learner's"
+        )
+    if version > last:
         raise SnapshotInvalid(f"version {version} is not in the journal, which ends at {last}")
     learner, path, source = _foothold(snapshots, journal, version, base)
     warm.compile_passes(learner.recipe)

@@ -35,6 +35,7 @@ from service.stream.broker import Survey
 from service.stream.kafka_log import client_log
 from service.stream.kafka_producer import KafkaProducer
 from service.stream.kafka_reader import KafkaReader
+from service.stream.kafka_silence import explained
 from service.stream.kafka_survey import Asked, KafkaSurvey, identity
 from service.stream.records import TP, Epochs, Offsets
 
@@ -83,6 +84,7 @@ class KafkaBroker:
         """`name` becomes group and client id, with `headwater-` in front. Connects lazily."""
         self.group = f"headwater-{name}"
         self._timeout_s = timeout_s
+        self._servers = bootstrap_servers
         self._last_error = ""
         self._shared: dict[str, Any] = {
             "bootstrap.servers": bootstrap_servers,
@@ -203,7 +205,7 @@ class KafkaBroker:
             return BrokerAway(self._silence())
         if cause.code() in _MOVING:
             return _Moving(f"Kafka says {cause.name()}: {cause.str()}")
-        return BrokerAway(f"Kafka says {cause.name()}: {cause.str()}{self._why()}")
+        return BrokerAway(f"Kafka says {cause.name()}: {cause.str()}")
 
     def _ask_about(self, topics: Sequence[str]) -> dict[str, futures.Future[Any]]:
         return self._admin.describe_topics(
@@ -259,15 +261,14 @@ class KafkaBroker:
         return found
 
     def _heard(self, error: KafkaError) -> None:
-        self._last_error = _PASSING.sub("", error.str())
-
-    def _why(self) -> str:
-        self._admin.poll(0)
-        return f" ({self._last_error})" if self._last_error else ""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last_error:
+            self._last_error = _PASSING.sub(
+                "", error.str()
+            )  # that all are down says less than why one is
 
     def _silence(self) -> str:
-        servers = self._shared["bootstrap.servers"]
-        return f"Kafka at {servers} does not answer{self._why()}"
+        self._admin.poll(0)
+        return explained(self._servers, self._last_error)
 
 
 def _exists_already(created: futures.Future[Any], timeout_s: float) -> bool:
