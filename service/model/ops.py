@@ -25,7 +25,8 @@ from service.model.strategies.view import Strategy
 Operator = Callable[..., None]
 _STATE = len(Moving._fields) - 3  # rule, strategy and extras stand apart
 _BENT = len(Strategy._fields)
-_library = torch.library.Library("headwater", "FRAGMENT")
+_untyped: Any = torch.library.Library
+_library = _untyped("headwater", "FRAGMENT")
 """What is registered lives as long as this."""
 
 
