@@ -29,7 +29,7 @@ from service.supervise import environment, python
 PATIENCE_S = 600.0
 """A first start compiles the code of the model, which takes long on a busy machine."""
 _LOOK_S = 0.05
-_END_S = 4.0
+_END_S = 3.5
 """The second signal has killed what would take longer; this is for a supervisor that hangs."""
 _USUAL_PORT = 8080
 _HERE = "127.0.0.1"
@@ -88,7 +88,7 @@ class DemoService:
             self._process = subprocess.Popen(
                 python("run", "--config", str(self.config), *given),
                 stderr=log, stdout=log, pass_fds=handed, start_new_session=True,
-                env=self._environment(),
+                env=_environment(),
             )  # fmt: skip
         self._listener.close()
         os.close(watched)
@@ -104,6 +104,10 @@ class DemoService:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)  # its children too: the session is theirs
             self._process.wait()
+
+    def close(self) -> None:
+        """Give the port back, where the service was never started."""
+        self._listener.close()
 
     def bootstrap(self) -> str:
         """Return where Kafka is; of the embedded broker as soon as it answers."""
@@ -185,15 +189,6 @@ class DemoService:
             return []
         return [line for line in lines if line.startswith(name)]
 
-    def _environment(self) -> dict[str, str]:
-        """Return ours without what would change the demo's settings; what libraries leave in the
-        temporary folder goes with ours."""
-        return {
-            name: value
-            for name, value in environment().items()
-            if not name.startswith("HEADWATER_") or name.startswith("HEADWATER_CRASHPOINT")
-        } | {"TMPDIR": str(self._folder)}
-
     def _last_words(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()
         return "\n".join(lines[-15:])
@@ -219,6 +214,15 @@ def from_buckets(lines: list[str], q: float) -> float | None:
             return round(1000 * (below + (edge - below) * (rank - counted) / (count - counted)), 2)
         below, counted = edge, count
     return None
+
+
+def _environment() -> dict[str, str]:
+    """Return ours without what would change the demo's settings."""
+    return {
+        name: value
+        for name, value in environment().items()
+        if not name.startswith("HEADWATER_") or name.startswith("HEADWATER_CRASHPOINT")
+    }
 
 
 def _listen(wanted: int | None) -> socket.socket:

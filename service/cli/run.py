@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EMBEDDED = "embedded"
 _SNAPSHOT_GRACE_S = 120.0
-_PART_GRACE_S = 1.5
+_PART_GRACE_S = 1.0
 """Of a child, where we are a part of a demo: it keeps nothing, and ends within five seconds."""
 
 
