@@ -1,8 +1,8 @@
 """Make the pictures of docs/demo.md: `python docs/capture_demo.py`, a good minute.
 
 Runs the real `headwater demo` in a tmux of a known size and takes its screen three times: before
-there is a twin, after a change of taste, and after Ctrl-C. Writes docs/demo-*.svg, and docs/demo-*.txt
-with the same as text. Needs tmux; ends what it starts.
+there is a twin, after a change of taste, and after Ctrl-C. Writes docs/demo-*.svg. Needs tmux; ends what
+it starts.
 """
 
 from __future__ import annotations
@@ -74,12 +74,9 @@ def elapsed(screen: str) -> int:
 
 
 def keep(name: str, terminal: Terminal) -> None:
-    """Write one screen as a picture and as text."""
-    text, coloured = (
-        screen.rpartition("\nended")[0] or screen
-        for screen in (terminal.screen().rstrip(), terminal.screen(coloured=True).rstrip())
-    )
-    (DOCS / f"demo-{name}.txt").write_text(text.rstrip() + "\n")
+    """Write one screen as a picture."""
+    shown = terminal.screen(coloured=True).rstrip()
+    coloured = shown.rpartition("\nended")[0] or shown
     console = Console(record=True, width=COLUMNS, file=io.StringIO())
     console.print(Text.from_ansi(coloured), soft_wrap=True)
     picture = console.export_svg(title="headwater demo", unique_id=f"{_SEED}-{name}")
