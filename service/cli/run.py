@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 EMBEDDED = "embedded"
 _SNAPSHOT_GRACE_S = 120.0
+_PART_GRACE_S = 1.0
+"""Of a child, where we are a part of a demo: it keeps nothing, and ends within five seconds."""
 
 
 def register(app: typer.Typer) -> None:
@@ -44,6 +46,7 @@ def run(
         float, typer.Option("--longest-wait", min=0.0, hidden=True, help="Before a restart.")
     ] = 5.0,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    listening_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Learn from Kafka and answer predictions until stopped (Ctrl-C, SIGTERM)."""
     from service import logs, settings
@@ -58,7 +61,7 @@ def run(
     probe = probed(found, path, set_)
     tell(found, probe)
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(open_api(found))
+        listener = stack.enter_context(open_api(found, listening_fd))
         broker = _broker(found, stack)
         given = [*(set_ or []), *broker]
         dropped = (part for name in accept_removed or [] for part in ("--accept-removed", name))
@@ -69,6 +72,9 @@ def run(
             Child("learner", python(*learner), grace_s=_SNAPSHOT_GRACE_S, pulse=_pulse(found)),
             *workers(found, listener, path, given, allow_unauthenticated),
         ]
+        if parent_fd is not None:
+            for child in children:
+                child.grace_s = _PART_GRACE_S
         topics = ", ".join(found.kafka.topics)
         kafka = found.kafka.bootstrap_servers
         kafka = f"{kafka} ({broker[0].partition('=')[2]})" if broker else kafka
@@ -113,13 +119,17 @@ def chosen(set_: list[str] | None, allow_unauthenticated: bool) -> dict[str, obj
     return {**overrides(set_), **allowed}
 
 
-def open_api(found: Settings) -> socket.socket:
-    """Listen where the settings say, and make the runtime directory."""
+def open_api(found: Settings, listening_fd: int | None = None) -> socket.socket:
+    """Listen where the settings say, if not already, and make the runtime directory."""
+    import socket
+
     from service import settings
     from service.serve.listening import listen
     from service.supervise import prepare
 
-    listener = listen(found.api)  # first: where the port is taken, the directory may be in use
+    # first: where the port is taken, the directory may be in use
+    given = listening_fd is not None
+    listener = socket.socket(fileno=listening_fd) if given else listen(found.api)
     try:
         prepare(settings.runtime_directory(found))
     except BaseException:
