@@ -1,5 +1,5 @@
-# Six words for everything: run, test, check, bench, chaos, faults; and clean. Each makes what it needs.
-.PHONY: run test check bench chaos faults clean
+# Seven words for everything: run, test, check, bench, chaos, faults, docs; and clean. Each makes what it needs.
+.PHONY: run test check bench chaos faults docs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -36,8 +36,12 @@ chaos: $(READY)
 faults: $(READY)
 	HEADWATER_TEST_CHAOS=1 $(BIN)/python -m pytest -q
 
+# into site/; to read it: python -m http.server --bind 127.0.0.1 --directory site
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find service tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch first and alone: it is the large one, and its build (CPU or CUDA) is the index's choice

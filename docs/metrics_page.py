@@ -14,12 +14,13 @@ _HEAD = """# Metrics
 
 <!-- Made by `python docs/metrics_page.py`. A test fails when this page is out of date. -->
 
-`GET /metrics` of any API worker answers with the samples of every process of the model: its own as
-they are now, those of the learner and of the other workers as they wrote them last (once a second)
-into the runtime directory. Each series has the label `process`: `learner`, `api-0`, `api-1`, and so
-on. One scrape of one worker is therefore enough; scraping each worker would count everything
-several times. The format is Prometheus' text exposition 0.0.4. Prometheus' own multiprocess mode is
-not used; `PROMETHEUS_MULTIPROC_DIR` is ignored, with a warning.
+For whoever builds a board or an alert, or asks what a figure means. `GET /metrics` of any API
+worker answers with the samples of every process of the model: its own as they are now, those of the
+learner and of the other workers as they wrote them last (once a second) into the runtime directory.
+Each series has the label `process`: `learner`, `api-0`, `api-1`, and so on. One scrape of one
+worker is therefore enough; scraping each worker would count everything several times. The format is
+Prometheus' text exposition 0.0.4. Prometheus' own multiprocess mode is not used;
+`PROMETHEUS_MULTIPROC_DIR` is ignored, with a warning.
 
 ```yaml
 scrape_configs:
@@ -54,20 +55,30 @@ memory, CPU seconds, open files, start time.
 | `reason` of `headwater_dead_letters_total` | as above, for `dead_lettered` and `quarantined` |
 | `reason` of `headwater_data_loss_total` and `headwater_skipped_offsets_total` | `retention`, \
 `truncated`, `recreated`, `topic_missing`; of the latter also `rollback` |
+| `reason` of `headwater_twin_failures_total` | `not_written`, `damaged`, `other_layout`: other fields or \
+another model; `other_history`: a rollback to before the copy; `not_scored`: it raised an error, or memory \
+is short, and there is none until the next start |
 | `trigger` | `size`: enough records; `time`: waited `linger_ms` |
-| `result` | `success`, `failure` |
+| `result` | `success`, `failure`; of snapshots also `refused`, of the webhook `dropped`; of category codes \
+`remembered`, `computed` |
 | `state` | {states} |
 | `window` | `cumulative`: since version 0; `fading`: factor 0.999 per scored event |
 | `model` of `headwater_score` | `live`: the one that answers; `held_out`: the same on the \
-events that `learning.holdout` sets aside |
+events that `learning.holdout` sets aside; `frozen`: a copy that stopped learning, on a sample of \
+events; `live_paired`: the live model on those same events (their `cumulative` window begins with the \
+copy, and with each start of the learner) |
 | `baseline` | `no_change`: the last label again; `prior`: the mean, or the share of each class |
 | `phase` of `headwater_learner_time_seconds_total` | of the loop: `idle`, `learn`, `journal`, \
-`publish`, `snapshot` (the pause for its copy); of the thread that reads ahead: `poll`, `decode` |
+`publish`, `snapshot` (the pause for its copy), `twin` (the frozen copy); of the thread that reads ahead: `poll`, `decode` |
 | `route` | the path as declared, as `/v1/predict`; `<unmatched>` for any other |
 | `code` | HTTP status; 499: the client left before the reply |
 | `field` | name of a field; `<other>` beyond the first 50 unknown names of a worker |
 
-`frozen` is a state that no command leads to in this release.
+`frozen`, as a state, is learning beside frozen weights: after `headwater freeze`, or when the guard froze
+them. `headwater_frozen_version` says which version answers meanwhile.
+
+`frozen` and `live_paired` are there to be compared with each other: see [what learning is
+worth](concepts.md#what-learning-is-worth).
 
 A dead letter is counted also where `kafka.dead_letter_topic` is null and it goes nowhere.
 `headwater_score` of `auc` and `average_precision` comes from 512 bins of the logit between -10 and

@@ -234,7 +234,10 @@ def _address(path: Path) -> Iterator[str]:
     if len(os.fsencode(path)) <= _LONGEST_ADDRESS:
         yield str(path)
         return
-    with tempfile.TemporaryDirectory(prefix="hw-") as directory:
+    root = tempfile.gettempdir()
+    if len(os.fsencode(root)) > _LONGEST_ADDRESS // 2:
+        root = "/tmp"
+    with tempfile.TemporaryDirectory(prefix="hw-", dir=root) as directory:
         link = Path(directory, "d")
         link.symlink_to(path.parent.absolute())
         yield str(link / path.name)

@@ -9,7 +9,9 @@ process says `configure` once, with its own name.
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from datetime import datetime
 from typing import TextIO
 
 import structlog
@@ -24,8 +26,8 @@ _OWN_HANDLERS = ("uvicorn", "uvicorn.access", "uvicorn.error", "fastapi")
 
 
 def configure(process: str, *, level: str = "INFO", stream: TextIO | None = None) -> None:
-    """Send all logs of this process to stderr. `process`: learner, api-0, supervisor, ..."""
-    stream = sys.stderr if stream is None else stream
+    """Send all logs of this process to stderr, whatever that is when a line is written: a progress
+    bar takes its place for a while. `process`: learner, api-0, supervisor, ..."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -46,13 +48,13 @@ def configure(process: str, *, level: str = "INFO", stream: TextIO | None = None
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,  # so that a second configure is obeyed
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(stream or _Stderr())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                *_renderers(stream),
+                *_renderers(stream or sys.stderr),
             ],
         )
     )
@@ -76,8 +78,25 @@ def logger(name: str) -> Logger:
 def _renderers(stream: TextIO) -> list[Processor]:
     if stream.isatty():
         plain = structlog.dev.plain_traceback  # the rich one shows local variables
-        return [structlog.dev.ConsoleRenderer(exception_formatter=plain)]
+        given = os.environ  # noqa: TID251 - of the terminal, no settings of ours
+        colors = not given.get("NO_COLOR") and given.get("TERM") != "dumb"
+        return [
+            _for_people,
+            structlog.dev.ConsoleRenderer(
+                colors=colors, sort_keys=False, pad_event_to=22, exception_formatter=plain
+            ),
+        ]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
+
+
+class _Stderr:
+    """stderr as it is at the moment."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 class _Named:
@@ -89,6 +108,13 @@ class _Named:
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> EventDict:
         event["process"] = self._process
         return event
+
+
+def _for_people(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Keep what someone at a terminal looks for: the time of day, and which process it is."""
+    moment = datetime.fromisoformat(event.pop("timestamp")).astimezone()
+    event["logger"] = event.pop("process")
+    return {"timestamp": f"{moment:%H:%M:%S}", **event}
 
 
 def _without_secrets(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -269,22 +269,21 @@ def python(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "service", *arguments]
 
 
+def _unusable(why: str) -> BadSettings:
+    hint = "Name a folder of your own in runtime.directory."
+    return BadSettings([Problem("runtime.directory", None, why, hint)])
+
+
 def prepare(directory: Path) -> None:
     """Make the runtime directory, for this user alone; forget metrics of workers before us."""
-    for path in (directory.parent, directory):
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    owner = directory.stat().st_uid
+    try:
+        for path in (directory.parent, directory):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = directory.stat().st_uid
+    except OSError as error:
+        raise _unusable(f"{directory} cannot be used: {error.strerror or error}") from None
     if owner != os.getuid():
-        raise BadSettings(
-            [
-                Problem(
-                    "runtime.directory",
-                    None,
-                    f"{directory} belongs to another user (id {owner})",
-                    "Name a folder of your own in runtime.directory.",
-                )
-            ]
-        )
+        raise _unusable(f"{directory} belongs to another user (id {owner})")
     for stale in directory.glob("metrics-api-*.json"):
         stale.unlink(missing_ok=True)
 

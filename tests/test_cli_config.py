@@ -396,3 +396,12 @@ class TestCommand:
 
         with pytest.raises(ZeroDivisionError):
             command.main()
+
+
+def test_a_folder_without_snapshots_is_not_called_whole(headwater: Run, good: Path) -> None:
+    """As the wrong one of two backups would be."""
+    asked = headwater("snapshots", "verify", "--config", str(good), "--json")
+
+    said = json.loads(asked.stdout)
+    assert (SnapshotInvalid.exit_code, False) == (asked.returncode, said["ok"])
+    assert "no snapshots of this model" in said["failures"][0]["reason"]

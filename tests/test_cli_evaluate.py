@@ -53,6 +53,31 @@ def names(sets: list[str], named: list[str] | None = None) -> list[str]:
     return [one.name for one in variants_of(sets, named)]
 
 
+def test_the_table_says_what_a_copy_would_be_worth_that_stopped_learning(
+    line: Path, told: Told
+) -> None:
+    """
+    The line moves after the freeze, the copy does not; and nothing that is learned changes by it.
+    """
+    line.write_text(line.read_text() + "".join(f"{i % 7},{9 - i % 7}\n" for i in range(1000)))
+    few = (str(line), "--set", "learning.batch_rows=50", "--set")
+    with_twin = json.loads(told(*few, "learning.frozen_after=380", "--json"))
+    without = json.loads(told(*few, "learning.frozen_after=null", "--json"))
+
+    twin = with_twin["targets"]["y"]["frozen_twin"]
+    assert (8, 400, 1000) == (twin["version"], twin["events"], twin["scored"])
+    assert twin["live_paired"]["metrics"]["mae"] < 0.5 * twin["frozen"]["metrics"]["mae"]
+    assert "frozen after 400 events, on the 1,000 since: mae" in told(
+        *few, "learning.frozen_after=380"
+    )
+    assert without["targets"]["y"].pop("frozen_twin") is None
+    with_twin["targets"]["y"].pop("frozen_twin")
+    for result in (with_twin, without):
+        result.pop("seconds")
+        result.pop("events_per_second")
+    assert with_twin == without
+
+
 class TestVariants:
     def test_nothing_repeated_is_one_variant(self) -> None:
         """

@@ -224,7 +224,9 @@ def test_every_page_is_in_the_index() -> None:
     """
     linked = set(_LINK.findall(prose(DOCS / "index.md")))
 
-    assert {path.name for path in DOCS.glob("*.md")} - {"index.md"} <= linked
+    assert {path.relative_to(DOCS).as_posix() for path in DOCS.rglob("*.md")} - {
+        "index.md"
+    } <= linked
 
 
 def test_every_way_an_event_can_end_is_explained() -> None:

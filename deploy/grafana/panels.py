@@ -90,22 +90,31 @@ FRESH = (
 
 RIGHT = (
     Shown("Loss of recent events", "Each event is scored before it is learned; fading weighs recent "
-          "ones. frozen is a copy that stopped learning: the gap is what learning is worth. Lower is better.",
-          (('headwater_score{@, window="fading", metric=~"log_loss|mae"}',
+          "ones. held_out are events that are never learned. Lower is better.",
+          (('headwater_score{@, window="fading", metric=~"log_loss|mae", model=~"live|held_out"}',
             "{{target}} {{metric}} {{model}}"),)),
+    Shown("What learning is worth", "frozen is a copy of the model that stopped learning early, live_paired the "
+          "model as it is, both on the same recent events before they are learned. The gap is what learning is "
+          "worth: lower is better.",
+          (('headwater_score{@, window="fading", metric=~"log_loss|mae", model=~"frozen|live_paired"}',
+            "{{target}} {{metric}} {{model}}"),)),
+    Shown("Learned since the copy was frozen", "Events in the live model that the frozen copy has not learned. "
+          "Back to 0: another copy was frozen.",
+          (("headwater_events_learned{@} - headwater_twin_events_learned{@}", "events"),)),
     Shown("Loss beside its baselines", "Over all events so far, beside predictors that learn nothing: the "
           "last label again, the mean so far. A model above these lines is not worth asking.",
-          (('headwater_score{@, window="cumulative", metric=~"log_loss|mae"}',
+          (('headwater_score{@, window="cumulative", metric=~"log_loss|mae", model=~"live|held_out"}',
             "{{target}} {{metric}} {{model}}"),
            ('headwater_baseline_score{@, metric=~"log_loss|mae"}',
             "{{target}} {{metric}} {{baseline}}"))),
     Shown("Rank and share of recent events", "auc, accuracy and r2: higher is better. A fall while the loss "
           "stays means that calibration hides it, or the other way round.",
-          (('headwater_score{@, window="fading", metric=~"auc|accuracy|r2"}',
+          (('headwater_score{@, window="fading", metric=~"auc|accuracy|r2", model=~"live|held_out"}',
             "{{target}} {{metric}} {{model}}"),)),
     Shown("Calibration", "Mean prediction over mean label of recent events: 1 is right, 2 promises twice "
           "as much as comes.",
-          (('headwater_score{@, window="fading", metric="calibration_ratio"}', "{{target}} {{model}}"),)),
+          (('headwater_score{@, window="fading", metric="calibration_ratio", model=~"live|held_out"}',
+            "{{target}} {{model}}"),)),
     Shown("Drift of losses", "Alarms of each detector in an hour, and how much the loss rose at them. "
           "always fires every so often: an alarm that finds no more than it says nothing.",
           (("increase(headwater_drift_alarms_total{@}[1h])", "{{target}} {{detector}}, alarms"),
@@ -157,10 +166,11 @@ SAFE = (
     Shown("Suspects", "Deaths of the learner with the same records in hand; at three they are tried one "
           "by one.", (("headwater_crash_suspect_deaths{@}", "deaths"),)),
     Shown("Reactions and what was not told", "Reactions to drift, posts to the webhook, lines lost to the "
-          "audit log, in an hour.",
+          "audit log, frozen copies that were lost or not written, in an hour.",
           (("increase(headwater_drift_reactions_total{@}[1h])", "{{reaction}}"),
            ("increase(headwater_drift_webhook_posts_total{@}[1h])", "webhook: {{result}}"),
-           ("increase(headwater_audit_failures_total{@}[1h])", "audit lines lost"))),
+           ("increase(headwater_audit_failures_total{@}[1h])", "audit lines lost"),
+           ("increase(headwater_twin_failures_total{@}[1h])", "frozen copy: {{reason}}"))),
 )  # fmt: skip
 
 SERVING = (

@@ -213,8 +213,20 @@ METRICS: tuple[Declared, ...] = (
         "headwater_score",
         "gauge",
         "Prequential metrics: every event scored before it is learned; model=held_out: of the events "
-        "that learning.holdout sets aside, which are never learned.",
+        "that learning.holdout sets aside, which are never learned; model=frozen: of a copy that stopped "
+        "learning at learning.frozen_after; model=live_paired: the live model on the events of frozen.",
         ("target", "metric", "window", "model"),
+    ),
+    Declared(
+        "headwater_twin_events_learned",
+        "gauge",
+        "Events that the frozen copy of the model had learned; nothing while there is none.",
+    ),
+    Declared(
+        "headwater_twin_failures_total",
+        "counter",
+        "Times the frozen copy could not be written or was dropped, by why.",
+        ("reason",),
     ),
     Declared(
         "headwater_baseline_score",

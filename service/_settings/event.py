@@ -268,3 +268,13 @@ class EventSettings(Section):
         description="Fields to predict: name, then type. One or more; each may be missing in an "
         "event.",
     )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The members that an event may have at its top; empty where it may have any."""
+        features = self.features.items()
+        if any(isinstance(one, MapFeature) and one.rest for _, one in features):
+            return ()
+        own = (self.id, self.time.field if self.time else None)
+        inner = (one.path[0] if one.path else name for name, one in features)
+        return tuple(dict.fromkeys([*inner, *self.targets, *(name for name in own if name)]))

@@ -98,13 +98,24 @@ def parse(text: str, name: str) -> Document:
         # never str(error): it quotes the line, and the line may hold a secret
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else None
-        problem = Problem(name, line, f"is not YAML: {error.problem}", "Correct the file.")
+        problem = Problem(name, line, f"is not YAML: {error.problem}", _remedy(str(error.problem)))
         raise BadSettings([*builder.problems, problem]) from None
     except (YAMLError, RecursionError) as error:
         raise _unreadable(Path(name), f"is not YAML ({type(error).__name__})") from None
     if builder.problems:
         raise BadSettings(builder.problems)
     return Document(tree, builder.lines)
+
+
+def _remedy(said: str) -> str:
+    if "\\t" in said:
+        return "YAML is indented with spaces: replace the tabs."
+    if "mapping values are not allowed" in said:
+        return (
+            "Mend this line or the one before: `key: value` on a line of its own, a text that "
+            "holds a colon in quotes."
+        )
+    return "Mend this line or one before it: is a quote, a bracket or a brace left open there?"
 
 
 def _unreadable(path: Path, msg: str, hint: str = "Check the file.") -> BadSettings:

@@ -103,6 +103,13 @@ class LearningSettings(Section):
     holdout: float = Field(
         0.0, ge=0, lt=1, description="Share of events that are scored and never learned."
     )
+    frozen_after: int | None = Field(
+        10_000,
+        ge=0,
+        description="A copy of the weights is frozen once this many events are learned, and its score "
+        "is kept beside the live one: what learning is worth. In events; 0: as the model begins; "
+        "null: no copy. Says nothing about what is learned.",
+    )
     lookahead: LookaheadSettings | None = Field(
         None, description="Weights go back part of the way after each block; null: no."
     )

@@ -55,11 +55,21 @@ def read(
 def _find(path: Path | None, variables: Mapping[str, str]) -> Path:
     named = variables.get(environment.FILE_NAME)
     chosen = path or Path(named or DEFAULT_FILE)
+    if chosen.is_dir():
+        raise BadSettings(
+            [Problem(str(chosen), None, "is a folder", _named(chosen / DEFAULT_FILE))]
+        )
     if not chosen.is_file():
         looked = (
             f"--config ({path or 'not given'}), {environment.FILE_NAME} ({named or 'not set'}), "
             f"./{DEFAULT_FILE}"
         )
         msg = f"there is no such file; looked at {looked}, in this order"
-        raise BadSettings([Problem(str(chosen), None, msg, "Name the file with --config.")])
+        hint = "Check the path" if path or named else _named(Path("FILE"))[:-1]
+        hint += "; `headwater config init` writes such a file from a sample of your events."
+        raise BadSettings([Problem(str(chosen), None, msg, hint)])
     return chosen
+
+
+def _named(file: Path) -> str:
+    return f"Name the file: --config {file}."

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from service._settings import fields, kinds, strategies
+from service._settings import fields, kinds, placeholders, strategies
 from service._settings.adapt import MOST_TIMES, AdaptSettings
 from service._settings.kafka import refusal
 from service._settings.problems import Found
@@ -38,6 +38,7 @@ def spell_out(tree: Tree, lines: dict[Where, int]) -> Iterator[Found]:
 
 def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     """Tell which rules the tree breaks."""
+    yield from placeholders.broken(tree)
     yield from fields.broken(_section(tree, "event"))
     yield from _dead_letters_learned(tree)
     yield from _client(tree)

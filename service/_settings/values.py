@@ -79,11 +79,23 @@ def _check_topics(topics: tuple[str, ...]) -> tuple[str, ...]:
     return topics
 
 
+_SERVER = re.compile(
+    r"(?:(?:SASL_)?(?:PLAINTEXT|SSL)://)?(?:\[[0-9a-fA-F:.%]+\]|[^\s,/:@\[\]]+)(?::[0-9]{1,5})?",
+    re.IGNORECASE,
+)
+
+
 def _check_servers(servers: str) -> str:
     if not servers or any(not re.fullmatch(r"[^\s,]+", part) for part in servers.split(",")):
         refuse(
             f"{servers!r} is no list of brokers",
             "Write host:port, several separated by commas without spaces; or embedded.",
+        )
+    odd = next((part for part in servers.split(",") if not _SERVER.fullmatch(part)), None)
+    if odd is not None:
+        refuse(
+            f"{odd!r} is no address of a broker",
+            "Write host:port, as kafka-1.example.org:9092, without http:// and without a path.",
         )
     return servers
 

@@ -8,10 +8,11 @@ model against its twin that was frozen early. Leaves nothing behind.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
+import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from service.cli.demo_view import View
 
 _CHANGE_S = 120.0
-_INTERRUPTED = 130
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +35,16 @@ def demo(
                      show_default=False),
     ] = None,
     rate: Annotated[int, typer.Option(min=20, max=5000, help="Events per second.")] = 1000,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0: any.")] = 8080,
+    change_s: Annotated[
+        float | None,
+        typer.Option("--change", min=4.0, metavar="S", help="Between changes of taste.",
+                     show_default="120, or a third of --for"),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of the API; 0: any.",
+                     show_default="8080, or any free one"),
+    ] = None,
     bootstrap: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", show_default=False,
@@ -49,28 +58,48 @@ def demo(
     ] = False,
 ) -> None:  # fmt: skip
     """Learn synthetic clicks live, and predict them; Ctrl-C stops everything."""
-    import tempfile
+    from service.cli.demo_ending import Ending
 
+    ending = Ending()  # first: from here on nothing is left behind
+    from service.cli.demo_folder import own_folder
     from service.cli.demo_run import Demo
+    from service.cli.demo_service import PortTaken
     from service.errors import HeadwaterError
 
-    change_s = _CHANGE_S if for_s is None else max(4.0, min(_CHANGE_S, for_s / 3))
-    on_screen = sys.stdout.isatty() and not plain and not as_json
-    with (
-        tempfile.TemporaryDirectory(prefix="headwater-demo-") as folder,
-        _view(on_screen, typer.echo if not as_json else _to_stderr) as view,
-    ):
-        shown = Demo(Path(folder), port, rate, change_s, view, bootstrap)
-        try:
-            result = shown.run(for_s)
-        except HeadwaterError:
-            if not shown.stopping:
-                raise
-            # before there was anything to show
-            raise typer.Exit(_INTERRUPTED if shown.interrupted else 0) from None
-    typer.echo(json.dumps(result) if as_json else _summary(result))
-    if shown.interrupted:
-        raise typer.Exit(_INTERRUPTED)
+    if change_s is None:
+        change_s = _CHANGE_S if for_s is None else max(4.0, min(_CHANGE_S, for_s / 3))
+    on_screen = not plain and not as_json and _can_draw()
+    try:
+        with (
+            own_folder() as folder,
+            _view(on_screen, typer.echo if not as_json else _to_stderr) as view,
+        ):
+            result = Demo(folder, port, rate, change_s, view, ending, bootstrap).run(for_s)
+        typer.echo(json.dumps(result) if as_json else _summary(result))
+    except PortTaken as error:
+        raise typer.BadParameter(str(error), param_hint="--port") from None
+    except HeadwaterError:
+        if not ending.asked:
+            raise
+    except OSError as error:
+        if error.errno != errno.EPIPE and not ending.asked:
+            raise
+        _nobody_reads()
+    raise typer.Exit(ending.exit_code)
+
+
+def _can_draw() -> bool:
+    """Whether stdout is a terminal whose cursor can be moved."""
+    from rich.console import Console
+
+    return sys.stdout.isatty() and not Console().is_dumb_terminal
+
+
+def _nobody_reads() -> None:
+    """The terminal or the pipe that we write to is gone: what is still to be said is dropped."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nowhere, stream.fileno())
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from service.stream.kafka import KafkaBroker
 
 _TELL_S = 10.0
+_FLUSH_S = 5.0
+"""How long an end waits for a Kafka that acknowledges nothing."""
+_MOST_WAITING = 20_000
+"""Messages that may wait for a Kafka that takes none; beyond, no more are made."""
 
 
 def register(app: typer.Typer) -> None:
@@ -41,16 +45,23 @@ def demo_producer(
         float | None,
         typer.Option("--for", min=0.1, metavar="S", help="Stop after so long.", show_default=False),
     ] = None,
+    topic: Annotated[
+        str | None,
+        typer.Option(help="Another topic than the first of the settings.", show_default=False),
+    ] = None,
     set_: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Send the demo's clicks to the first topic of the settings until stopped (Ctrl-C, SIGTERM)."""
+    """Send the demo's clicks to the first topic of the settings until stopped (Ctrl-C, SIGTERM).
+
+    Refused where the settings are not made for clicks: they would spoil somebody's topic.
+    """
     from service import logs
     from service.stream.publishing import Sent, publish
 
     logs.configure("demo-producer")
     found = settings_of(path, set_)
-    topic, stop = found.kafka.topics[0], threading.Event()
+    topic, stop = _fit(found, topic), threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     broker = _broker(found)
@@ -64,8 +75,13 @@ def demo_producer(
             told = time.monotonic()
             _say(f"{sent.sent:,} sent, {sent.acknowledged:,} acknowledged")
 
+    def waiting() -> int:
+        sent.count(producer.flush(0.0))  # it learns of acknowledgements only when asked
+        return producer.waiting()
+
+    clicks = _clicks(topic, rate, change_s, for_s, stop, waiting)
     try:
-        publish(producer, _clicks(topic, rate, change_s, for_s, stop), rate, sent, progress)
+        publish(producer, clicks, rate, sent, progress, _FLUSH_S)
     finally:
         producer.close()
         broker.close()
@@ -73,16 +89,52 @@ def demo_producer(
         ended = {"topic": topic, "sent": sent.sent, "acknowledged": sent.acknowledged}
         typer.echo(json.dumps(ended))
     else:
-        _say(f"ended: {sent.sent:,} sent, {sent.acknowledged:,} acknowledged")
+        _say(f"ended: {sent.sent:,} sent to {topic}, {sent.acknowledged:,} acknowledged")
     if sent.acknowledged < sent.sent:
-        _say(f"headwater: {sent.sent - sent.acknowledged} were not acknowledged: {sent.reason}")
+        why = sent.reason or f"Kafka acknowledged nothing for {_FLUSH_S:g} s"
+        _say(f"headwater: {sent.sent - sent.acknowledged:,} were not delivered: {why}")
         raise typer.Exit(1)
 
 
+def _fit(found: Settings, topic: str | None) -> str:
+    """Return the topic to send to; refuse one that is not learned from, or for other events."""
+    from service.cli.demo_stream import SETTINGS
+    from service.errors import BadSettings, Problem
+
+    topics, event = found.kafka.topics, SETTINGS["event"]
+    if topic is not None and topic not in topics:
+        known = ", ".join(topics)
+        raise typer.BadParameter(
+            f"{topic!r} is not learned from; kafka.topics has {known}", param_hint="--topic"
+        )
+    problems = []
+    for part, mine in (("features", found.event.features), ("targets", found.event.targets)):
+        for name, one in mine.items():
+            kind = event[part].get(name, {}).get("type")
+            if kind != one.type:
+                said = "none" if kind is None else f"one of type {kind}"
+                problems.append(
+                    Problem(
+                        f"event.{part}.{name}", None,
+                        f"is of type {one.type}, and the demo's clicks have {said}",
+                        "demo-producer is for settings like those of the demo; `headwater publish` "
+                        "sends events of yours.",
+                    )
+                )  # fmt: skip
+    if problems:
+        raise BadSettings(problems)
+    return topic or topics[0]
+
+
 def _clicks(
-    topic: str, rate: int, change_s: float, for_s: float | None, stop: threading.Event
+    topic: str,
+    rate: int,
+    change_s: float,
+    for_s: float | None,
+    stop: threading.Event,
+    waiting: Callable[[], int],
 ) -> Iterator[Outgoing]:
-    """Draw messages until told to stop."""
+    """Draw messages until told to stop; none while too many wait for Kafka."""
     import msgspec
 
     from service.cli.demo_stream import Clicks
@@ -93,6 +145,12 @@ def _clicks(
         elapsed = time.monotonic() - began
         if for_s is not None and elapsed >= for_s:
             return
+        if waiting() > _MOST_WAITING:
+            _say(f"Kafka takes no messages: {waiting():,} wait, and no more are made meanwhile")
+            while waiting() > _MOST_WAITING // 2 and not stop.wait(0.1):
+                if for_s is not None and time.monotonic() - began >= for_s:
+                    return
+            continue
         for one in clicks.draw(max(1, rate // 20), elapsed):
             value = msgspec.json.encode(one.features | {"click": one.click})
             yield Outgoing(topic, value, timestamp_ms=time.time_ns() // 1_000_000)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import shutil
-import signal
 import sys
 import time
 import uuid
@@ -19,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from service.cli.demo_ending import Ending
 from service.cli.demo_service import DemoService
 from service.cli.demo_stream import SETTINGS, Clicks, moment_of
 from service.cli.demo_twin import Twin
@@ -38,8 +38,8 @@ class Demo:
     """One demonstration in a folder of its own, on a broker of its own or on `bootstrap`."""
 
     def __init__(
-        self, folder: Path, port: int, rate: int, change_s: float, view: View,
-        bootstrap: str | None = None,
+        self, folder: Path, port: int | None, rate: int, change_s: float, view: View,
+        ending: Ending, bootstrap: str | None = None,
     ) -> None:  # fmt: skip
         self._folder = folder
         self._port = port
@@ -50,16 +50,10 @@ class Demo:
         self._freeze_s = min(_FREEZE_S, 0.6 * change_s)
         self._view = view
         self._bootstrap = bootstrap
-        self.interrupted = False
-        """Ctrl-C ended it."""
-        self.stopping = False
-        """A signal ended it."""
+        self._ending = ending
 
     def run(self, for_s: float | None) -> dict[str, Any]:
         """Run for so many seconds, or until interrupted; return the result to print."""
-        signal.signal(signal.SIGINT, self._on_signal)
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGHUP, self._on_signal)  # the terminal was closed
         tree, topic = dict(SETTINGS), SETTINGS["kafka"]["topics"][0]
         where = "an embedded broker, a learner and an API"
         if self._bootstrap is not None:
@@ -70,7 +64,7 @@ class Demo:
         with contextlib.ExitStack() as stack:
             if self._bootstrap is not None:
                 stack.enter_context(_topic_on(self._bootstrap, topic))
-            service = DemoService(self._folder, tree, self._port, lambda: self.stopping)
+            service = DemoService(self._folder, tree, self._port, lambda: self._ending.asked)
             stack.enter_context(service)
             broker = KafkaBroker(service.bootstrap(), name="demo-clicks")
             stack.callback(broker.close)
@@ -89,7 +83,7 @@ class Demo:
         twin = Twin(service.runtime, self._freeze_s)
         began = looked = time.monotonic()
         taste, learned = 0, 0
-        while not self.stopping and (for_s is None or time.monotonic() - began < for_s):
+        while not self._ending.asked and (for_s is None or time.monotonic() - began < for_s):
             elapsed = time.monotonic() - began
             shown = self._clicks.draw(max(1, round(self._rate * _TICK_S)), elapsed)
             if (scores := service.ask([one.features for one in shown])) is not None:
@@ -165,10 +159,6 @@ class Demo:
             "live": live,
             "frozen": frozen | {"version": twin.version},
         }  # fmt: skip
-
-    def _on_signal(self, number: int, _: object) -> None:
-        self.stopping = True
-        self.interrupted = self.interrupted or number == signal.SIGINT
 
 
 def _ourselves() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -19,14 +20,19 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from service import settings
+from service.cli.demo_folder import hold
 from service.errors import BrokerAway, HeadwaterError
+from service.serve.listening import url_of
 from service.stream.embedded import address
 from service.supervise import environment, python
 
 PATIENCE_S = 600.0
 """A first start compiles the code of the model, which takes long on a busy machine."""
 _LOOK_S = 0.05
-_END_S = 5.0
+_END_S = 3.5
+"""The second signal has killed what would take longer; this is for a supervisor that hangs."""
+_USUAL_PORT = 8080
+_HERE = "127.0.0.1"
 _REPLY_S = 30.0
 """A stalled machine is no failed prediction."""
 _FIRST_S = 1.0
@@ -37,6 +43,10 @@ _open = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 """The service is on this machine: no proxy is asked."""
 
 
+class PortTaken(Exception):
+    """The port that the user wants for the API is not to be had."""
+
+
 class DemoService:
     """A running service. Use as a context manager; nothing of it outlives the block.
 
@@ -44,16 +54,19 @@ class DemoService:
     """
 
     def __init__(
-        self, folder: Path, tree: dict[str, Any], port: int, stopped: Callable[[], bool]
+        self, folder: Path, tree: dict[str, Any], port: int | None, stopped: Callable[[], bool]
     ) -> None:
-        self.url = f"http://127.0.0.1:{_free_port(port)}"
+        """Take a port. Raises PortTaken."""
+        self._listener = _listen(port)
+        self.url = url_of(self._listener)
+        self._folder = folder
         self.config = folder / "demo.yaml"
         self._log = folder / "run.log"
         self._stopped = stopped
         own = {
             "state": {"directory": str(folder / "state")},
             "runtime": {"directory": str(folder / "runtime")},
-            "api": {"port": int(self.url.rpartition(":")[2])},
+            "api": {"host": _HERE, "port": self._listener.getsockname()[1]},
         }
         with self.config.open("w") as file:
             YAML().dump(tree | own, file)
@@ -68,13 +81,18 @@ class DemoService:
 
     def __enter__(self) -> DemoService:
         watched, self._alive = os.pipe()  # closes when we end, whatever ends us
-        command = python("run", "--config", str(self.config), "--parent-fd", str(watched))
+        in_use = hold(self._folder)  # for as long as the service runs, should it outlive us
+        handed = [watched, self._listener.fileno(), in_use]
+        given = ["--parent-fd", str(watched), "--listening-fd", str(self._listener.fileno())]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                command, stderr=log, stdout=log, pass_fds=[watched], start_new_session=True,
+                python("run", "--config", str(self.config), *given),
+                stderr=log, stdout=log, pass_fds=handed, start_new_session=True,
                 env=_environment(),
             )  # fmt: skip
+        self._listener.close()
         os.close(watched)
+        os.close(in_use)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,6 +104,10 @@ class DemoService:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)  # its children too: the session is theirs
             self._process.wait()
+
+    def close(self) -> None:
+        """Give the port back, where the service was never started."""
+        self._listener.close()
 
     def bootstrap(self) -> str:
         """Return where Kafka is; of the embedded broker as soon as it answers."""
@@ -203,13 +225,24 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _free_port(wanted: int) -> int:
-    """Return the wanted port if nobody listens there, else any free one."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", wanted))
-        except OSError:
-            probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _listen(wanted: int | None) -> socket.socket:
+    """Listen on the wanted port; without a wish on the usual one, or any if that is taken.
+
+    The socket is handed on, so nobody can take the port in between.
+    """
+    port = _USUAL_PORT if wanted is None else wanted
+    try:
+        return socket.create_server((_HERE, port), backlog=2048)
+    except OSError as error:
+        if wanted is not None:
+            raise PortTaken(_why(wanted, error)) from None
+        return socket.create_server((_HERE, 0), backlog=2048)
+
+
+def _why(port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {_HERE} is taken by another process. "
+            "Stop that process, or give another port; 0 takes any free one."
+        )
+    return f"port {port} on {_HERE}: {error.strerror}. Give another one; 0 takes any free one."

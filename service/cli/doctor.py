@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,19 +22,29 @@ def register(app: typer.Typer) -> None:
     app.command()(doctor)
 
 
-def doctor(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False) -> None:
+def doctor(
+    path: ConfigOption = None,
+    set_: SetOption = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Let the Kafka client speak for itself too.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Check Kafka, topics, disks, memory, clock and processors. Exit 1 when a check fails.
 
-    Changes nothing: no topic, no offset, no state. A learner may be at work meanwhile.
+    Changes nothing: no topic, no offset, no state. A learner may be at work meanwhile. Looks from
+    this machine, as this user: run it where, and as whom, the learner will run.
     """
     from service import settings
+    from service.stream.kafka_log import unheard
 
     found = settings.load(path, overrides(set_))
     seen: list[Finding] = []
-    for one in _findings(found):
-        seen.append(one)
-        if not as_json:
-            typer.echo(_line(one))
+    with unheard(unless=verbose):
+        for one in _findings(found):
+            seen.append(one)
+            if not as_json:
+                typer.echo(_line(one))
     ok = all(one.status != "fail" for one in seen)
     if as_json:
         checks = [

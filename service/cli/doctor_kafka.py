@@ -4,14 +4,12 @@ how long do they keep records, and do their records fit the settings."""
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TypeVar
 
+from service.cli import doctor_events
 from service.cli.doctor_finding import Finding, fail, ok, span, warn
 from service.errors import BadSettings, BrokerAway, HeadwaterError, TopicMissing
-from service.events.decode import Decoder
-from service.events.schema import Schema
 from service.settings import Settings, runtime_directory
 from service.stream.broker import Run, Trouble
 from service.stream.embedded import address, is_installed
@@ -23,7 +21,6 @@ ANSWER_S = 10.0
 """How long Kafka may take for an answer."""
 _SAMPLE = 200
 """Records of a topic that are looked at, its newest."""
-_AHEAD_S = 60.0
 _ENOUGH_SNAPSHOTS = 20
 """A topic should keep what this many snapshots take."""
 _NO_RIGHT = "TOPIC_AUTHORIZATION_FAILED"
@@ -53,12 +50,13 @@ def findings(settings: Settings) -> Iterator[Finding]:
         try:
             missing = _unseen(broker, kafka.topics)
         except BrokerAway as error:
-            hint = "Is kafka.bootstrap_servers right, and may this machine reach it?"
-            if kafka.client:
-                hint += " kafka.client must fit the listener (security.protocol, sasl, ssl)."
-            yield fail("kafka", f"{servers}: {error}", hint)
+            fix = (
+                "Seen from this machine only: from where the learner will run it may be otherwise."
+            )
+            yield fail("kafka", str(error), fix)
             return
-        yield ok("kafka", f"{servers} answers in {span(round(time.monotonic() - began, 3))}")
+        took = span(round(time.monotonic() - began, 3))
+        yield ok("kafka", f"{servers} answers this machine in {took}")
         for topic in kafka.topics:
             yield from [missing[topic]] if topic in missing else _topic(broker, topic, settings)
         yield _offsets(broker, settings, missing)
@@ -108,7 +106,7 @@ def _topic(broker: KafkaBroker, topic: str, settings: Settings) -> Iterator[Find
         return
     yield ok(name, f"partitions {len(ends)}, offsets kept {records:,}, may be read")
     yield from _retention(broker, topic, settings)
-    yield from _events(topic, sample, settings)
+    yield from doctor_events.findings(topic, sample, settings)
 
 
 def _newest(
@@ -161,35 +159,6 @@ def _retention(broker: KafkaBroker, topic: str, settings: Settings) -> Iterator[
         yield (fail if keeps_ms / 1000 <= every_s else warn)(name, what, fix)
     else:
         yield ok(name, f"{span(keeps_ms / 1000)}, with a snapshot every {span(every_s)}")
-
-
-def _events(topic: str, sample: list[Record], settings: Settings) -> Iterator[Finding]:
-    """Do the newest records fit the settings?"""
-    name = f"events {topic}"
-    if not sample:
-        yield ok(name, "no record to look at yet")
-        return
-    decoder = Decoder(Schema(settings.event), 0)
-    decoded = decoder.decode_records([record.value for record in sample])
-    faults = Counter(_said(fault.field, fault.msg) for _, _, fault in decoded.faults)
-    good = len(decoded.row)
-    seen = f"{good:,} of the newest {good + len(decoded.faults):,} events can be learned from"
-    if faults:
-        most, times = faults.most_common(1)[0]
-        fix = "Mend event.features and event.targets, or whoever publishes; each bad event becomes "
-        fix += "a dead letter."
-        yield (warn if good else fail)(name, f"{seen}; {times} times: {most}", fix)
-    else:
-        yield ok(name, seen)
-    newest_ms = max(record.timestamp_ms for record in sample)
-    ahead_s = newest_ms / 1000 - time.time_ns() / 1e9
-    if ahead_s > _AHEAD_S:
-        what = f"the newest record is of {span(ahead_s)} from now"
-        yield warn(f"clock {topic}", what, "Compare this machine's clock with the producers'.")
-
-
-def _said(field: str | None, msg: str) -> str:
-    return msg if field is None else f"{field}: {msg}"
 
 
 def _offsets(broker: KafkaBroker, settings: Settings, missing: Collection[str]) -> Finding:

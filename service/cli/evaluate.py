@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,10 @@ from service.cli.variants import Variant, variants_of
 
 if TYPE_CHECKING:
     from service.settings import Settings
+
+
+_TOLD = ("log_loss", "accuracy", "auc", "mae", "rmse")
+"""What is said of the frozen copy in a table; --json has all."""
 
 
 def register(app: typer.Typer) -> None:
@@ -98,15 +103,23 @@ def _run(
     variant: Variant, found: Settings, files: list[Path], limit: int | None, place: str
 ) -> _Run:
     from service.cli.progress import bar
+    from service.errors import HeadwaterError
     from service.learn.evaluate import evaluate as backtest
     from service.stream.files import count_rows, read_files, to_json
 
     expected = count_rows(files, limit)
     points: list[tuple[int, dict[str, Any]]] = []
     with bar(f"learning {place}{variant.name}".rstrip(), expected) as progress:
-        rows = map(to_json, read_files(files, limit))
+        rows = map(to_json, read_files(files, limit, found.event.columns))
+        first = next(rows, None)  # before minutes may go by with compiling
+        if first is None:
+            raise HeadwaterError(f"{', '.join(map(str, files))}: no event in it")
         result, reasons = backtest(
-            found, rows, expected, progress, lambda done, report: points.append((done, report))
+            found,
+            chain([first], rows),
+            expected,
+            progress,
+            lambda done, report: points.append((done, report)),
         )
     return _Run(variant, result, reasons, points)
 
@@ -151,8 +164,23 @@ def _table(result: dict[str, Any]) -> str:
                 base["prior"].get(metric), *([held["metrics"].get(metric)] if held else ()),
             )  # fmt: skip
             lines.append(f"  {metric:20}" + "".join(f"{_figure(v):>12}" for v in row))
+        if twin := report["frozen_twin"]:
+            lines.append(_twin(twin))
         lines += _leaderboard([one for one in result["experts"] if one["target"] == name])
     return "\n".join(lines)
+
+
+def _twin(twin: dict[str, Any]) -> str:
+    """Return a line: what a copy would have been worth that had stopped learning."""
+    pairs = (
+        (m, twin["frozen"]["metrics"].get(m), twin["live_paired"]["metrics"].get(m)) for m in _TOLD
+    )
+    told = ", ".join(
+        f"{metric} {_figure(frozen)} (live {_figure(live)})"
+        for metric, frozen, live in pairs
+        if frozen is not None
+    )
+    return f"  frozen after {twin['events']:,} events, on the {twin['scored']:,} since: {told}"
 
 
 def _leaderboard(experts: list[dict[str, Any]]) -> list[str]:

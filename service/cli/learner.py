@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from service.cli import arming
+from service.cli.announce import announce
 from service.cli.leaving import leave
 from service.cli.options import AcceptRemoved, ConfigOption, SetOption, overrides
 from service.cli.probe_module import probed, source_of, tell
@@ -45,6 +46,10 @@ def learner(
     process.stop_on_signals(stop)
     if parent_fd is not None:
         end_with_parent(parent_fd)
+    else:
+        kafka = found.kafka.bootstrap_servers
+        does = f"learns {', '.join(found.kafka.topics)} from {kafka}"
+        announce(found, does, kafka=kafka)
     module = ["--module", found.model.kind] if found.model.is_module else []
     probe = Command(python("probe", *module), environment())
     process.main(found, process.Options(probe, exit_on_halt, accept_removed or ()), stop)

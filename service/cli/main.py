@@ -77,7 +77,7 @@ def main() -> int:
     """Run one command; return what the process ends with."""
     machine_code.place(os.environ)  # noqa: TID251 - numba's own name, for our children too
     try:
-        app()
+        app(prog_name="headwater")  # also as python -m service
     except BadSettings as error:
         from service.cli.problems import told
 

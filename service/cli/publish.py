@@ -76,11 +76,15 @@ def publish(
     spread = _topic(broker, name, partitions, say)
     messages = Messages(found.event, name, spread)
     producer, sent, began = broker.producer(), Sent(), time.monotonic()
-    made = _made(messages, file, limit, loop=loop)
+    made = _made(messages, found.event.columns, file, limit, loop=loop)
     if not quiet:
-        made = _warned(made, broker, name)
+        made = _warned(made, broker, name, found)
     try:
-        with bar("publishing", expected) if not quiet else nullcontext(_nothing) as progress:
+        with (
+            bar("publishing", expected, "records")
+            if not quiet
+            else nullcontext(_nothing) as progress
+        ):
             send(producer, made, rate, sent, progress)
     finally:
         _tell(name, sent, time.monotonic() - began, as_json=as_json)
@@ -114,13 +118,15 @@ def _topic(broker: KafkaBroker, topic: str, partitions: int, say: Callable[[str]
         return partitions
 
 
-def _made(messages: Messages, file: Path, limit: int | None, *, loop: bool) -> Iterator[Outgoing]:
+def _made(
+    messages: Messages, wanted: tuple[str, ...], file: Path, limit: int | None, *, loop: bool
+) -> Iterator[Outgoing]:
     from service.stream.files import rows
 
     done = 0
     while True:
         before = done
-        for row in islice(rows(file), None if limit is None else limit - done):
+        for row in islice(rows(file, wanted), None if limit is None else limit - done):
             yield messages.of(row)
             done += 1
         if not loop or done in (before, limit):
@@ -128,13 +134,19 @@ def _made(messages: Messages, file: Path, limit: int | None, *, loop: bool) -> I
         messages.stamps.again()
 
 
-def _warned(made: Iterator[Outgoing], broker: KafkaBroker, topic: str) -> Iterator[Outgoing]:
-    """Say so when the topic will not keep events as old as the first one."""
+def _warned(
+    made: Iterator[Outgoing], broker: KafkaBroker, topic: str, found: Settings
+) -> Iterator[Outgoing]:
+    """Say so when the topic will not keep events as old as the first one, or its time is odd."""
+    from service.cli.doctor_events import odd_time
     from service.errors import HeadwaterError
 
     first = next(made, None)
     if first is None:
         return
+    spec = found.event.time
+    if spec is not None and (what := odd_time(first.timestamp_ms or 0, spec)) is not None:
+        _say(f"warning: the first event is {what} See event.time.format.")
     age_ms = time.time_ns() // 1_000_000 - (first.timestamp_ms or 0)
     try:
         kept = broker.topic_settings(topic)

@@ -35,21 +35,22 @@ def rebuild(
     Exit 7 when no snapshot leads there, 8 when the replay gives other bits.
     """
     from service import logs, settings
-    from service.cli.progress import bar
+    from service.cli.progress import shown
 
     logs.configure("rebuild")
     found = settings.load(path, overrides(set_))
     from service.learn.rebuild import rebuild as make
     from service.learn.sources import range_reader
     from service.model.kinds import module_code
+    from service.progress import Pace
 
     if found.model.is_module:
         module_code.trust(found.model.kind)
 
-    with bar("replaying", 1000) as progress, range_reader(found) as reader:
+    with shown("replaying", Pace("records")) as pace, range_reader(found) as reader:
         result = make(
             settings.state_directory(found), version, out, reader, base=base,
-            progress=lambda done: progress(round(done * 1000)),
+            progress=lambda done: pace.reach(done.records, done.of_records),
         )  # fmt: skip
     if as_json:
         typer.echo(json.dumps(result))

@@ -12,8 +12,8 @@ _HEAD = """# Settings
 
 <!-- Made by `headwater config reference`. A test fails when this page is out of date. -->
 
-The settings file is the one that `--config` names, else the one that `HEADWATER_CONFIG` names,
-else `./headwater.yaml`. It is YAML 1.2: `NO` and `on` are texts, `1e-3` is a number, and a key
+For whoever writes the settings: all of them, with type, default and meaning. The settings file is the
+one that `--config` names, else the one that `HEADWATER_CONFIG` names, else `./headwater.yaml`. It is YAML 1.2: `NO` and `on` are texts, `1e-3` is a number, and a key
 may stand only once. `headwater config check` finds everything that is wrong with it at once;
 `headwater config show` prints the settings in force; `headwater config schema` prints a JSON
 Schema for editors ([how to use it](start.md#help-from-your-editor)), and `headwater config init`

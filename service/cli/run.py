@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli import arming
+from service.cli.announce import announce
 from service.cli.options import AcceptRemoved, ConfigOption, SetOption, arguments, overrides
 from service.cli.probe_module import probed, tell
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 EMBEDDED = "embedded"
 _SNAPSHOT_GRACE_S = 120.0
+_PART_GRACE_S = 1.0
+"""Of a child, where we are a part of a demo: it keeps nothing, and ends within five seconds."""
 
 
 def register(app: typer.Typer) -> None:
@@ -43,9 +46,11 @@ def run(
         float, typer.Option("--longest-wait", min=0.0, hidden=True, help="Before a restart.")
     ] = 5.0,
     parent_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
+    listening_fd: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Learn from Kafka and answer predictions until stopped (Ctrl-C, SIGTERM)."""
     from service import logs, settings
+    from service.serve.listening import url_of
     from service.supervise import Child, end_with_parent, python
 
     logs.configure("supervisor")
@@ -56,8 +61,9 @@ def run(
     probe = probed(found, path, set_)
     tell(found, probe)
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(open_api(found))
-        given = [*(set_ or []), *_broker(found, stack)]
+        listener = stack.enter_context(open_api(found, listening_fd))
+        broker = _broker(found, stack)
+        given = [*(set_ or []), *broker]
         dropped = (part for name in accept_removed or [] for part in ("--accept-removed", name))
         learner = [*arguments("learner", path, given), *dropped]
         learner += ["--exit-on-halt"] * exit_on_halt
@@ -66,8 +72,14 @@ def run(
             Child("learner", python(*learner), grace_s=_SNAPSHOT_GRACE_S, pulse=_pulse(found)),
             *workers(found, listener, path, given, allow_unauthenticated),
         ]
+        if parent_fd is not None:
+            for child in children:
+                child.grace_s = _PART_GRACE_S
         topics = ", ".join(found.kafka.topics)
-        announce(found, listener, f"learns {topics} from {found.kafka.bootstrap_servers}")
+        kafka = found.kafka.bootstrap_servers
+        kafka = f"{kafka} ({broker[0].partition('=')[2]})" if broker else kafka
+        does = f"learns {topics} from {kafka}, and answers"
+        announce(found, does, url=url_of(listener), kafka=kafka)
         code = supervised(found, children, longest_wait_s)
     raise typer.Exit(code)
 
@@ -107,14 +119,22 @@ def chosen(set_: list[str] | None, allow_unauthenticated: bool) -> dict[str, obj
     return {**overrides(set_), **allowed}
 
 
-def open_api(found: Settings) -> socket.socket:
-    """Listen where the settings say, and make the runtime directory."""
+def open_api(found: Settings, listening_fd: int | None = None) -> socket.socket:
+    """Listen where the settings say, if not already, and make the runtime directory."""
+    import socket
+
     from service import settings
     from service.serve.listening import listen
     from service.supervise import prepare
 
-    listener = listen(found.api)  # first: where the port is taken, the directory may be in use
-    prepare(settings.runtime_directory(found))
+    # first: where the port is taken, the directory may be in use
+    given = listening_fd is not None
+    listener = socket.socket(fileno=listening_fd) if given else listen(found.api)
+    try:
+        prepare(settings.runtime_directory(found))
+    except BaseException:
+        listener.close()
+        raise
     return listener
 
 
@@ -135,23 +155,6 @@ def workers(
         Child(f"api-{n}", python(*given, "--index", str(n)), inherits=[int(fd)], stops=1)
         for n in range(found.api.workers)
     ]
-
-
-def announce(found: Settings, listener: socket.socket, does: str) -> None:
-    """Say where everything is."""
-    from service import settings
-    from service.serve.listening import url_of
-
-    url = url_of(listener)
-    typer.echo(
-        f"headwater {found.name}: {does}\n"
-        f"  predictions  {url}/v1/predict (503 until there are weights)\n"
-        f"  try it       {url}/docs\n"
-        f"  metrics      {url}/metrics\n"
-        f"  state        {settings.state_directory(found)}\n"
-        f"  runtime      {settings.runtime_directory(found)}",
-        err=True,
-    )
 
 
 def _broker(found: Settings, stack: contextlib.ExitStack) -> list[str]:

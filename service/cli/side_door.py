@@ -48,8 +48,9 @@ def tell(
         return learner_door.tell(directory, command, who(), timeout_s, **arguments)
     except LearnerAway as away:
         raise LearnerAway(
-            f"{away}. `headwater status` says what is known of it; if it runs with another state "
-            "or runtime directory, give the same --config, --set and environment"
+            f"{away}. Start it (`headwater run`); `headwater status` says what was last known of "
+            "it. If it runs with another state or runtime directory, give the same --config, --set "
+            "and environment"
         ) from None
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from service.cli.options import ConfigOption, JsonOption, SetOption
 from service.cli.side_door import settings_of
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+_UNLABELLED = "filtered/unlabelled"
 
 
 def register(app: typer.Typer) -> None:
@@ -21,11 +27,29 @@ def status(path: ConfigOption = None, set_: SetOption = None, as_json: JsonOptio
     from service import settings
     from service.serve import learner_door
 
-    found = learner_door.status(settings.runtime_directory(settings_of(path, set_)))
+    read = settings_of(path, set_)
+    found = learner_door.status(settings.runtime_directory(read))
     if as_json:
         typer.echo(json.dumps(found))
     else:
         _show(found)
+        for hint in _hints(found, read):
+            typer.echo(hint, err=True)
+
+
+def _hints(found: dict[str, Any], read: Settings) -> Iterator[str]:
+    """Say what to do where the figures alone do not."""
+    if found["state"] == "down":
+        yield (
+            "no learner runs with these settings: start it (`headwater run`); if it runs with "
+            "another state or runtime directory, give the same --config, --set and environment"
+        )
+    unlabelled = found["outcomes"].get(_UNLABELLED, 0)
+    if unlabelled and not found["events_learned"]:
+        yield (
+            f"nothing is learned: none of {unlabelled:,} events had a label in "
+            f"{', '.join(read.event.targets)}; is the field named so in your events?"
+        )
 
 
 def _show(found: dict[str, Any]) -> None:

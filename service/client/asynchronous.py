@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -12,7 +11,7 @@ from typing import TypeVar
 import httpx
 
 from service.client import requests
-from service.client.errors import ClientError, Problem, unreachable
+from service.client.errors import ClientError, Problem, address, late, unreachable
 from service.client.replies import Health, Model, ModelReport, Predictions, Schemas, Status
 from service.client.requests import Awaited, Call, Event, Top, Tries, Wanted
 
@@ -22,9 +21,11 @@ Reply = TypeVar("Reply")
 class AsyncClient:
     """The API at `url`; close it, or use it in an `async with`.
 
-    timeout_s: longest wait for a connection, and again for a reply, in seconds. attempts: how
-    often a call is made at most; made again is only what broke off before its reply, or was told
-    by a 503 when to come again. No call changes anything, so none is ever done twice.
+    timeout_s: how long a call may take in all, in seconds, with its tries and the pauses between
+    them. attempts: how often it is made at most; made again is only what broke off before its
+    reply, or was told by a 503 when to come again, where that is within a few seconds and the time
+    that is left. No call changes anything, so none is ever done twice. Raises ClientError where
+    `url` is no address.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class AsyncClient:
     ) -> None:
         self._attempts = attempts
         self._timeout_s = timeout_s
-        self._http = httpx.AsyncClient(base_url=url, timeout=timeout_s, headers=headers)
+        self._http = httpx.AsyncClient(base_url=address(url), timeout=timeout_s, headers=headers)
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -115,7 +116,7 @@ class AsyncClient:
         while True:
             left_s = max(poll_s, deadline_s - time.monotonic())
             try:
-                empty = await self._once(requests.nothing(), left_s)
+                empty = await self._once(requests.nothing(), min(left_s, self._timeout_s))
                 found = awaited.met(empty.model)
             except ClientError as error:
                 found = awaited.met(error)
@@ -126,19 +127,22 @@ class AsyncClient:
             await asyncio.sleep(poll_s)
 
     async def _ask(self, call: Call[Reply]) -> Reply:
-        tries = Tries(self._attempts)
+        tries = Tries(self._attempts, self._timeout_s)
         while True:
             try:
-                return await self._once(call)
+                return await self._once(call, tries.left_s)
             except ClientError as error:
                 await asyncio.sleep(tries.pause_s(error))
 
-    async def _once(self, call: Call[Reply], most_s: float = math.inf) -> Reply:
-        patience_s = min(self._timeout_s, most_s)
+    async def _once(self, call: Call[Reply], most_s: float | None = None) -> Reply:
+        patience_s = self._timeout_s if most_s is None else most_s
         try:
-            reply = await self._http.request(
-                call.method, call.path, content=call.body, timeout=patience_s
-            )
+            async with asyncio.timeout(patience_s):
+                reply = await self._http.request(
+                    call.method, call.path, content=call.body, timeout=patience_s
+                )
+        except TimeoutError:
+            raise late(str(self._http.base_url)) from None
         except httpx.RequestError as error:
             raise unreachable(error, str(self._http.base_url)) from error
         return call.read(reply)

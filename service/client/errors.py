@@ -82,6 +82,24 @@ _NOT_AGAIN = (
 """It would end the same way, or may have been done."""
 
 
+def late(url: str) -> Unreachable:
+    """Return what a reply that does not come in time is to the caller."""
+    return Unreachable(f"{shown(url)}: no reply in time")
+
+
+def address(url: str) -> httpx.URL:
+    """Return the address of a service; ClientError where the text is none."""
+    try:
+        found = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError) as error:
+        why = f"{shown(url)} is no address of a service: {error}"
+        raise ClientError(f"{why}. Write http://host:port") from None
+    usable = found.scheme in {"http", "https"} and found.host and (found.port or 0) < 65_536
+    if not usable:
+        raise ClientError(f"{shown(url)} is no address of a service. Write http://host:port")
+    return found
+
+
 def unreachable(error: httpx.RequestError, url: str) -> Unreachable:
     """Return what a failure to get a reply is to the caller."""
     late = isinstance(error, httpx.TimeoutException)

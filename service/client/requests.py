@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -22,6 +23,7 @@ from service.client.replies import (
 MOST_WAIT_S = 5.0
 """Longest pause before a call is made again, in seconds."""
 _FIRST_PAUSE_S = 0.1
+_SHORTEST_S = 0.001
 
 Event = Mapping[str, Any]
 Wanted = Mapping[str, Mapping[str, int] | Mapping[int, int]]
@@ -62,17 +64,30 @@ class Call(Generic[Reply]):
 class Tries:
     """How often one call is made, and the pause before the next time."""
 
-    def __init__(self, attempts: int) -> None:
+    def __init__(self, attempts: int, timeout_s: float) -> None:
         self._left = attempts - 1
         self._pause_s = _FIRST_PAUSE_S
+        self._deadline_s = time.monotonic() + timeout_s
+
+    @property
+    def left_s(self) -> float:
+        """How long the next try may take, in seconds."""
+        return max(_SHORTEST_S, self._deadline_s - time.monotonic())
 
     def pause_s(self, failed: ClientError) -> float:
-        """Return the pause before the next try, in seconds; raises `failed` when there is none."""
+        """Return the pause before the next try, in seconds; raises `failed` when there is none.
+
+        Never shorter than what the service asks for: where that is too long to be waited for here,
+        the caller is told, and may wait.
+        """
         if self._left <= 0 or failed.retry_after_s is None:
+            raise failed
+        pause_s = max(failed.retry_after_s, self._pause_s)
+        if pause_s > min(MOST_WAIT_S, self._deadline_s - time.monotonic()):
             raise failed
         self._left -= 1
         self._pause_s *= 2
-        return min(max(failed.retry_after_s, self._pause_s / 2), MOST_WAIT_S)
+        return pause_s
 
 
 def predict(

@@ -2,28 +2,48 @@
 
 from __future__ import annotations
 
-import math
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TypeVar
 
 import httpx
 
 from service.client import requests
-from service.client.errors import ClientError, Problem, unreachable
+from service.client.errors import ClientError, Problem, address, unreachable
 from service.client.replies import Health, Model, ModelReport, Predictions, Schemas, Status
 from service.client.requests import Awaited, Call, Event, Top, Tries, Wanted
 
 Reply = TypeVar("Reply")
 
 
+class _Until(httpx.SyncByteStream):
+    """A body that has to be there in time, all of it: httpx bounds the wait for some bytes of it."""
+
+    def __init__(self, body: httpx.SyncByteStream | httpx.AsyncByteStream, deadline_s: float):
+        assert isinstance(body, httpx.SyncByteStream), "a client that waits reads what waits"
+        self._body = body
+        self._deadline_s = deadline_s
+
+    def __iter__(self) -> Iterator[bytes]:
+        for some in self._body:
+            if time.monotonic() > self._deadline_s:
+                raise httpx.ReadTimeout("the body did not end in time")
+            yield some
+
+    def close(self) -> None:
+        self._body.close()
+
+
 class Client:
     """The API at `url`; close it, or use it in a `with`.
 
-    timeout_s: longest wait for a connection, and again for a reply, in seconds. attempts: how
-    often a call is made at most; made again is only what broke off before its reply, or was told
-    by a 503 when to come again. No call changes anything, so none is ever done twice.
+    timeout_s: how long a call may take in all, in seconds, with its tries and the pauses between
+    them. attempts: how often it is made at most; made again is only what broke off before its
+    reply, or was told by a 503 when to come again, where that is within a few seconds and the time
+    that is left. No call changes anything, so none is ever done twice. Raises ClientError where
+    `url` is no address.
     """
 
     def __init__(
@@ -36,7 +56,7 @@ class Client:
     ) -> None:
         self._attempts = attempts
         self._timeout_s = timeout_s
-        self._http = httpx.Client(base_url=url, timeout=timeout_s, headers=headers)
+        self._http = httpx.Client(base_url=address(url), timeout=timeout_s, headers=headers)
 
     def __enter__(self) -> Client:
         return self
@@ -114,7 +134,7 @@ class Client:
         while True:
             left_s = max(poll_s, deadline_s - time.monotonic())
             try:
-                empty = self._once(requests.nothing(), left_s)
+                empty = self._once(requests.nothing(), min(left_s, self._timeout_s))
                 found = awaited.met(empty.model)
             except ClientError as error:
                 found = awaited.met(error)
@@ -125,19 +145,24 @@ class Client:
             time.sleep(poll_s)
 
     def _ask(self, call: Call[Reply]) -> Reply:
-        tries = Tries(self._attempts)
+        tries = Tries(self._attempts, self._timeout_s)
         while True:
             try:
-                return self._once(call)
+                return self._once(call, tries.left_s)
             except ClientError as error:
                 time.sleep(tries.pause_s(error))
 
-    def _once(self, call: Call[Reply], most_s: float = math.inf) -> Reply:
-        patience_s = min(self._timeout_s, most_s)
+    def _once(self, call: Call[Reply], most_s: float | None = None) -> Reply:
+        patience_s = self._timeout_s if most_s is None else most_s
+        deadline_s = time.monotonic() + patience_s
+        request = self._http.build_request(
+            call.method, call.path, content=call.body, timeout=patience_s
+        )
         try:
-            reply = self._http.request(
-                call.method, call.path, content=call.body, timeout=patience_s
-            )
+            reply = self._http.send(request, stream=True)
+            with contextlib.closing(reply):
+                reply.stream = _Until(reply.stream, deadline_s)
+                reply.read()
         except httpx.RequestError as error:
             raise unreachable(error, str(self._http.base_url)) from error
         return call.read(reply)

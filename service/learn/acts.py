@@ -36,7 +36,7 @@ class Acts:
 
     def __init__(self, learner: Learner, frozen: Learner | None, tools: Tools) -> None:
         self._t = tools
-        self.in_hand = tools.in_hand
+        self.in_hand, self.twin = tools.in_hand, tools.twin
         judge = Judge(tools.guard, learner, tools.telemetry.metrics, tools.clock)
         self.course = Course(learner, frozen, judge, tools.keeper, self._append, tools.tell)
         self._inbox: Inbox | None = None
@@ -96,12 +96,7 @@ class Acts:
     def learned(self, step: Step, seconds: float) -> None:
         """Note that a cut is in the weights."""
         self._last_learned_s = time.monotonic()
-        self._t.telemetry.metrics.histogram("headwater_step_duration_seconds").observe(seconds)
-        self._t.telemetry.spent("learn", seconds)
-        self._t.telemetry.newest_ms = step.newest_ms
-        if step.capped:
-            capped = self._t.telemetry.metrics.counter("headwater_capped_updates_total")
-            capped.inc(float(step.capped))
+        self._t.telemetry.learned(step, seconds)
         if self.learner.standing.frozen is None:
             self._t.publisher.learned(step.timestamps_ms)
 
@@ -163,6 +158,7 @@ class Acts:
             self._stick("halted", f"nothing is written: {error}")
             return
         self._stuck = None
+        self.twin.tick(self.learner)
         if offsets is not None:
             self.commit(offsets)
 
@@ -197,7 +193,7 @@ class Acts:
         self.why_halted = reason
         self.note("halt", reason=reason)
         self.stop_reading()
-        self._t.tell(GUARD, "halt", reason)
+        self._t.tell(GUARD, "halt", reason, (self.journaled.version, self.journaled.lineage))
         _log.error("halted", reason=reason)
         if self._t.exit_on_halt:
             raise Halted(reason)
@@ -216,6 +212,7 @@ class Acts:
             "published_version": self._t.publisher.version,
             "frozen_version": self.learner.standing.frozen,
             "lag_records": self._lag,
+            "frozen_twin": self.twin.said,
         }
         return self._t.telemetry.status(self.journaled, self._inbox, said)
 
@@ -228,6 +225,7 @@ class Acts:
         self.stop_reading()
         self._t.keeper.journal.sync()
         self._t.telemetry.fill(self.learner, None)
+        self.twin.show()
         self._t.publisher.beat(self.journaled.version, "down", "stopped", None)
 
     def _do(self, verdict: Verdict) -> None:

@@ -42,7 +42,7 @@ def _nowhere() -> tuple[None, None]:
 class Audit:
     """The audit log of one state directory. Every method may be called from any thread.
 
-    `place` says the present version and lineage; `failed` is called for each line that could not
+    `place` says the present version and lineage, for what has none of its own; `failed` is called for each line that could not
     be written.
     """
 
@@ -72,7 +72,9 @@ class Audit:
         except Exception as bug:
             self.note(*told, "failed", f"{type(bug).__name__}: {bug}")
             raise
-        self.note(*told, "ok")
+        version, lineage = reply.get("version"), reply.get("lineage")
+        known = isinstance(version, int) and isinstance(lineage, str)
+        self.note(*told, "ok", place=(version, lineage) if known else None)
         return reply
 
     def note(
@@ -82,12 +84,14 @@ class Audit:
         arguments: dict[str, Any] | None = None,
         outcome: str = "ok",
         detail: str | None = None,
+        place: tuple[int | None, str | None] | None = None,
     ) -> None:
         """Record one thing that was done. by: "cli:<user>", "admin:<address>" or "guard".
 
-        outcome: ok, refused or failed. Never raises: what cannot be written is counted and logged.
+        outcome: ok, refused or failed. place: the version and lineage that it made; None: the
+        present ones. Never raises: what cannot be written is counted and logged.
         """
-        version, lineage = self.place()
+        version, lineage = place or self.place()
         line: dict[str, Any] = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "by": _short(by),

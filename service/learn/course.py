@@ -33,9 +33,10 @@ _AGAIN_S = 5.0
 
 
 class Told(Protocol):
-    """Called after a turn, with who made it, what it was and why; for the audit log."""
+    """Called after a turn, with who made it, what it was, why, and the version and lineage that it
+    made; for the audit log."""
 
-    def __call__(self, by: str, turn: str, why: str) -> None: ...
+    def __call__(self, by: str, turn: str, why: str, made: tuple[int, str]) -> None: ...
 
 
 class Course:
@@ -208,7 +209,7 @@ class Course:
     def _turned(self, by: str, turn: str, why: str) -> None:
         _log.warning("turn", turn=turn, by=by, why=why, version=self.learner.standing.version)
         self._show()
-        self._tell(by, turn, why)
+        self._tell(by, turn, why, (self.learner.standing.version, self.learner.standing.lineage))
 
     def _show(self) -> None:
         frozen = self.learner.standing.frozen

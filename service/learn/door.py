@@ -19,6 +19,7 @@ from service.errors import LayoutChanged
 from service.learn.acts import Acts
 from service.learn.audit import Audit
 from service.learn.commands import Commands, Refused, Reply
+from service.learn.herald import Waiting
 from service.learn.meanwhile import Meanwhile
 from service.learn.restore import Served
 from service.learn.shelf import Shelf
@@ -59,6 +60,7 @@ class Door:
         self._started = time.monotonic()
         self._said_s = clock()
         self._clock = clock
+        self._waiting = Waiting(clock)
         self._meanwhile = Meanwhile(self._repeat, lambda: self._said_s, clock=clock)
 
     def __enter__(self) -> Door:
@@ -74,9 +76,12 @@ class Door:
     def still_here(self) -> None:
         """Say that what was said last goes on, and that this is no hang."""
         self._said_s = self._clock()
+        self._waiting.still()
 
     def beat(self, state: str, reason: str | None = None, progress: float | None = None) -> None:
         """Say what is going on; called by the process's own thread."""
+        if reason != self._waiting.why:
+            self._waiting.over()
         self.still_here()
         self._said = {"state": state, "reason": reason, "progress": progress, "pid": os.getpid()}
         self.live.beat(self._said | {"lag_records": None})
@@ -96,8 +101,12 @@ class Door:
 
     def waiting(self, why: str) -> None:
         """Say what is waited for."""
-        _log.warning("waiting", why=why)
+        self._waiting.tell(why)
         self.beat("restoring", why)
+
+    def waited(self) -> None:
+        """Say that what was waited for is there."""
+        self._waiting.over()
 
     def answer(self, request: dict[str, Any]) -> Reply:
         """Answer one command, and record it; called by the door's threads."""
@@ -105,10 +114,10 @@ class Door:
             request = request | {"by": _brief(request["by"])}
         return self.audit.of(request, self._answer)
 
-    def told(self, by: str, turn: str, why: str) -> None:
+    def told(self, by: str, turn: str, why: str, made: tuple[int, str]) -> None:
         """Record a turn that nobody ordered; one that was ordered is recorded where it came in."""
         if by == GUARD:
-            self.audit.note(GUARD, turn, detail=why)
+            self.audit.note(GUARD, turn, detail=why, place=made)
 
     def _place(self) -> tuple[int | None, str | None]:
         if self.acts is None:

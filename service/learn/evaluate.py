@@ -21,6 +21,7 @@ from service.learn import exact, pretrained, warm
 from service.learn.drift.report import report as report_of_drift
 from service.learn.learner import Learner, Step
 from service.learn.standing import Standing
+from service.learn.twin.paired import MODELS, Paired
 from service.model.kinds import recipe_of
 from service.model.prequential import FADE, OUTCOMES, PREDICTORS
 from service.settings import Settings
@@ -53,8 +54,13 @@ def evaluate(
     curve: list[dict[str, Any]] = []
     every = max(1, (expected or 50_000) // _POINTS)
     began, done = time.monotonic(), 0
+    twin = None
     for records in _cuts(rows, settings.learning.batch_rows):
-        step = learner.take(records, learner.decode(records), {("file", 0): done + len(records)})
+        twin = twin or _frozen(learner, settings.learning.frozen_after)
+        decoded = learner.decode(records)
+        step = learner.take(records, decoded, {("file", 0): done + len(records)})
+        if twin is not None:
+            twin.compare(step, decoded.columns)
         for t in _binary(learner):
             kept[t.name].append(_scored(step, t, learner))
         done += len(records)
@@ -71,8 +77,9 @@ def evaluate(
         if held_out := targets[t.name]["held_out"]:
             _make_exact(held_out, scored[scored[:, 2] > 0])
     watch(done, copy.deepcopy(targets))
-    for report in targets.values():
+    for name, report in targets.items():
         del report["fading_baselines"]
+        report["frozen_twin"] = None if twin is None else _beside(twin, name)
     if curve and curve[-1]["rows"] == done:
         curve.pop()
     curve.append({"rows": done, **{name: r["metrics"] for name, r in targets.items()}})
@@ -114,6 +121,21 @@ def _figures(target: Target, loss: float, mark: float, scale: float) -> dict[str
     if target.kind == "number":
         return {"mae": mark * scale, "rmse": loss**0.5 * scale}
     return {"accuracy": mark, "log_loss": loss}
+
+
+def _frozen(learner: Learner, after: int | None) -> Paired | None:
+    """Return a copy that stops learning here, if it is time for it."""
+    return Paired.of(learner) if after is not None and learner.events_learned >= after else None
+
+
+def _beside(twin: Paired, target: str) -> dict[str, Any]:
+    """Return the figures of the frozen copy, and those of the live model on the same events."""
+    figures = {
+        model: {key: report[key] for key in ("metrics", "fading")}
+        for model, report in twin.report()[target].items()
+    }
+    scored = twin.report()[target][MODELS[0]]["scored"]
+    return {"version": twin.version, "events": twin.events, "scored": scored, **figures}
 
 
 def _cuts(rows: Iterable[bytes], size: int) -> Iterator[list[Record]]:

@@ -18,6 +18,7 @@ from service import crash
 from service.errors import BrokerAway, TopicMissing
 from service.events.decode import Decoded
 from service.learn import suspect
+from service.learn.herald import Waiting
 from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded, Record
 from service.stream.source import Source
 
@@ -67,6 +68,7 @@ class Inbox:
         self._before: Offsets = {}
         self._items: queue.Queue[Item | BaseException] = queue.Queue(_AHEAD)
         self._commit: Offsets | None = None
+        self._waiting = Waiting(clock)
         self._asked_s: float | None = None
         """Since when the source is asked for a cut; None while it is not."""
         self._looked: tuple[float | None, float] = (None, 0.0)
@@ -151,7 +153,7 @@ class Inbox:
             self._commit_noted(source)
             if polled >= lag_due:
                 self.lag = source.lag()
-                self.away = None if source.answers else "Kafka does not answer"
+                self._hear(source)
                 lag_due = polled + _LAG_EVERY_S
             if isinstance(found, Cut):
                 crash.point("after_poll")
@@ -176,8 +178,7 @@ class Inbox:
         return decoded
 
     def _wait_for(self, why: str) -> None:
-        if why != self.away:
-            _log.warning("waiting", why=why)
+        self._waiting.tell(why)
         self.away = why
 
     def _commit_noted(self, source: Source) -> None:
@@ -185,6 +186,14 @@ class Inbox:
         if offsets is not None:
             source.commit(offsets)
             crash.point("after_commit")
+
+    def _hear(self, source: Source) -> None:
+        """Say so where Kafka is away, and when it is back."""
+        if not source.answers:
+            self._wait_for("Kafka does not answer")
+        else:
+            self._waiting.over()
+            self.away = None
 
     def _lost(self, source: Source) -> bool:
         """Hand over what is gone already; True if anything is."""
@@ -194,6 +203,7 @@ class Inbox:
             except (BrokerAway, TopicMissing) as error:
                 self._wait_for(str(error))
                 continue
+            self._waiting.over()
             self.away = None
             for loss in losses:
                 self._put(loss)

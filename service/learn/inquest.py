@@ -11,8 +11,9 @@ import structlog
 
 from service.errors import BrokerAway, DataLost, TopicMissing
 from service.learn import quarantine
+from service.learn.herald import Beat
 from service.learn.learner import Learner
-from service.learn.opening import Beat, Store
+from service.learn.opening import Store
 from service.learn.restore import Journaling
 from service.learn.sources import Sources, Stopped
 from service.learn.suspect import DEATHS_TO_EXAMINE, DEATHS_TO_HALT, Suspect

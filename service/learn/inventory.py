@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from service.errors import BrokerAway, TopicMissing
@@ -14,14 +14,17 @@ from service.weights.journal import Journal
 from service.weights.snapshot_reader import Listed, SnapshotReader
 
 
-def inventory(settings: Settings) -> list[dict[str, Any]]:
+def inventory(
+    settings: Settings, told: Callable[[int], None] = lambda _: None
+) -> list[dict[str, Any]]:
     """Return the snapshots, newest first, in the shape of `snapshots list --json`.
 
     replayable: the journal goes on from it and the topic still has the records after it; null
-    when the broker does not answer.
+    when the broker does not answer. told: called with how many more bytes were read.
     """
     state_at = state_directory(settings)
     reader = SnapshotReader(state_at / "snapshots")
+    reader.told = told
     listed = reader.list()
     damaged = {failure["id"]: failure["reason"] for failure in reader.verify()}
     lows = _low_watermarks(settings, listed)

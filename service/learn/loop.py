@@ -52,3 +52,4 @@ def learn(acts: Acts, ready: Ready) -> None:
     crash.point("journaled_before_publish")
     acts.guard(step, ready.decoded)
     acts.finish(time.monotonic() - began, over_limit)
+    acts.twin.compare(step, ready.decoded.columns)

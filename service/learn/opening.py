@@ -6,8 +6,7 @@ again what the journal speaks of. Reads the broker; what a loss means is decided
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,7 +20,8 @@ from service.errors import (
     SnapshotInvalid,
     TopicMissing,
 )
-from service.learn import history, pretrained, restore
+from service.learn import herald, history, pretrained, restore
+from service.learn.herald import Beat
 from service.learn.learner import Learner
 from service.learn.probe import Prober
 from service.learn.reach import reach
@@ -40,7 +40,6 @@ from service.weights.journal import Journal
 from service.weights.snapshots import Snapshots
 
 _log = structlog.get_logger(__name__)
-Beat = Callable[[str, str | None, float | None], None]
 
 
 class Store(msgspec.Struct):
@@ -166,17 +165,4 @@ def _restore(
 
 
 def _watched(sources: Sources, store: Store, beat: Beat) -> Watched:
-    return Watched(sources.ranges, _shown(beat), store.suspects, store.prober)
-
-
-def _shown(beat: Beat) -> Callable[[float, Learner], None]:
-    shown_s = 0.0
-
-    def show(done: float, learner: Learner) -> None:
-        nonlocal shown_s
-        now = time.monotonic()
-        if now - shown_s > 0.2 or done == 1.0:
-            shown_s = now
-            beat("replaying", f"at version {learner.standing.version}", round(done, 4))
-
-    return show
+    return Watched(sources.ranges, herald.replaying(beat), store.suspects, store.prober)

@@ -13,6 +13,7 @@ from service.errors import BrokerAway, DataLost, SnapshotInvalid, TopicMissing
 from service.learn.acts import Acts
 from service.learn.commands import Later, Refused, Reply
 from service.learn.learner import Learner
+from service.learn.reach import Redone
 from service.learn.saving import Saved
 from service.learn.sources import Stopped
 from service.learn.standing import OPERATOR
@@ -81,11 +82,13 @@ class Orders:
         return Later(ready, stopping)
 
     def _turned(self, **rest: object) -> Later:
-        """Answer a turn when it is on disk; it is journaled and served already."""
+        """Answer a turn when it is on disk; it is journaled and served already. The answer is what
+        stood right after the turn, whatever was learned since, but for the snapshot."""
         acts = self._acts
+        turned = acts.status_now() | rest
 
         def reply() -> Reply:
-            return acts.status_now() | rest
+            return turned | {"snapshot": acts.status()["snapshot"]}
 
         return Later(lambda: None if acts.course.is_saving else reply(), reply)
 
@@ -145,11 +148,11 @@ class Orders:
         if not isinstance(version, int) or isinstance(version, bool):
             raise Refused(f"{what}: {version!r} is not the number of a version")
 
-        def beat(done: float, learner: Learner) -> None:
+        def beat(done: Redone, learner: Learner) -> None:
             if self._t.publisher.beat_is_due:
                 why = f"at version {learner.standing.version}, on the way to {version}"
                 self._t.publisher.beat(
-                    self._acts.journaled.version, "replaying", why, None, round(done, 4)
+                    self._acts.journaled.version, "replaying", why, None, round(done.share, 4)
                 )
 
         why = f"making version {version} again"

@@ -12,6 +12,7 @@ import errno
 import os
 import threading
 import time
+import traceback
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from pathlib import Path
 import structlog
 
 from service.control import ControlServer
-from service.errors import BadSettings
+from service.errors import BadSettings, HeadwaterError
 from service.learn.door import door_of, present_or_new, served_in
 from service.metrics import Metrics
 from service.model.kinds import recipe_of
@@ -33,6 +34,19 @@ AWAY = frozenset({
     errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EHOSTDOWN,
 })  # fmt: skip
 """What a disk or a file server says that may be well again later."""
+_KEEPERS = frozenset({
+    "service.learn.audit", "service.learn.suspect", "service.weights.boot",
+    "service.weights.journal", "service.weights.journal_reader", "service.weights.lock",
+    "service.weights.snapshot_reader", "service.weights.snapshots",
+})  # fmt: skip
+"""Who works in the state directory, and nowhere else."""
+_REMEDIES = {
+    errno.ENOSPC: "Make room there",
+    errno.EDQUOT: "Raise the quota or make room there",
+    errno.EROFS: "Mount it for writing",
+    errno.EACCES: "Give this user the right to write there",
+    errno.EPERM: "Give this user the right to write there",
+}
 _LOOK_S = 1.0
 _LONGEST_S = 30.0
 _FORGIVEN_S = 600.0
@@ -72,7 +86,26 @@ class Outage:
             return False
         if isinstance(error, BadSettings):
             return _read_only(self._state_at)
-        return isinstance(error, OSError) and error.errno in AWAY
+        return isinstance(error, OSError) and error.errno in AWAY and self._is_of_state(error)
+
+    def _is_of_state(self, error: OSError) -> bool:
+        """Whether it was met in the state directory: by the file that it names; where it names none
+        (a write, a flush), by who was at work there."""
+        if isinstance(error.filename, str | bytes):
+            named = Path(os.fsdecode(error.filename))
+            return named.is_absolute() and named.is_relative_to(self._state_at)
+        frames = traceback.walk_tb(error.__traceback__)
+        return any(frame.f_globals.get("__name__") in _KEEPERS for frame, _ in frames)
+
+    def in_words(self, error: Exception) -> Exception:
+        """Return what to end with: the error itself, or a sentence where a disk says what it lacks."""
+        if not isinstance(error, OSError) or error.errno not in _REMEDIES:
+            return error
+        return HeadwaterError(
+            f"the state directory cannot be used: {error.filename or self._state_at}: "
+            f"{error.strerror}. {_REMEDIES[error.errno]}, or name another folder in "
+            "state.directory; `headwater doctor` looks at its room and rights"
+        )
 
     def wait(self, error: Exception) -> None:
         """Return when the disk takes writes again, or when told to stop.

@@ -31,8 +31,10 @@ from service.learn.burial import Burial
 from service.learn.door import Door, door_of, present_or_new, served_in
 from service.learn.drift.telling import Teller
 from service.learn.environment import fingerprint
+from service.learn.herald import Herald
 from service.learn.inbox import Inbox
 from service.learn.keeping import Keeper
+from service.learn.learner import Learner
 from service.learn.losses import Losses
 from service.learn.opening import Store, open_learner
 from service.learn.orders import Orders
@@ -46,6 +48,8 @@ from service.learn.sources import Sources, Stopped, kafka_of
 from service.learn.suspect import Suspects
 from service.learn.telemetry import Telemetry
 from service.learn.tools import Tools
+from service.learn.twin.kept import Kept
+from service.learn.twin.twin import Twin
 from service.metrics import Metrics
 from service.model.kinds import recipe_of
 from service.settings import Settings, runtime_directory, shown, state_directory
@@ -79,7 +83,7 @@ def main(settings: Settings, options: Options, stop: threading.Event) -> None:
             ended = True
         except (OSError, BadSettings) as error:
             if not outage.passes(error):
-                raise
+                raise outage.in_words(error) from error
             outage.wait(error)
             ended = stop.is_set()
 
@@ -107,7 +111,7 @@ def _main(settings: Settings, options: Options, stop: threading.Event, outage: O
             )
             broker = kafka_of(settings)
             stack.callback(broker.close)
-            sources = Sources(settings, broker, stop, door.waiting, door.still_here)
+            sources = Sources(settings, broker, stop, door.waiting, door.still_here, door.waited)
             try:
                 warm.compile_passes(recipe)
                 door.beat("restoring")
@@ -129,7 +133,9 @@ def _main(settings: Settings, options: Options, stop: threading.Event, outage: O
         live = door.go_live(runtime_at, learner.recipe)
         burial = Burial(lambda: DeadLetters(broker, settings.kafka.dead_letter_topic), stop.is_set)
         stack.callback(burial.close)
-        publisher = Publisher(live, telemetry, settings.runtime.publish_ms / 1000)
+        publisher = Publisher(
+            live, telemetry, settings.runtime.publish_ms / 1000, Herald(settings.kafka.topics)
+        )
         stack.callback(publisher.close)
         tools = Tools(
             publisher=publisher,
@@ -156,6 +162,7 @@ def _main(settings: Settings, options: Options, stop: threading.Event, outage: O
             ),
             topic_id=broker.topic_id,
             in_hand=store.suspects.in_hand,
+            twin=_twin_of(learner, settings, telemetry.metrics, stack),
             exit_on_halt=options.exit_on_halt,
             should_stop=stop.is_set,
         )
@@ -163,6 +170,14 @@ def _main(settings: Settings, options: Options, stop: threading.Event, outage: O
         _show_deaths(telemetry.metrics, store.suspects, acts)
         stack.enter_context(telemetry.metrics.kept_in(runtime_at))
         _work(acts, Orders(acts, tools), door, stop, state_at)
+
+
+def _twin_of(learner: Learner, settings: Settings, metrics: Metrics, stack: ExitStack) -> Twin:
+    after = settings.learning.frozen_after
+    twin = Twin(after, metrics, Kept(state_directory(settings), metrics))
+    stack.callback(twin.close)
+    twin.open(learner)
+    return twin
 
 
 def _teller(settings: Settings, metrics: Metrics, stack: ExitStack) -> Teller:

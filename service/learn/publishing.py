@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.learn.herald import Herald
 from service.learn.learner import Learner
 from service.learn.meanwhile import Meanwhile
 from service.learn.standing import nested
@@ -22,12 +23,19 @@ _BEAT_S = 0.25
 class Publisher:
     """Publishes the newest version at most every `publish_s`; called by the loop's thread."""
 
-    def __init__(self, live: LiveWriter, telemetry: Telemetry, publish_s: float) -> None:
+    def __init__(
+        self,
+        live: LiveWriter,
+        telemetry: Telemetry,
+        publish_s: float,
+        herald: Herald | None = None,
+    ) -> None:
         self.version: int | None = None
         """The version that answers; None before this process published one."""
         self._live = live
         self._telemetry = telemetry
         self._publish_s = publish_s
+        self._herald = herald or Herald()
         self._due = self._beat_due = 0.0
         self._fresh: list[NDArray[np.int64]] = []
         self._said: dict[str, Any] | None = None
@@ -67,6 +75,7 @@ class Publisher:
             return  # a reader still computes on that slot; soon again
         ended = time.monotonic()
         self.version = standing.version
+        self._herald.published(learner)
         self._due = began + self._publish_s
         self._telemetry.published(standing.version, ended - began, self._fresh)
         self._telemetry.spent("publish", ended - began)
@@ -83,6 +92,7 @@ class Publisher:
         """Give a sign of life now. version: the newest that is journaled."""
         self.said_s = time.monotonic()
         self._beat_due = self.said_s + _BEAT_S
+        self._herald.beat(state, lag)
         with self._beating:
             self._said = {
                 "state": state,

@@ -7,13 +7,14 @@ were journaled, and stops where records are gone.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from service import crash
 from service.errors import DataLost, SnapshotInvalid
 from service.learn import history
+from service.learn.busy import busy
 from service.learn.environment import differences
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
@@ -21,8 +22,10 @@ from service.learn.standing import flat, standing_of
 from service.model.layout import Layout
 from service.model.recipe import Recipe
 from service.model.state import State
+from service.progress import Pace
 from service.stream.records import Epochs, Offsets, Record
 from service.weights.journal import Journal
+from service.weights.snapshot_reader import Found
 from service.weights.snapshots import Snapshots
 
 
@@ -39,12 +42,32 @@ class RangeReader(Protocol):
         """Let go of the broker."""
 
 
+class Redone(NamedTuple):
+    """How much of a way through the journal is done."""
+
+    entries: int
+    of_entries: int
+    records: int
+    of_records: int
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1."""
+        if self.of_records:
+            return self.records / self.of_records
+        return self.entries / self.of_entries
+
+
+Progress = Callable[[Redone, Learner], None]
+"""Told after each entry how much is done, and the learner that stands there."""
+
+
 def reach(
     version: int,
     journal: Journal,
     snapshots: Snapshots,
     open_reader: Callable[[Learner], RangeReader],
-    progress: Callable[[float, Learner], None],
+    progress: Progress,
     environment: dict[str, str],
 ) -> Learner:
     """Return the learner at a version of the journal, made from a snapshot and the entries between.
@@ -83,10 +106,11 @@ def replay(
     path: list[Entry],
     open_reader: Callable[[Learner], RangeReader],
     replayed: Replayed,
-    progress: Callable[[float, Learner], None],
+    progress: Progress,
 ) -> Learner:
     """Redo the entries in order, reading again what each cut held."""
     reader: RangeReader | None = None
+    records, of_records = 0, sum(map(_records, path))
     try:
         for done, entry in enumerate(path):
             if entry["kind"] == "cut" and reader is None:
@@ -102,11 +126,16 @@ def replay(
             except DataLost as loss:
                 raise ReplayStopped(learner, loss) from None
             crash.point("restore_mid_replay")
-            progress((done + 1) / len(path), learner)
+            records += _records(entry)
+            progress(Redone(done + 1, len(path), records, of_records), learner)
     finally:
         if reader is not None:
             reader.close()
     return learner
+
+
+def _records(entry: Entry) -> int:
+    return int(entry["records"]) if entry["kind"] == "cut" else 0
 
 
 class ReplayStopped(Exception):
@@ -137,7 +166,7 @@ def foothold(
     newest = target
     while True:
         there = target < 0 or snapshots.has_up_to(newest)
-        found = snapshots.newest_valid(newest if target >= 0 else None) if there else None
+        found = _read(snapshots, newest if target >= 0 else None) if there else None
         if found is None:
             return _from_genesis(journal, target, notes)
         for failure in found.failures:
@@ -150,6 +179,19 @@ def foothold(
             return learner, path, found.manifest.meta.get("environment", {}), notes
         notes.append(f"snapshot {found.manifest.id} does not lead to version {target}")
         newest = version - 1
+
+
+def _read(snapshots: Snapshots, newest: int | None) -> Found | None:
+    """Return the newest state up to this version, telling how much of it is read."""
+    listed = (e.manifest for e in snapshots.list() if e.manifest is not None)
+    nbytes = next((m.nbytes for m in listed if newest is None or m.version <= newest), None)
+    pace = Pace("bytes", nbytes)
+    with busy("reading_snapshot", pace):
+        snapshots.told = pace.add
+        try:
+            return snapshots.newest_valid(newest)
+        finally:
+            snapshots.told = lambda _: None
 
 
 def _from_genesis(

@@ -14,7 +14,7 @@ from service.errors import DataLost, Diverged, SnapshotInvalid
 from service.learn import history, reach, warm
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
-from service.learn.reach import RangeReader, ReplayStopped
+from service.learn.reach import RangeReader, Redone, ReplayStopped
 from service.weights.digest import digest
 from service.weights.journal import Journal
 from service.weights.journal_reader import JournalReader
@@ -29,7 +29,7 @@ def rebuild(
     open_reader: Callable[[Learner], RangeReader],
     *,
     base: int | None = None,
-    progress: Callable[[float], None] = lambda _: None,
+    progress: Callable[[Redone], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Rebuild `version` into `out`; return what `headwater rebuild` prints.
 
@@ -40,7 +40,12 @@ def rebuild(
     snapshots = SnapshotReader(state_at / "snapshots")
     journal = Journal.reader(state_at / "journal")
     last = journal.last_version
-    if last is None or version > last:
+    if last is None:
+        raise SnapshotInvalid(
+            f"there is no journal in {state_at}: nothing was learned with these settings yet, or "
+            "they name another state.directory or name than the learner's"
+        )
+    if version > last:
         raise SnapshotInvalid(f"version {version} is not in the journal, which ends at {last}")
     learner, path, source = _foothold(snapshots, journal, version, base)
     warm.compile_passes(learner.recipe)

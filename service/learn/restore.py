@@ -21,7 +21,7 @@ from service.learn.changes import compare
 from service.learn.environment import differences, mint_lineage
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
-from service.learn.reach import RangeReader, ReplayStopped, foothold, nothing, replay
+from service.learn.reach import Progress, RangeReader, ReplayStopped, foothold, nothing, replay
 from service.learn.standing import GUARD, nested
 from service.model.recipe import Recipe
 from service.stream.records import Offsets
@@ -114,7 +114,7 @@ def restore(  # noqa: PLR0913 - the state directory, the settings, and two ways 
     environment: dict[str, str],
     policy: Policy,
     open_reader: Callable[[Learner], RangeReader],
-    progress: Callable[[float, Learner], None],
+    progress: Progress,
 ) -> Restored:
     """Return the learner at the last journaled version, under the present settings.
 

@@ -47,17 +47,25 @@ class Sources:
     def __init__(
         self, settings: Settings, broker: Broker, stop: threading.Event,
         tell: Callable[[str], None], still_here: Callable[[], None] = lambda: None,
+        over: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
-        """tell: told what is waited for, when it changes. still_here: called while waiting."""
+        """tell: told what is waited for, when it changes. still_here: called while waiting. over:
+        called when Kafka has shown every topic."""
         self._settings = settings
         self._broker = broker
         self._stop = stop
         self.tell = tell
         self._still_here = still_here
+        self._over = over
+        self._asked = False
 
     def wait(self, patience_s: float | None = None) -> None:
         """Wait until every topic is there, or so long. Raises Stopped, BrokerAway."""
-        topics = self._settings.kafka.topics
+        kafka = self._settings.kafka
+        topics = kafka.topics
+        if not self._asked:
+            self._asked = True
+            _log.info("looking_for_topics", topics=list(topics), kafka=kafka.bootstrap_servers)
         give_up_s = time.monotonic() + (math.inf if patience_s is None else patience_s)
 
         def stop() -> bool:
@@ -65,6 +73,7 @@ class Sources:
 
         tell = self.tell if patience_s is None else _waiting
         if wait_for_topics(self._broker, topics, stop, tell, still_here=self._still_here):
+            self._over()
             return
         if self._stop.is_set():
             raise Stopped

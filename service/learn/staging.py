@@ -60,6 +60,8 @@ class Staging:
         return None
 
     def _begin(self, state: State) -> None:
+        if self._state is not None:
+            self._state.unfollow(self._pending)
         if self._state is None or self._state.layout.nbytes != state.layout.nbytes:
             self._copy = np.empty(state.layout.nbytes // 8, dtype=np.uint64)
         self._state = state

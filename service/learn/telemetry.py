@@ -22,7 +22,7 @@ import service
 from service.learn.drift.report import report as report_of_drift
 from service.learn.drift.report import show as show_drift
 from service.learn.inbox import Inbox
-from service.learn.learner import Learner
+from service.learn.learner import Learner, Step
 from service.learn.standing import nested
 from service.metrics import Metrics
 from service.model.kinds.rls import RESTARTS
@@ -68,6 +68,14 @@ class Telemetry:
     def spent(self, phase: str, seconds: float) -> None:
         """Add to the time of one phase."""
         self.metrics.counter("headwater_learner_time_seconds_total").inc(seconds, phase)
+
+    def learned(self, step: Step, seconds: float) -> None:
+        """A cut is in the weights, after so many seconds."""
+        self.metrics.histogram("headwater_step_duration_seconds").observe(seconds)
+        self.spent("learn", seconds)
+        self.newest_ms = step.newest_ms
+        if step.capped:
+            self.metrics.counter("headwater_capped_updates_total").inc(float(step.capped))
 
     def published(
         self, version: int, seconds: float, timestamps_ms: list[NDArray[np.int64]]

@@ -14,8 +14,10 @@ from service.learn.keeping import Keeper
 from service.learn.learner import Learner, Step
 from service.learn.losses import Losses
 from service.learn.publishing import Publisher
+from service.learn.reach import Progress
 from service.learn.suspect import InHand
 from service.learn.telemetry import Telemetry
+from service.learn.twin.twin import Twin
 from service.settings import GuardSettings, KafkaSettings
 
 
@@ -29,12 +31,13 @@ class Tools(msgspec.Struct):
     telemetry: Telemetry
     kafka: KafkaSettings
     guard: GuardSettings
-    reach: Callable[[int, Callable[[float, Learner], None]], Learner]
+    reach: Callable[[int, Progress], Learner]
     """Makes a version again, telling how far it is."""
     tell: Told
     open_inbox: Callable[[Learner], Inbox]
     topic_id: Callable[[str], str | None]
     in_hand: InHand
+    twin: Twin
     exit_on_halt: bool
     should_stop: Callable[[], bool]
     tell_drift: Callable[[Step, str], None] = lambda _step, _lineage: None

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import structlog
 
+from service.learn.busy import busy
 from service.learn.drift import inputs
 from service.learn.learner import Learner
 from service.learn.standing import Standing
@@ -46,6 +47,12 @@ def compile_passes(given: Recipe) -> None:
 
     For a module of the user's own: what lies around it.
     """
+    note = "the first start after an installation takes up to a minute; kept for later ones"
+    with busy("compiling", model=given.kind, note=note):
+        _compile(given)
+
+
+def _compile(given: Recipe) -> None:
     began = time.monotonic()
     kind = given.kind if given.kind in KINDS else "linear"
     if given.kind not in KINDS:

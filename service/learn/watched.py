@@ -15,7 +15,7 @@ import structlog
 from service.errors import DataLost
 from service.learn.learner import Learner
 from service.learn.probe import Prober
-from service.learn.reach import RangeReader
+from service.learn.reach import Progress, RangeReader, Redone
 from service.learn.suspect import DEATHS_TO_HALT, LEARNING, Suspect, Suspects, between
 from service.stream.records import Epochs, Offsets, Record
 
@@ -28,7 +28,7 @@ class Watched:
     def __init__(
         self,
         ranges: Callable[[Learner], RangeReader],
-        progress: Callable[[float, Learner], None],
+        progress: Progress,
         suspects: Suspects,
         prober: Prober,
     ) -> None:
@@ -43,7 +43,7 @@ class Watched:
         self._learner = learner
         return _Reader(self, self._ranges(learner), dict(learner.standing.cursors))
 
-    def progress(self, done: float, learner: Learner) -> None:
+    def progress(self, done: Redone, learner: Learner) -> None:
         """An entry was redone."""
         self._suspects.in_hand.release(LEARNING)
         self._learner = learner

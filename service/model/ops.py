@@ -2,6 +2,9 @@
 
 The CPU body of each operator is a numba kernel over the tensors' own memory: no copy, no GIL,
 no fastmath, hence deterministic. The operators of a kind are registered when it is first used.
+
+`torch.library.Library`, not `custom_op`: the latter imports torch's compiler at the first call, which
+no operator here needs; that is two seconds of each start, 70 MB, and a folder in the temporary one.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ from service.model.strategies.view import Strategy
 Operator = Callable[..., None]
 _STATE = len(Moving._fields) - 3  # rule, strategy and extras stand apart
 _BENT = len(Strategy._fields)
+_untyped: Any = torch.library.Library
+_library = _untyped("headwater", "FRAGMENT")
+"""What is registered lives as long as this."""
 
 
 def learn(
@@ -59,7 +65,6 @@ def _operator(name: str, verb: str, passes: Passes) -> Operator:
     kernel = getattr(passes, verb)
     changed = ("state", "into") if verb == "learn" else ("into",)
 
-    @torch.library.custom_op(f"headwater::{name}_{verb}", mutates_args=changed, device_types="cpu")
     def operator(
         rule: int, bent: bool, state: list[Tensor], tables: list[Tensor], rows: list[Tensor],
         into: list[Tensor],
@@ -70,7 +75,16 @@ def _operator(name: str, verb: str, passes: Passes) -> Operator:
             weights, *(t.numpy() for t in into),
         )  # fmt: skip
 
-    return operator
+    return _registered(f"{name}_{verb}", operator, changed)
+
+
+def _registered(name: str, body: Operator, changed: tuple[str, ...]) -> Operator:
+    """Make headwater::<name> an operator, and return it. `changed`: the arguments it writes to."""
+    schema = torch.library.infer_schema(body, mutates_args=changed)
+    _library.define(name + schema)
+    _library.impl(name, body, "CPU")
+    found: Operator = getattr(torch.ops.headwater, name).default
+    return found
 
 
 def packed(moving: Moving) -> list[Tensor]:
@@ -92,7 +106,9 @@ def _tensors(arrays: Iterable[NDArray[Any]]) -> list[Tensor]:
     return [torch.from_numpy(array) for array in arrays]
 
 
-@torch.library.custom_op("headwater::apply", mutates_args=("state",), device_types="cpu")
-def apply(rule: int, bent: bool, state: list[Tensor], by: list[Tensor]) -> None:
+def _apply(rule: int, bent: bool, state: list[Tensor], by: list[Tensor]) -> None:
     """Run bent_steps.apply_gradient; `by`: gradient, moved, c1, c2."""
     bent_steps.apply_gradient(unpacked(rule, bent, state), *(t.numpy() for t in by))
+
+
+apply = _registered("apply", _apply, ("state",))

@@ -162,16 +162,23 @@ class Rate:
         served = served._replace(frames=cast("NDArray[np.float64]", state.extras[_FRAMES]))
         for name in (_SHORTER, _LONGER):
             scores = self._kind.score(served._replace(theta=state.flats[name]), held)
-            losses.append(self._losses(scores, held.y))
+            losses.append(self._losses(scores, held.y, served.frames[:, 4]))
         for gain in losses[0] - losses[1]:  # in order: the sum must not depend on the cuts
             if math.isfinite(gain):
                 vector[GAIN] += gain
                 vector[SQUARES] += gain * gain
                 vector[EVENTS] += 1.0
 
-    def _losses(self, scores: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return [N]: log losses and squared errors, targets by their weight; 0 where missing."""
+    def _losses(
+        self, scores: NDArray[np.float64], y: NDArray[np.float64], units: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return [N]: log losses and squared errors, targets by their weight; 0 where missing.
+
+        units [T]: what errors of each target are measured in where there are several, or dollars
+        would be added to seconds; 0 where that is not known yet, and then nothing is said of it.
+        """
         total = np.zeros(len(y))
+        several = len(self._targets) > 1
         for t, target in enumerate(self._targets):
             block, known = (
                 scores[:, target.start : target.start + target.outputs],
@@ -180,6 +187,8 @@ class Rate:
             label = np.where(known, y[:, t], 0.0)
             if target.kind == "number":
                 loss = (block[:, 0] - label) ** 2
+                if several:
+                    loss = loss / units[t] ** 2 if units[t] > 0.0 else np.zeros(len(y))
             elif target.kind == "binary":
                 loss = -np.log(
                     np.maximum(np.where(label > 0.5, block[:, 0], 1 - block[:, 0]), _TINY)

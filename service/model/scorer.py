@@ -24,10 +24,11 @@ from service.model.recipe import Recipe
 class Scorer:
     """Scores events with any image of one recipe."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, layout: Layout | None = None) -> None:
+        """layout: the recipe's, where there is one already."""
         self.recipe = recipe
         self.schema = recipe.schema
-        self.layout = Layout(recipe)
+        self.layout = layout or Layout(recipe)
         self.decoder = Decoder(self.schema, recipe.learning.seed)
         self.featurizer = Featurizer(self.schema)
         self.nbytes = self.layout.nbytes

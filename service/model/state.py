@@ -156,6 +156,10 @@ class State:
         self._followers.append(pending)
         return pending
 
+    def unfollow(self, pending: NDArray[np.uint8]) -> None:
+        """Set the flags of this follower no more; nothing happens where it is none."""
+        self._followers = [one for one in self._followers if one is not pending]
+
     def gather(self) -> None:
         """Tell every follower what may have changed. All small tensors count as changed."""
         small = self.layout.small_bytes // BLOCK_BYTES

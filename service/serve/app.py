@@ -7,6 +7,7 @@ moment it is made: 503 until there are weights, and from the last good ones when
 from __future__ import annotations
 
 import asyncio
+import difflib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ from service.logs import logger
 from service.metrics import Metrics
 from service.model.kinds import recipe_of
 from service.model.scorer import Scorer
-from service.serve.admin import Admin
+from service.serve.admin import PREFIX, Admin
 from service.serve.aside import Aside
 from service.serve.edge import Edge
 from service.serve.inference import Infer
@@ -102,6 +103,10 @@ def create_app(
     return app
 
 
+_MEANT = ("/v1/predict", "/v1/model", "/v1/schema", "/healthz", "/readyz", "/metrics", "/docs")
+_LONGEST_PATH = 64
+
+
 async def _keep_following(live: LiveModel) -> None:
     """See new versions, layouts and states also while nobody asks."""
     while True:
@@ -122,4 +127,16 @@ async def _routing_problem(request: Request, error: Exception) -> NoReturn:
             f"{request.url.path} takes {allowed}",
             headers=[(b"allow", allowed.encode())],
         )
-    raise Refused("NOT_FOUND", "GET /openapi.json lists what there is")
+    raise Refused("NOT_FOUND", _not_here(request.url.path))
+
+
+def _not_here(path: str) -> str:
+    """Say what may have been meant by a path that leads nowhere."""
+    if path == PREFIX or path.startswith(f"{PREFIX}/"):
+        return (
+            f"no such command, or {PREFIX} is off: it is on where api.admin_token (better "
+            "HEADWATER_API__ADMIN_TOKEN_FILE) is set; GET /openapi.json lists what there is"
+        )
+    close = difflib.get_close_matches(path[:_LONGEST_PATH], _MEANT, n=1, cutoff=0.7)
+    meant = f"did you mean {close[0]}? " if close and close[0] != path else ""
+    return f"{meant}GET /openapi.json lists what there is"

@@ -21,8 +21,8 @@ from service.events.decode import Fault
 from service.events.schema import Schema, Target
 from service.serve.live_model import LiveModel
 from service.serve.named_model import check_name, check_version, served_now
-from service.serve.problems import bad_events
-from service.serve.queries import flag
+from service.serve.problems import Refused, bad_events
+from service.serve.queries import flag, misspelt
 from service.serve.replies import JSON
 from service.serve.scoring import (
     LARGE_BYTES,
@@ -169,16 +169,17 @@ def _wanted(asked: Tensors, schema: Schema) -> list[Wanted]:
 
 
 def _header(scope: Scope) -> str | None:
-    for name, value in scope["headers"]:
-        if name == HEADER:
-            return str(value.decode("latin-1").strip())
-    return None
+    given = [value for name, value in scope["headers"] if name == HEADER]
+    if len(given) > 1:
+        detail = "Inference-Header-Content-Length is given twice: give it once, or not at all"
+        raise Refused("BAD_REQUEST", detail)
+    return given[0].decode("latin-1").strip() if given else None
 
 
 def _strict(query: bytes) -> bool:
-    """Read ?strict=true; other queries are ignored."""
+    """Read ?strict=true; names that are not like it are ignored."""
     if not query:
         return False
-    return flag(
-        parse_qs(query.decode("latin-1"), keep_blank_values=True).get("strict", []), "strict"
-    )
+    given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
+    misspelt(given, ("strict",))
+    return flag(given.get("strict", []), "strict")

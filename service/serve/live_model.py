@@ -25,6 +25,7 @@ from service.model.scorer import Attached, Scorer
 from service.serve.problems import Refused
 from service.serve.served import Learner, Served, learner_seen
 from service.weights.live import LiveReader, Slot
+from service.weights.live_directory import POINTER
 
 FOLLOW_S = 0.05
 READ_TRIES = 5
@@ -82,7 +83,7 @@ class LiveModel:
             self._attached.clear()  # they are views of a file that is not served any more
         if self._reader.trouble != self._trouble:
             self._trouble = self._reader.trouble
-            _log.info("live_file", trouble=self._trouble or None)
+            self._say()
         self._heartbeat = self._reader.heartbeat()
         layout = self._reader.layout
         if layout != self._layout:
@@ -91,6 +92,13 @@ class LiveModel:
         with self._reader.pinned() as slot:
             if slot is not None and self._scorer is not None:
                 self._tell(slot)
+
+    def _say(self) -> None:
+        directory = self._reader.directory
+        if self._trouble and not self._layout and not (directory / POINTER).exists():
+            _log.info("waiting", why=f"no learner has written live weights in {directory} yet")
+        else:
+            _log.info("live_file", trouble=self._trouble or None)
 
     def _build(self, layout: bytes) -> None:
         self._scorer, self._served, self._unreadable = None, None, None

@@ -99,7 +99,9 @@ def _predict(recipe: Recipe) -> Json:
         "summary": "Predict events from the live weights",
         "tags": ["predictions"],
         "parameters": [
-            _query("model", '"brief": leave the offsets out of "model".', "string"),
+            _query(
+                "model", '"brief": leave the offsets out of "model".', "string", ["full", "brief"]
+            ),
             _query("strict", "true: refuse unknown and missing fields.", "boolean"),
         ],
         "requestBody": {
@@ -142,8 +144,9 @@ def _get(
     }
 
 
-def _query(name: str, description: str, kind: str) -> Json:
-    return {"name": name, "in": "query", "description": description, "schema": {"type": kind}}
+def _query(name: str, description: str, kind: str, known: list[str] | None = None) -> Json:
+    schema = {"type": kind} if known is None else {"type": kind, "enum": known}
+    return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
 def _json(component: str) -> Json:

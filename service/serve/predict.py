@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from service.events.decode import Fault
 from service.serve.live_model import LiveModel
-from service.serve.queries import flag
+from service.serve.queries import flag, misspelt, word
 from service.serve.ranking import ranked
 from service.serve.replies import JSON
 from service.serve.request import Asked, read_request
@@ -73,9 +73,11 @@ class Predict:
 
 
 def _flags(query: bytes) -> tuple[bool, bool]:
-    """Read ?model=brief and ?strict=true; names that are not known are ignored."""
+    """Read ?model=brief and ?strict=true; names that are like neither are ignored."""
     given = parse_qs(query.decode("latin-1"), keep_blank_values=True)
-    return given.get("model", [""])[-1] == "brief", flag(given.get("strict", []), "strict")
+    misspelt(given, ("model", "strict"))
+    brief = word(given.get("model", []), "model", ("full", "brief")) == "brief"
+    return brief, flag(given.get("strict", []), "strict")
 
 
 def _errors(asked: Asked, faults: list[Fault], paths: Paths) -> list[Error]:

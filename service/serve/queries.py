@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 from service.serve.problems import Refused
 
+MOST_SHOWN = 40
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -16,5 +18,29 @@ def flag(given: Sequence[str], name: str) -> bool:
     words = {_WORDS.get(text.lower()) for text in given}
     if len(words) == 1 and (value := words.pop()) is not None:
         return value
-    shown = given[-1] if len(given[-1]) <= 40 else given[-1][:37] + "..."
-    raise Refused("BAD_REQUEST", f"?{name}={shown}: write ?{name}=true or ?{name}=false, once")
+    raise _refused(name, given[-1], f"write ?{name}=true or ?{name}=false, once")
+
+
+def word(given: Sequence[str], name: str, known: Sequence[str]) -> str:
+    """Read ?name=one of `known`, the first where it is not given. Refused where it is another."""
+    words = set(given)
+    if len(words) == 1 and given[0] in known:
+        return given[0]
+    if not words:
+        return known[0]
+    choice = " or ".join(f"?{name}={one}" for one in known)
+    raise _refused(name, given[-1], f"write {choice}, once")
+
+
+def misspelt(given: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse a name that is nearly one of `known`; others are a proxy's own, and ignored."""
+    for name in given:
+        close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
+        if close and name not in known:
+            detail = f"?{name[:MOST_SHOWN]} is not known here; did you mean ?{close[0]}?"
+            raise Refused("BAD_REQUEST", detail)
+
+
+def _refused(name: str, given: str, what: str) -> Refused:
+    shown = given if len(given) <= MOST_SHOWN else given[: MOST_SHOWN - 3] + "..."
+    return Refused("BAD_REQUEST", f"?{name}={shown}: {what}")

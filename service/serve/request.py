@@ -133,7 +133,8 @@ def read_json(body: bytes) -> object:
     except msgspec.ValidationError:
         return _read_json_with_large_numbers(body)
     except _UNREADABLE as error:
-        raise Refused("BAD_JSON", str(error)) from None
+        said = str(error) if body else "there is no body"
+        raise Refused("BAD_JSON", f"{said}; send an object in JSON") from None
 
 
 def _read_json_with_large_numbers(body: bytes) -> object:

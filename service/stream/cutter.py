@@ -58,8 +58,9 @@ class Cutter:
         self._lanes: list[Lane] = []
         self._by_partition: dict[TP, Lane] = {}
         self._total = 0
-        self.proven = 0
-        """The last look at the topics that was answered; see `doubt`."""
+        self.proof: tuple[int, float] = (0, 0.0)
+        """The last look at the topics that was answered, and for how long in all nobody could look:
+        that is no time to wait. See `doubt`."""
         self._drained_s = -1e18
         self._last_cut_s = -1e18
 
@@ -124,7 +125,7 @@ class Cutter:
 
     def doubt(self, partition: TP, offset: int, look: int, until_s: float) -> None:
         """Take nothing from this offset on, nor what comes after it in order, before that look at
-        the topics was answered (`proven`), or the time has come."""
+        the topics was answered, or the time has come (seconds, less what was lost; see `proof`)."""
         self._by_partition[partition].doubts.append((offset, look, until_s))
 
     def drained(self, now_s: float) -> None:
@@ -237,7 +238,7 @@ class Cutter:
         for lane in self._lanes:
             if (
                 lane.doubts
-                and (n := lane.doubted(self.proven, now_s)) is not None
+                and (n := lane.doubted(self.proof[0], now_s - self.proof[1])) is not None
                 and n < len(lane)
             ):
                 good[lane.rank] = n

@@ -30,7 +30,7 @@ from typing import Self
 
 import msgspec
 
-from service.errors import BadSettings, BrokerAway, Problem
+from service.errors import BadSettings, BrokerAway, Locked, Problem
 
 ADDRESS_FILE = "embedded-broker.json"
 LOG_FILE = "embedded-broker.log"
@@ -47,6 +47,7 @@ code=$?
 kill "$reader" 2>/dev/null
 exit "$code"
 """
+_RUNS_ALREADY = "is already running for"
 _ATTEMPTS = 3
 _STOP_S = 30.0
 
@@ -79,6 +80,12 @@ class EmbeddedBroker:
                 break
             said = self._log.read_text(errors="replace")[-2000:]
             self.close()
+            if _RUNS_ALREADY in said:
+                raise Locked(
+                    f"the embedded broker of {data_directory} is already running: another `headwater "
+                    "run` with these settings is at work. Stop that one, or give this one another "
+                    "`name` or state.directory"
+                )
             if port or "already in use" not in said or attempt == _ATTEMPTS:
                 raise BrokerAway(f"the embedded broker did not start; it says:\n{said.strip()}")
         self.bootstrap_servers = f"127.0.0.1:{self.port}"

@@ -31,12 +31,17 @@ _UNREADABLE = (OSError, EOFError, zlib.error)
 _COUNTED_BYTES = 256 << 20
 """Larger files are not counted before they are read."""
 
+_SHAPE = (
+    "; a csv begins with a line of names, and its cells stand between commas, semicolons or tabs"
+)
 _json_number = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
-def read_files(paths: Sequence[Path], limit: int | None = None) -> Iterator[Row]:
-    """Return the rows of files, one file after the other, at most `limit` in all."""
-    return islice((row for path in paths for row in rows(path)), limit)
+def read_files(
+    paths: Sequence[Path], limit: int | None = None, wanted: Collection[str] = ()
+) -> Iterator[Row]:
+    """Return the rows of files, one file after the other, at most `limit` in all; see `rows`."""
+    return islice((row for path in paths for row in rows(path, wanted)), limit)
 
 
 def count_rows(paths: Sequence[Path], limit: int | None = None) -> int | None:
@@ -50,12 +55,13 @@ def count_rows(paths: Sequence[Path], limit: int | None = None) -> int | None:
     return total if limit is None else min(total, limit)
 
 
-def rows(path: Path) -> Iterator[Row]:
-    """Return the rows of one file; `-` is jsonl on stdin."""
+def rows(path: Path, wanted: Collection[str] = ()) -> Iterator[Row]:
+    """Return the rows of one file; `-` is jsonl on stdin. A table that has no column of `wanted` is
+    refused: it has no line of names, or is another table."""
     kind = kind_of(path)
     if kind == "parquet":
-        return _parquet(path)
-    return _csv(path) if kind == "csv" else _jsonl(path)
+        return _parquet(path, wanted)
+    return _csv(path, wanted) if kind == "csv" else _jsonl(path)
 
 
 def kind_of(path: Path) -> str:
@@ -83,6 +89,15 @@ def to_json(row: Row, numbers: Collection[str] = ()) -> bytes:
     return msgspec.json.encode(row)
 
 
+def _held_against(columns: Sequence[str], wanted: Collection[str], path: Path, also: str) -> None:
+    """Refuse a table that has none of the fields that are wanted."""
+    if wanted and not set(columns) & set(wanted):
+        has, asked = (", ".join(map(repr, list(some)[:8])) for some in (columns, wanted))
+        raise HeadwaterError(
+            f"{path}: none of its columns ({has}) is a field of the settings ({asked}){also}"
+        )
+
+
 def _open(path: Path) -> BinaryIO:
     if path == STDIN:
         return sys.stdin.buffer
@@ -103,7 +118,7 @@ def _jsonl(path: Path) -> Iterator[Row]:
             raise HeadwaterError(f"{path}: {error}") from None
 
 
-def _csv(path: Path) -> Iterator[Row]:
+def _csv(path: Path, wanted: Collection[str]) -> Iterator[Row]:
     with io.TextIOWrapper(_open(path), encoding="utf-8-sig", newline="") as text:
         reader = csv.reader(text, strict=True)
         try:
@@ -111,6 +126,9 @@ def _csv(path: Path) -> Iterator[Row]:
             delimiter = _delimiter(head)
             reader = csv.reader(chain([head], text), strict=True, delimiter=delimiter)
             names = next(reader, [])
+            if not names:
+                raise HeadwaterError(f"{path}: is empty; a csv begins with a line of names")
+            _held_against(names, wanted, path, _SHAPE)
             if len(set(names)) < len(names):
                 twice = next(name for name in names if names.count(name) > 1)
                 raise HeadwaterError(
@@ -143,8 +161,9 @@ def _delimiter(head: str) -> str:
     return max(",;\t", key=bare.count)
 
 
-def _parquet(path: Path) -> Iterator[Row]:
+def _parquet(path: Path, wanted: Collection[str]) -> Iterator[Row]:
     with _parquet_file(path) as file:
+        _held_against(file.schema_arrow.names, wanted, path, "")
         for batch in file.iter_batches(batch_size=8192):
             columns = [_cells(batch.column(i)) for i in range(batch.num_columns)]
             names = batch.schema.names

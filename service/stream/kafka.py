@@ -9,6 +9,7 @@ this. Clients must not be forked: make the broker in the process that uses it.
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent import futures
@@ -34,6 +35,7 @@ from service.stream.broker import Survey
 from service.stream.kafka_log import client_log
 from service.stream.kafka_producer import KafkaProducer
 from service.stream.kafka_reader import KafkaReader
+from service.stream.kafka_silence import explained
 from service.stream.kafka_survey import Asked, KafkaSurvey, identity
 from service.stream.records import TP, Epochs, Offsets
 
@@ -54,7 +56,10 @@ _MOVING = (
     KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
     KafkaError.NOT_CONTROLLER,
 )
+_SILENT = (KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN)
 _AGAIN_S = 0.05
+_PASSING = re.compile(r"^\S+/bootstrap: | \(after [^)]*\)$")
+"""What librdkafka adds to an error and differs from one time to the next."""
 
 Built = TypeVar("Built")
 Spec = Any
@@ -79,6 +84,7 @@ class KafkaBroker:
         """`name` becomes group and client id, with `headwater-` in front. Connects lazily."""
         self.group = f"headwater-{name}"
         self._timeout_s = timeout_s
+        self._servers = bootstrap_servers
         self._last_error = ""
         self._shared: dict[str, Any] = {
             "bootstrap.servers": bootstrap_servers,
@@ -195,9 +201,11 @@ class KafkaBroker:
         cause: KafkaError = error.args[0]
         if cause.code() in _MISSING:
             return TopicMissing(cause.str())
+        if cause.code() in _SILENT:
+            return BrokerAway(self._silence())
         if cause.code() in _MOVING:
             return _Moving(f"Kafka says {cause.name()}: {cause.str()}")
-        return BrokerAway(f"Kafka says {cause.name()}: {cause.str()}{self._why()}")
+        return BrokerAway(f"Kafka says {cause.name()}: {cause.str()}")
 
     def _ask_about(self, topics: Sequence[str]) -> dict[str, futures.Future[Any]]:
         return self._admin.describe_topics(
@@ -253,14 +261,14 @@ class KafkaBroker:
         return found
 
     def _heard(self, error: KafkaError) -> None:
-        self._last_error = error.str()
-
-    def _why(self) -> str:
-        self._admin.poll(0)
-        return f" ({self._last_error})" if self._last_error else ""
+        if error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last_error:
+            self._last_error = _PASSING.sub(
+                "", error.str()
+            )  # that all are down says less than why one is
 
     def _silence(self) -> str:
-        return f"Kafka did not answer in {self._timeout_s:g} s{self._why()}"
+        self._admin.poll(0)
+        return explained(self._servers, self._last_error)
 
 
 def _exists_already(created: futures.Future[Any], timeout_s: float) -> bool:

@@ -7,9 +7,11 @@ one list for both.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 import time
+from collections.abc import Iterator
 
 _AGAIN_S = 60.0
 _LATELY = 200
@@ -34,6 +36,18 @@ class _Calm(logging.Filter):
             self._said_s.clear()
         self._said_s[text] = now
         return True
+
+
+@contextlib.contextmanager
+def unheard(*, unless: bool) -> Iterator[None]:
+    """Keep the clients silent: whoever asks is told by errors, and once."""
+    log = client_log()
+    before = log.level
+    log.setLevel(before if unless else logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def client_log() -> logging.Logger:

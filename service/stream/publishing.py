@@ -146,8 +146,10 @@ def publish(
     rate: float | None,
     sent: Sent,
     progress: Callable[[int], None],
+    patience_s: float = _FLUSH_S,
 ) -> None:
-    """Send messages, at most `rate` a second, and wait until they are acknowledged.
+    """Send messages, at most `rate` a second, and wait until they are acknowledged: as long as
+    acknowledgements keep coming, each within `patience_s`.
 
     `sent` is kept up to date, so it tells the truth after an interruption as well.
     """
@@ -166,18 +168,18 @@ def publish(
                 time.sleep(early)
     finally:
         progress(sent.sent)
-        _finish(producer, sent)
+        _finish(producer, sent, patience_s)
 
 
-def _finish(producer: Producer, sent: Sent) -> None:
+def _finish(producer: Producer, sent: Sent, patience_s: float) -> None:
     """Wait for acknowledgements as long as they keep coming."""
     _settle(producer, sent, 0.0)
-    deadline = time.monotonic() + _FLUSH_S
+    deadline = time.monotonic() + patience_s
     while sent.waiting and time.monotonic() < deadline:
         before = sent.waiting
         _settle(producer, sent, 0.5)
         if sent.waiting < before:
-            deadline = time.monotonic() + _FLUSH_S
+            deadline = time.monotonic() + patience_s
 
 
 def _settle(producer: Producer, sent: Sent, timeout_s: float) -> None:

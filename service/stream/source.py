@@ -4,7 +4,7 @@ One thread uses it; the clock is injected. Nothing is learned, decoded or stored
 are the offsets after the records handed out in cuts: always offset + 1 of a record, never a
 client's position. What is fetched ahead stays in the buffer, so a replay (`read_range`) goes over
 into live reading without reading anything twice. Records that come after a pause wait for a look
-at their topic that began after they came, two seconds at most.
+at their topic that began after they came (see watch.PROOF_S).
 
 A loss is handed out again at every call until `skip_to` decides about it. It is told when nothing
 readable is buffered before it, so `wanted` is the cursor.
@@ -220,7 +220,7 @@ class Source:
 
     def _signal(self, now_s: float) -> DataLoss | PartitionAdded | None:
         """Return what must be told before any cut."""
-        told, self._cutter.proven = self._news.next(now_s, self.cursors), self._watch.proven
+        told, self._cutter.proof = self._news.next(now_s, self.cursors), self._watch.proof
         if isinstance(told, PartitionAdded):
             self.add_partition(told.topic, told.partition, told.start)
         return told
@@ -248,7 +248,7 @@ class Source:
                 self.records_fetched += len(item.records)
                 if (first := self._cutter.put(item, now, wall_ms)) is not None:
                     place, look = (item.topic, item.partition), self._watch.prove(now)
-                    self._cutter.doubt(place, first, look, now + PROOF_S)
+                    self._cutter.doubt(place, first, look, now - self._watch.lost_s + PROOF_S)
             else:
                 self._note(item)
         for lane in self._cutter.lanes:

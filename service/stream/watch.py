@@ -16,7 +16,10 @@ from service.stream.records import TP, DataLoss, Loss, Offsets, PartitionAdded
 _GONE_AFTER_S = 3.0
 _GONE_LOOK_S = 0.3
 PROOF_S = 2.0
-"""Longest that a record waits for the look that proves its topic."""
+"""Longest that a record waits for the look that proves its topic. Time in which nobody polls does not
+count, where that is long: see `_STALL_S`."""
+_STALL_S = 1.5
+"""So long between two polls, and the process was stopped, or the machine: it could not ask."""
 _ANSWER_S = 10.0
 _BETWEEN_S = 0.25
 """From the beginning of a look to the next one: many partitions ask for one look together."""
@@ -46,15 +49,23 @@ class Watch:
         self._missing_s: dict[str, float] = {}
         self.proven = 0
         """The number of the last look that was answered."""
+        self.lost_s = 0.0
+        """How long in all nobody could poll."""
+        self._polled_s = float("-inf")
         self._begun = self._wanted = 0
         self._begun_s = self._asked_s = float("-inf")
+
+    @property
+    def proof(self) -> tuple[int, float]:
+        """The last look that was answered, and for how long in all nobody could poll."""
+        return self.proven, self.lost_s
 
     def prove(self, now_s: float) -> int:
         """Want one more look: what came just now may be of another topic of that name.
 
         Returns its number. One under way does not count, since it began before the record came.
         """
-        self._wanted, self._asked_s = self._begun + 1, now_s
+        self._wanted, self._asked_s = self._begun + 1, now_s - self.lost_s
         if self._pending is None:
             self.hurry()
         return self._wanted
@@ -70,6 +81,9 @@ class Watch:
 
     def poll(self, now_s: float, cursors: Offsets) -> list[PartitionAdded | DataLoss]:
         """Return what is new, if anything was seen since the last call."""
+        gap_s, self._polled_s = now_s - self._polled_s, now_s
+        if _STALL_S < gap_s < float("inf"):
+            self.lost_s += gap_s
         if self._pending is None:
             if now_s < self._next_s:
                 return []
@@ -125,7 +139,7 @@ class Watch:
 
     def _looked(self, now_s: float) -> None:
         self._pending, self._due_s = None, now_s + self._every_s
-        if self._wanted > self.proven and now_s - self._asked_s <= PROOF_S:
+        if self._wanted > self.proven and now_s - self.lost_s - self._asked_s <= PROOF_S:
             self.hurry()
 
     @property

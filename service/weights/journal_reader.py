@@ -12,7 +12,7 @@ from __future__ import annotations
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypedDict
 
@@ -117,16 +117,27 @@ class JournalReader:
                     offset, version = framed.next_offset, version + 1
             first = following
 
-    def verify(self) -> list[Fault]:
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all segments that are there."""
+        paths = (segment_path(self.directory, first) for first in segments(self.directory))
+        return sum(path.stat().st_size for path in paths if path.exists())
+
+    def verify(self, told: Callable[[int], None] = lambda _: None) -> list[Fault]:
         """Read every segment whole; what is wrong, empty if nothing is.
 
         An unfinished entry at the very end is not: a learner may be writing it, or died of it.
+        told: called with how many more bytes were read.
         """
         known = segments(self.directory)
         return [
             Fault(id=None, file=f"{self.directory.name}/{path.name}", reason=reason)
             for first, following in itertools.zip_longest(known, known[1:])
-            if (reason := _wrong_in(path := segment_path(self.directory, first), first, following))
+            if (
+                reason := _wrong_in(
+                    path := segment_path(self.directory, first), first, following, told
+                )
+            )
         ]
 
     def _after(self, first: int) -> int | None:
@@ -165,7 +176,9 @@ class JournalReader:
         return None, following
 
 
-def _wrong_in(path: Path, first: int, following: int | None) -> str | None:
+def _wrong_in(
+    path: Path, first: int, following: int | None, told: Callable[[int], None]
+) -> str | None:
     """What is wrong in a segment, and from which byte on; `following` is what the next begins with,
     None: it is the newest, and may be written meanwhile."""
     try:
@@ -176,6 +189,7 @@ def _wrong_in(path: Path, first: int, following: int | None) -> str | None:
         return f"cannot be read: {error.strerror or error}"
     end, version = end_of(file, first)
     size = file.seek(0, 2)
+    told(size)
     if following is None:
         wrong = whole_at(file, end) or any_after(file, end, version)
     else:

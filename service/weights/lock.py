@@ -44,7 +44,10 @@ class DirectoryLock:
         except BlockingIOError as error:
             holder = os.pread(fd, 4096, 0)
             os.close(fd)
-            raise Locked(f"{directory} is in use by {_describe(holder)}") from error
+            raise Locked(
+                f"{directory} is in use by {_describe(holder)}. One learner at a time: stop that "
+                "one, or give this one another `name` or state.directory"
+            ) from error
         except OSError:
             os.close(fd)
             raise

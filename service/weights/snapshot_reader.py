@@ -68,6 +68,8 @@ class SnapshotReader:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.told: Callable[[int], None] = lambda _: None
+        """Called with how many more bytes of states were read."""
         self.refused: Failures = []
         """What `newest_valid` found wrong so far, each once."""
 
@@ -189,7 +191,7 @@ class SnapshotReader:
         stored = read.files[name]
         file = f"{OBJECTS}/{stored.object}"
         try:
-            part = tensor_file.read(self.directory / file, stored.bytes, stored.sha256)
+            part = tensor_file.read(self.directory / file, stored.bytes, stored.sha256, self.told)
         except tensor_file.Unusable as error:
             raise Damaged(read.id, file, f"({name}) {error}") from error
         if part_digest(part) != read.digest[name]:

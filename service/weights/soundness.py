@@ -5,6 +5,7 @@ Reads everything, changes nothing; safe beside the learner that writes there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from service.weights.boot import JOURNAL
@@ -15,12 +16,23 @@ SNAPSHOTS = "snapshots"
 """Where in the state directory the snapshots are."""
 
 
-def verify(state: Path) -> list[Failure | Fault]:
-    """Return what is wrong in this state directory, each with its file; empty if nothing is."""
+def nbytes(state: Path) -> int:
+    """Return how much `verify` has to read: parts that snapshots share count for each."""
+    listed = SnapshotReader(state / SNAPSHOTS).list()
+    parts = sum(entry.manifest.nbytes for entry in listed if entry.manifest is not None)
+    return parts + JournalReader(state / JOURNAL).nbytes
+
+
+def verify(state: Path, told: Callable[[int], None] = lambda _: None) -> list[Failure | Fault]:
+    """Return what is wrong in this state directory, each with its file; empty if nothing is.
+
+    told: called with how many more bytes were read.
+    """
     snapshots, journal = SnapshotReader(state / SNAPSHOTS), JournalReader(state / JOURNAL)
+    snapshots.told = told
     found: list[Failure | Fault] = [*snapshots.verify()]
     before = _versions(snapshots)
-    if damaged := journal.verify():  # what else there is to say follows from that
+    if damaged := journal.verify(told):  # what else there is to say follows from that
         return found + damaged
     begins, ends = next(iter(segments(journal.directory)), None), journal.last_version
     # What the owner took away meanwhile needs no journal any more.

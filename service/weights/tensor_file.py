@@ -7,7 +7,7 @@ below, so a state that would be refused when it is needed is refused when it is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -99,15 +99,25 @@ def _pieces(part: Part) -> Iterator[memoryview]:
             yield flat[start : start + PIECE_BYTES]
 
 
-def read(path: Path, nbytes: int, sha256: str) -> dict[str, torch.Tensor]:
-    """The tensors of the file, if it is the very file that was written; otherwise Unusable."""
+def read(
+    path: Path, nbytes: int, sha256: str, told: Callable[[int], None] = lambda _: None
+) -> dict[str, torch.Tensor]:
+    """The tensors of the file, if it is the very file that was written; otherwise Unusable.
+
+    told: called with how many more bytes were gone through.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
         raise Unusable(f"cannot be read: {error.strerror}") from error
     if len(content) != nbytes:
         raise Unusable(f"has {len(content)} bytes, written were {nbytes}")
-    if hashlib.sha256(content).hexdigest() != sha256:
+    total = hashlib.sha256()
+    for start in range(0, nbytes, PIECE_BYTES):
+        piece = memoryview(content)[start : start + PIECE_BYTES]
+        total.update(piece)
+        told(len(piece))
+    if total.hexdigest() != sha256:
         raise Unusable("its sha256 is not the one it was written with")
     try:
         tensors: Mapping[str, torch.Tensor] = safetensors.torch.load(content)

@@ -247,7 +247,7 @@ def bits(told: Told, entries: list[Entry], failures: Failures) -> int:
     waiting = {(lineage, version): d for lineage, version, d in told.seen["digests"]}
     confirmed = 0
 
-    def compare(_: float, learner: Learner) -> None:
+    def compare(_: object, learner: Learner) -> None:
         nonlocal confirmed
         key = (learner.standing.lineage, learner.standing.version)
         seen = waiting.pop(key, None)
@@ -272,7 +272,7 @@ def _replayed(
     told: Told,
     entries: list[Entry],
     target: int,
-    compare: Callable[[float, Learner], None],
+    compare: Callable[[object, Learner], None],
     failures: Failures,
 ) -> int:
     """Replay from the start up to a version; return where it began."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import select
 import socket
 import threading
 from collections.abc import Sequence
@@ -10,6 +12,8 @@ from types import TracebackType
 
 LOST = b""
 """The connection is closed instead of a reply."""
+DRIPS = b"\1"
+"""A reply begins, and goes on by a byte now and then, without end."""
 SILENT = b"\0"
 """Nothing is said, and the connection stays."""
 
@@ -65,10 +69,23 @@ class Scripted:
                 said = left.pop(0)
                 if said == SILENT:
                     break
+                if said == DRIPS:
+                    self._drip(connection)
+                    break
                 if said == LOST:
                     connection.close()
                     break
                 connection.sendall(said)
+
+    def _drip(self, connection: socket.socket) -> None:
+        """Until the client hangs up; the end of the test is waited for by a bound of its own."""
+        head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n"
+        with contextlib.suppress(OSError):
+            connection.sendall(head)
+            for _ in range(1000):
+                connection.sendall(b" ")
+                if connection in select.select([connection], [], [], 0.05)[0]:
+                    return  # it hung up: nothing else is there to be read
 
 
 def _request(connection: socket.socket) -> bytes:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from service.client import ClientError, NotInTime, Problem, Unreachable
 from tests.client.conftest import Make
-from tests.client.scripted import LOST, SILENT, Scripted, reply
+from tests.client.scripted import DRIPS, LOST, SILENT, Scripted, reply
+from tests.processes import lost_s
 
 NO_TOPIC: dict[str, dict[int, int]] = {}
 MODEL = {
@@ -102,7 +105,7 @@ def test_bytes_that_are_no_text_are_an_error_of_ours(make: Make) -> None:
 
 def test_what_is_no_headwater_is_told(make: Make) -> None:
     """
-    A proxy's page, a reply of another service, an address that is none.
+    A proxy's page, a reply of another service.
     """
     pages = (reply(502, "<html>Bad Gateway</html>"), reply(200, {"hello": 1}), reply(302, "moved"))
     with Scripted(*pages) as server, make(server.url) as client:
@@ -113,8 +116,45 @@ def test_what_is_no_headwater_is_told(make: Make) -> None:
             client.predict([{}])
         with pytest.raises(Problem, match="302 UNKNOWN"):
             client.status()
-    with make("ftp://localhost") as client, pytest.raises(Unreachable):
-        client.predict([{}])
+
+
+def test_a_reply_that_drips_ends_in_time(make: Make) -> None:
+    """
+    timeout_s is for the whole call: a body of which a byte comes now and then is given up.
+    """
+    with Scripted(DRIPS, GOOD) as server, make(server.url, timeout_s=0.5) as client:
+        began = time.monotonic()
+        with lost_s() as lost, pytest.raises(Unreachable, match="no reply in time"):
+            client.predict([{}])
+        assert time.monotonic() - began < 1.5 + lost()
+        assert 1 == len(server.heard)
+
+
+@pytest.mark.parametrize(("asked_s", "timeout_s"), [("60", 90.0), ("3", 2.0)])
+def test_a_service_that_asks_for_a_long_pause_is_not_asked_early(
+    make: Make, asked_s: str, timeout_s: float
+) -> None:
+    """
+    Longer than five seconds, or than the time that is left: the caller is told how long.
+    """
+    busy = reply(503, {"code": "NOT_READY"}, retry_after=asked_s)
+    with Scripted(busy, GOOD) as server, make(server.url, timeout_s=timeout_s) as client:
+        with pytest.raises(Problem) as caught:
+            client.predict([{}])
+        assert (float(asked_s), 1) == (caught.value.retry_after_s, len(server.heard))
+
+
+@pytest.mark.parametrize(
+    "url", ["http://[::1", "http://me:s3cret@[::1", "localhost:8080", "", "http://", "http://h:99999",
+            "ftp://localhost"],
+)  # fmt: skip
+def test_an_address_that_is_none_is_told_at_once(make: Make, url: str) -> None:
+    """
+    In the client's own error, with what to write, and without a password.
+    """
+    with pytest.raises(ClientError, match=r"is no address.*Write http://host:port") as caught:
+        make(url)
+    assert "s3cret" not in str(caught.value)
 
 
 def test_a_wait_goes_on_over_failures_that_pass(make: Make) -> None:

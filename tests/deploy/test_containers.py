@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import socket
+import subprocess
 from pathlib import PurePosixPath
 
 import pytest
@@ -11,7 +13,7 @@ from service import settings
 from service.model.kinds import recipe_of
 from service.model.layout import Layout
 from service.settings import Settings
-from tests.deploy.files import CHECKOUT
+from tests.deploy.files import CHECKOUT, yaml
 from tests.deploy.images import (
     Container,
     compose_containers,
@@ -214,3 +216,21 @@ def test_the_image_is_made_of_pinned_versions() -> None:
     assert installs
     assert all("constraints.txt" in one or "--no-deps" in one for one in installs)
     assert ["TORCH_INDEX" in one for one in installs] == ["torch==" in one for one in installs]
+
+
+def test_kafka_is_healthy_where_its_listener_is() -> None:
+    """
+    The check of compose, run here: 0 where somebody listens on the port of a listener of Kafka's, else
+    not; and it starts nothing but a shell.
+    """
+    kafka = yaml(CHECKOUT / "docker-compose.yml")["services"]["kafka"]
+    _, *command = kafka["healthcheck"]["test"]
+    port = command[-1].rpartition("/")[2]
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        own = [part.replace(port, str(there.getsockname()[1])) for part in command]
+        listened = subprocess.run(own, check=False, capture_output=True)
+    closed = subprocess.run(own, check=False, capture_output=True)
+
+    assert "bash" == command[0]
+    assert f"://:{port}," in kafka["environment"]["KAFKA_LISTENERS"]
+    assert (0, 1) == (listened.returncode, closed.returncode)

@@ -87,8 +87,8 @@ def test_a_metric_that_is_not_there_is_noticed() -> None:
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_says_what_and_where_to_read_on(name: str) -> None:
     """
-    Summary, description, severity; and a section of docs/operations.md, whose table lists it with
-    the same severity and patience.
+    Summary, description, severity; and a section of docs/operations.md (what it means, where to look,
+    what to do), whose table lists it with the same severity and patience.
     """
     rule = ALERTS[name]
     notes = rule["annotations"]
@@ -100,7 +100,7 @@ def test_an_alert_says_what_and_where_to_read_on(name: str) -> None:
     assert {"summary", "description", "runbook_url"} == set(notes)
     assert "docs/operations.md" == page
     assert section is not None
-    assert "*Do*" in section[1] or "*Look and do*" in section[1]
+    assert all(word in section[1] for word in ("*Means*", "*Look*", "*Do*"))
     assert re.search(row, OPERATIONS)
     assert rule["labels"]["severity"] in {"page", "ticket"}
 

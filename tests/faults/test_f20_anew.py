@@ -92,6 +92,33 @@ def test_f20_a_look_that_was_under_way_when_records_came_proves_nothing() -> Non
     assert DataLoss("t", 0, "recreated", 6, 0, 50) == found[-1]
 
 
+def test_f20_a_process_that_stood_still_releases_nothing_unproven() -> None:
+    """
+    The time in which it could not ask is not time in which Kafka did not answer.
+    """
+    broker = FakeBroker()
+    broker.create_topic("t", 1)
+    write(broker, 5)
+    source = opened(broker)
+    assert isinstance(source.next_cut(1.0), Cut)
+    broker.clock.advance(1.0)
+    broker.survey_s, broker.surveys_tell_what_was = 1.0, True
+    write(broker, 1)  # of the topic that is known; a look begins, which takes a second
+    assert source.next_cut(0.05) is None
+    broker.delete_topic("t")
+    broker.create_topic("t", 1)
+    write(broker, 50)
+    broker.clock.advance(0.5)
+    assert source.next_cut(0.05) is None  # they came, and wait for the look after that one
+    assert source.buffered > 1
+    broker.clock.advance(60.0)
+    found = [source.next_cut(0.1) for _ in range(30)]
+    cuts = [cut for cut in found if isinstance(cut, Cut)]
+
+    assert [[5]] == [[record.offset for record in cut.records] for cut in cuts]
+    assert DataLoss("t", 0, "recreated", 6, 0, 50) == found[-1]
+
+
 @pytest.mark.parametrize(("partitions", "answer_s"), [(1, 0.0), (40, 0.05), (200, 0.1)])
 def test_f20_looks_are_few_and_records_do_not_wait_long_for_them(
     partitions: int, answer_s: float

@@ -46,7 +46,8 @@ def all_learned(service: Service, topic: Topic) -> Any:
 
 def heard(service: Service) -> bool:
     """Whether the supervisor has heard a signal since the last start."""
-    lines = service.log().rpartition("\n")[0].rpartition("headwater tested:")[2].splitlines()
+    whole = service.log().rpartition("\n")[0]
+    lines = whole.rpartition('"event": "starting"')[2].splitlines()
     found = [json.loads(line) for line in lines if line.startswith("{")]
     return any(line["event"] == "stopping" for line in found)
 

@@ -23,12 +23,14 @@ from service.learn.learner import Learner
 from service.learn.losses import Losses
 from service.learn.orders import Orders
 from service.learn.publishing import Publisher
-from service.learn.reach import reach
+from service.learn.reach import Progress, reach
 from service.learn.restore import Policy
 from service.learn.saving import Saver
 from service.learn.suspect import InHand
 from service.learn.telemetry import Telemetry
 from service.learn.tools import Tools
+from service.learn.twin.kept import Kept
+from service.learn.twin.twin import Twin
 from service.metrics import Metrics
 from service.model.recipe import Recipe
 from service.settings import GuardSettings, KafkaSettings
@@ -88,12 +90,15 @@ class Desk:
         *,
         skip_lost: bool = False,
         frozen_lost: bool = False,
+        frozen_after: int | None = None,
         **guard: object,
     ) -> None:
         self.folder, self.recipe, self.closed = folder, recipe, False
+        self.frozen_after = frozen_after
         self.settings = GuardSettings.model_validate(guard)
         self.topic = [] if topic is None else topic
         self.told: list[tuple[str, str]] = []
+        self.made: list[tuple[int, str]] = []
         self.letters = _Letters()
         self.metrics = Metrics("learner")
         self.broker = FakeBroker()
@@ -121,6 +126,8 @@ class Desk:
         self.live = LiveWriter.open(folder / "run", nbytes=image, layout=recipe.to_json())
         telemetry = Telemetry(self.metrics)
         self.publisher = Publisher(self.live, telemetry, 0.0)
+        self.twin = Twin(frozen_after, self.metrics, Kept(folder, self.metrics))
+        self.twin.open(learner)
         tools = Tools(
             publisher=self.publisher,
             keeper=Keeper(
@@ -141,10 +148,11 @@ class Desk:
             ),
             guard=self.settings,
             reach=self._reach,
-            tell=lambda by, turn, why: self.told.append((by, turn)),
+            tell=self._tell,
             open_inbox=lambda now: self.open_inbox(now),
             topic_id=lambda _: "id",
             in_hand=InHand(folder / "in-hand"),
+            twin=self.twin,
             exit_on_halt=False,
             should_stop=lambda: False,
             clock=lambda: self.topic[-1].timestamp_ms / 1000.0,
@@ -160,6 +168,7 @@ class Desk:
             return
         self.closed = True
         self.publisher.close()
+        self.twin.close()
         self.saver.close()
         self.journal.close()
         self.live.close()
@@ -167,7 +176,10 @@ class Desk:
     def restart(self) -> Desk:
         """Return a new process on the same state."""
         self.close()
-        return Desk(self.folder, self.recipe, self.topic, **self.settings.model_dump())
+        return Desk(
+            self.folder, self.recipe, self.topic, frozen_after=self.frozen_after,
+            **self.settings.model_dump(),
+        )  # fmt: skip
 
     @property
     def learner(self) -> Learner:
@@ -221,13 +233,18 @@ class Desk:
         """Return the kinds of entries that are not cuts."""
         return [e["kind"] for e in self.entries() if e["kind"] != "cut"]
 
+    def _tell(self, by: str, turn: str, why: str, made: tuple[int, str]) -> None:
+        assert why
+        self.told.append((by, turn))
+        self.made.append(made)
+
     def _ranges(self, learner: Learner) -> _Range:
         return _Range(self.topic, learner.standing.cursors[PLACE])
 
     def _reach(
         self,
         version: int,
-        told: Callable[[float, Learner], None],
+        told: Progress,
         environment: dict[str, str] | None = None,
     ) -> Learner:
         return reach(

@@ -46,6 +46,18 @@ def test_a_command_that_was_done_leaves_a_line(tmp_path: Path) -> None:
     } == line
 
 
+def test_a_line_names_the_version_that_the_answer_names(tmp_path: Path) -> None:
+    """
+    Others may have been learned since; what the guard did is told with its own as well.
+    """
+    audit = Audit(tmp_path, place=lambda: (160, "614f72b2bd0e07f1"))
+    audit.of(ROLLBACK, lambda _: {"version": 151, "lineage": "614f72b2bd0e07f1"})
+    audit.note("guard", "freeze", place=(153, "614f72b2bd0e07f1"))
+    audit.of(ROLLBACK, lambda _: {"id": "v1", "version": 140})
+
+    assert [151, 153, 160] == [line["version"] for line in lines(tmp_path)]
+
+
 @pytest.mark.parametrize(
     ("error", "outcome", "detail"),
     [

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from service.errors import BrokerAway
 from service.learn import inbox
@@ -127,3 +128,24 @@ def test_closing_leaves_a_thread_that_hangs_behind(hanging, monkeypatch):
     source.released.set()
     until(lambda: source.closed, "the thread ends")
     assert [] == decoded
+
+
+def test_a_kafka_that_goes_away_and_comes_back_is_logged_once_each():
+    """Whoever reads the log finds since when nothing came, and when it did again."""
+    source = Hanging()
+    source.answers = False
+    source.released.set()
+    with capture_logs() as logs:
+        made = Inbox(lambda *_: source, list[object]().append, poll_s=0.0)  # type: ignore[arg-type]
+        try:
+            until(lambda: made.away, "it is away")
+            for _ in range(20):
+                made.get(1.0)
+            assert "Kafka does not answer" == made.away
+            source.answers = True
+            until(lambda: made.get(0.05) and made.away is None, "it is back")
+        finally:
+            made.close()
+
+    said = [(one["event"], one["why"]) for one in logs if one["event"] in {"waiting", "waited"}]
+    assert [("waiting", "Kafka does not answer"), ("waited", "Kafka does not answer")] == said

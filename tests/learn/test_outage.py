@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from service.control import ask
 from service.errors import BadSettings
-from service.learn import process
+from service.learn import outage, process
 from service.learn.commands import Commands
 from service.learn.inbox import Inbox
 from service.learn.learner import Learner
@@ -124,6 +124,36 @@ def test_a_disk_that_fails_leaves_no_reader_behind(
     assert "inbox" not in {thread.name for thread in set(threading.enumerate()) - before}
     said = [entry["error"] for entry in logs if entry["event"] == "source_not_closed"]
     assert (["no farewell"] if closing_fails else []) == said
+
+
+def test_only_what_is_met_in_the_state_directory_is_its_disks_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_settings: Callable[..., Settings]
+) -> None:
+    """A full tmpfs under the live file, or a socket that times out, is not waited for as a disk that
+    comes back. Errors of a write or a flush name no file: then it counts who was at work."""
+    found = load_settings(f"""
+name: tested
+kafka: {{bootstrap_servers: "none:1", topics: [t]}}
+event: {{features: {{x: {{type: number}}}}, targets: {{y: {{type: binary}}}}}}
+state: {{directory: {tmp_path / "state"}}}
+runtime: {{directory: {tmp_path / "run"}}}
+""")
+    monkeypatch.setattr(outage, "served_in", lambda _: ("feedbeef00000000", 7))
+    disk = Outage(found, threading.Event())
+
+    def passes(number: int, *path: str) -> bool:
+        return disk.passes(OSError(number, os.strerror(number), *path))
+
+    with Journal.open(tmp_path / "journal") as journal, monkeypatch.context() as patch:
+        patch.setattr(durable, "append", _refuse(errno.EIO))
+        with pytest.raises(OSError, match=os.strerror(errno.EIO)) as refused:
+            journal.append({"version": 0})
+
+    assert disk.passes(refused.value)
+    assert passes(errno.EIO, str(tmp_path / "state" / "tested" / "journal" / "0.hwj"))
+    assert not passes(errno.ENOENT, str(tmp_path / "state" / "tested" / "journal"))
+    assert not passes(errno.ENOSPC, str(tmp_path / "run" / "live.json"))
+    assert not passes(errno.ETIMEDOUT)
 
 
 class Process:

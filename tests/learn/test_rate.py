@@ -87,6 +87,27 @@ def test_by_held_out_events_a_wrong_rate_comes_within_a_tenth_of_the_best_fixed_
     assert loss(adapted) < 1.1 * best
 
 
+def test_held_out_events_of_several_targets_are_compared_whatever_their_units():
+    """Seconds or milliseconds, beside a probability: the rate is the same. A target that is no
+    number has no unit, and counts as before."""
+    event = EVENT | {"targets": {"y": {"type": "binary"}, "v": {"type": "number"}}}
+
+    def rate(unit: float) -> float | None:
+        of = learner(recipe("linear", event, holdout=0.2, adapt=HELD | {"every": 20}))
+        rng = np.random.default_rng(1)
+        rows = []
+        for i in range(600):
+            x = rng.normal(size=8)
+            told = {"y": int(x[0] > 0), "v": unit * float(10 + 3 * x[1] + rng.normal())}
+            rows.append(record(i, {"id": i, **{f"x{j}": float(x[j]) for j in range(8)}, **told}))
+        take(of, rows)
+        return of.rate
+
+    seconds, milliseconds = rate(1.0), rate(1000.0)
+    assert seconds != 0.05
+    assert seconds == pytest.approx(milliseconds, rel=1e-3)
+
+
 @pytest.mark.parametrize("kind", ["linear", "mlp"])
 @pytest.mark.parametrize("adapt", [HYPER, HELD], ids=lambda a: a["by"])
 def test_how_rows_are_cut_changes_no_bit_of_it(kind, adapt):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -109,6 +111,31 @@ def test_a_state_that_takes_the_place_of_another_is_copied_whole():
     images = [whole_copy(copying, state).tobytes() for state in (first, second, first)]
 
     assert [first.image.tobytes(), second.image.tobytes(), first.image.tobytes()] == images
+
+
+def test_states_that_are_copied_in_turns_leave_no_flags_behind(monkeypatch):
+    """What is frozen and what is learned are saved one after the other, turn for turn."""
+    made: list[weakref.ref[np.ndarray]] = []
+    follow = State.follow
+
+    def followed(state: State) -> np.ndarray:
+        flags = follow(state)
+        made.append(weakref.ref(flags))
+        return flags
+
+    first, second = (State.fresh(Layout(recipe(event=WIDE, seed=n))) for n in (1, 2))
+    monkeypatch.setattr(State, "follow", followed)
+    copying = Staging()
+    for _ in range(5):
+        whole_copy(copying, first)
+        first.theta[:] += 1.0
+        first.touch_all()
+        whole_copy(copying, second)
+    gc.collect()
+
+    assert 10 == len(made)
+    assert 1 == sum(flags() is not None for flags in made)
+    assert np.array_equal(first.image, whole_copy(copying, first))
 
 
 def test_a_snapshot_written_while_learning_goes_on_holds_the_version_it_names(tmp_path):

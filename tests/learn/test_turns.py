@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 
 import pytest
 import torch
@@ -54,6 +55,24 @@ def test_a_rollback_makes_a_new_version_with_the_old_bits(desk):
     assert four == bits(desk)
     assert 4 * CUT == desk.learner.standing.cursors[PLACE]
     assert 11 == desk.live_meta()["version"]
+
+
+@pytest.mark.parametrize("turn", [{"command": "rollback", "to": 4}, {"command": "freeze"}])
+def test_an_answer_names_the_version_of_the_turn_whatever_was_learned_since(desk, turn):
+    """It goes out when the turn is on disk, and learning goes on meanwhile. Who keeps the audit log
+    is told the same version."""
+    later = desk.orders.obey({**turn, "by": "test"})
+    turned, events = desk.learner.standing.version, desk.learner.events_learned
+    more(desk, 3)
+    deadline = time.monotonic() + 60.0
+    while (reply := later.ready()) is None:
+        assert time.monotonic() < deadline
+        desk.acts.tick()
+
+    assert turned + 3 == desk.learner.standing.version
+    assert (turned, events) == (reply["version"], reply["events_learned"])
+    assert reply["snapshot"]["version"] is not None
+    assert [(turned, desk.learner.standing.lineage)] == desk.made
 
 
 @pytest.mark.parametrize("order", [{"command": "rollback", "to": 4}, {"command": "freeze"}])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from service.learn.learner import Learner
 from service.learn.standing import Standing
 from service.model.kinds import KINDS
+from service.model.kinds.compiled import Compiled
 from service.model.layout import BLOCK_BYTES, Layout
 from service.model.learning import Model
 from service.model.recipe import Recipe
@@ -134,6 +137,20 @@ def test_a_state_comes_back_exactly_and_its_changed_blocks_are_known(kind):
     assert np.array_equal(state.image, mirror.reshape(-1))
     image = np.frombuffer(state.image.tobytes(), dtype=np.uint8)
     assert digest(state.parts()) == Scorer(of).attach(image).digest()
+
+
+def test_a_kind_that_says_half_of_what_it_must_is_not_made():
+    """At once, with what is missing: not at the first event."""
+
+    class Half(Compiled):
+        name = "half"
+
+        def parameters_of(self):
+            return []
+
+    made: Any = Half
+    with pytest.raises(TypeError, match="tables_of"):
+        made(of_kind("svm"))
 
 
 @pytest.mark.parametrize("kind", NAMES)

@@ -218,6 +218,19 @@ def test_a_score_beyond_all_numbers_is_the_events_fault(tmp_path: Path) -> None:
     assert (422, ["inputs", "x", 1]) == place(answer)
 
 
+def test_two_lengths_of_the_head_are_refused(client: Client) -> None:
+    """
+    Which of the two would hold? A proxy may take the one, and we the other.
+    """
+    name = b"inference-header-content-length"
+    answer = client.request(
+        "POST", "/v2/models/payments/infer", [b"{}"], [(name, b"2"), (name, b"2")]
+    )
+
+    assert (400, "BAD_REQUEST") == (answer.status, check_problem(answer)["code"])
+    assert "Inference-Header-Content-Length is given twice" in answer.json()["detail"]
+
+
 def test_names_without_end_cost_time_in_proportion_only() -> None:
     """Each name is looked for once, not among all others: forty thousand are read in no time."""
     outputs = [{"name": f"n{i}"} for i in range(40_000)]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from service.metrics import Metrics
 from service.model.scorer import Scorer
@@ -231,3 +232,25 @@ def test_a_file_that_takes_over_is_followed_at_the_next_request(
 
     assert 2 == live.read(lambda _: None)[1].version
     other.close()
+
+
+def test_an_api_that_starts_first_says_that_it_waits_for_a_learner(tmp_path: Path) -> None:
+    """
+    Which is no trouble of a file; that the file is there is said as well.
+    """
+    retries = Metrics("api-0").counter("headwater_read_retries_total")
+    live = LiveModel(tmp_path, retries, telltale_scorer)
+    with capture_logs() as logs:
+
+        def told(lines: int) -> bool:
+            live.follow()
+            return len(logs) >= lines
+
+        until(lambda: told(1))
+        with Publisher(tmp_path).writer:
+            until(lambda: told(2))
+        live.close()
+
+    assert ["waiting", "live_file"] == [one["event"] for one in logs]
+    assert f"no learner has written live weights in {tmp_path} yet" == logs[0]["why"]
+    assert logs[1]["trouble"] is None

@@ -110,7 +110,7 @@ def test_numbers_may_be_texts(client: Client) -> None:
     assert as_number == as_text
 
 
-@pytest.mark.parametrize("query", ["?debug=1", "?model=whole&x=%ff", "?=&&;", "?strict=FALSE"])
+@pytest.mark.parametrize("query", ["?debug=1", "?model=full&x=%ff", "?=&&;", "?strict=FALSE"])
 def test_unknown_query_parameters_are_ignored(client: Client, query: str) -> None:
     """
     A proxy's own parameters, or nonsense, change nothing.

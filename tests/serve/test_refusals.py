@@ -248,6 +248,28 @@ def test_strict_is_true_or_false(client: Client, query: str) -> None:
     assert "?strict=true or ?strict=false" in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("query", "what"),
+    [
+        ("model=whole", "write ?model=full or ?model=brief, once"),
+        ("model=brief&model=full", "write ?model=full or ?model=brief, once"),
+        ("model=", "write ?model=full or ?model=brief, once"),
+        ("stric=true", "?stric is not known here; did you mean ?strict?"),
+        ("Model=brief", "?Model is not known here; did you mean ?model?"),
+    ],
+)
+def test_a_query_that_is_nearly_one_of_ours_is_refused(
+    client: Client, query: str, what: str
+) -> None:
+    """
+    Whoever misspells a question is told, not answered as if it had not been asked.
+    """
+    answer = client.post(f"/v1/predict?{query}", {"events": [{"amount": 1}]})
+
+    assert (400, "BAD_REQUEST") == (answer.status, check_problem(answer)["code"])
+    assert what in answer.json()["detail"]
+
+
 def test_digest_is_true_or_false(client: Client) -> None:
     """
     The same for the other question of yes or no.

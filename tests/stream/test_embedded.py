@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from service.errors import BadSettings, BrokerAway
+from service.errors import BadSettings, BrokerAway, Locked
 from service.stream.broker import Outgoing
 from service.stream.embedded import EmbeddedBroker, address
 from service.stream.kafka import KafkaBroker
@@ -107,7 +107,7 @@ def test_two_do_not_share_a_folder(tmp_path: Path) -> None:
     The second says what is wrong, in the broker's own words; the first goes on.
     """
     with EmbeddedBroker(tmp_path) as broker:
-        with pytest.raises(BrokerAway, match="already running"):
+        with pytest.raises(Locked, match="already running: another `headwater run`"):
             EmbeddedBroker(tmp_path)
 
         assert answers(broker.port)

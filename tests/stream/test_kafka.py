@@ -9,7 +9,7 @@ import pytest
 
 from service.errors import BadSettings, BrokerAway
 from service.stream.kafka import KafkaBroker
-from service.stream.kafka_log import client_log
+from service.stream.kafka_log import client_log, unheard
 from tests.processes import until
 from tests.stream.labs import KafkaLab, fetch_until, fresh_name, write
 
@@ -52,6 +52,19 @@ def test_the_client_repeats_itself_once_a_minute(caplog: pytest.LogCaptureFixtur
             log.error("FAIL [x#consumer-%d] Connection refused after %dms", i, 10 * i)
 
     assert 1 == len(caplog.records)
+
+
+def test_the_client_may_be_silenced_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    """
+    Unless somebody wants to hear it; afterwards it is as it was.
+    """
+    log = client_log()
+    for at, unless in enumerate((False, True)):
+        with unheard(unless=unless):
+            log.error("FAIL [a%s]", "b" * at)
+    log.error("FAIL [after]")
+
+    assert ["FAIL [ab]", "FAIL [after]"] == [r.getMessage() for r in caplog.records]
 
 
 def test_settings_for_the_other_kind_of_client_are_no_complaint(

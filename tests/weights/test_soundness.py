@@ -10,7 +10,7 @@ import pytest
 
 from service.weights.journal import Journal
 from service.weights.snapshots import Keep, Snapshots
-from service.weights.soundness import verify
+from service.weights.soundness import nbytes, verify
 from tests.weights.states import meta, parts
 
 
@@ -42,6 +42,18 @@ def test_a_whole_state_is_whole(state: Path) -> None:
     """
     assert [] == verify(state)
     assert [] == verify(state / "nothing")
+
+
+def test_how_much_is_read_adds_up_to_what_there_is(state: Path) -> None:
+    """
+    A bar that shows it ends at its end: parts that snapshots share are read for each.
+    """
+    told: list[int] = []
+    verify(state, told.append)
+
+    assert len(told) > 3 * len(parts(0))
+    assert nbytes(state) == sum(told) > 0
+    assert 0 == nbytes(state / "nothing")
 
 
 def test_a_journal_that_is_gone_is_missed(state: Path) -> None:

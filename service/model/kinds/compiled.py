@@ -7,6 +7,7 @@ torch operators headwater::<name>_learn and ::<name>_gradient; scoring needs no 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -60,7 +61,7 @@ class Passes(NamedTuple):
     gradient: Callable[..., None]
 
 
-class Compiled:
+class Compiled(ABC):
     """Base of the kinds that are compiled: they say `parameters_of` and `tables_of`."""
 
     name: ClassVar[str]
@@ -78,17 +79,17 @@ class Compiled:
         self.flats: tuple[Flat, ...] = ()
         self.tables: tuple[NDArray[Any], ...] = self.tables_of()
 
+    @abstractmethod
     def parameters_of(self) -> list[Parameter]:
         """Return the weights, in their order."""
-        raise NotImplementedError
 
     def extras_of(self) -> list[Extra]:
         """Return what else it remembers."""
         return []
 
+    @abstractmethod
     def tables_of(self) -> tuple[NDArray[Any], ...]:
         """Return the named tuple of arrays that the kernels read."""
-        raise NotImplementedError
 
     @classmethod
     def misfits(cls, old: Recipe, new: Recipe) -> list[str]:
@@ -97,6 +98,7 @@ class Compiled:
 
     def inherit(self, old: Kind, held: Extras, into: Extras) -> None:
         """Take over nothing but what names tell; see seam.Kind."""
+        del old, held, into
 
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Score N rows; see seam.Kind."""
