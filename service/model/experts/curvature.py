@@ -46,8 +46,19 @@ class Part(NamedTuple):
     f_fresh: NDArray[np.uint8]
     keeps: NDArray[np.float64]
     """[K]: what a memory keeps from row to row."""
-    ridge: NDArray[np.float64]
-    """[1]"""
+    ridges: NDArray[np.float64]
+    """[K]"""
+    every: NDArray[np.int64]
+    """[1]: rows between two computations of the inverses from the curvatures. Within them nothing is
+    given back of the ridge that is forgotten."""
+
+
+class Served(NamedTuple):
+    """What a prediction reads of a set."""
+
+    order: NDArray[np.int64]
+    counts: NDArray[np.float64]
+    weights: NDArray[np.float32]
 
 
 class Curved:
@@ -59,11 +70,13 @@ class Curved:
         order: NDArray[np.int64],
         keeps: tuple[float, ...],
         outputs: int,
-        ridge: float,
+        ridges: tuple[float, ...],
+        every: int,
     ) -> None:
         self._name = name
         self._keeps = np.array(keeps)
-        self._ridge = np.array([ridge])
+        self._ridges = np.array(ridges)
+        self._every = np.array([every])
         self.most = min(MOST, -(-len(order) // BLOCK) * BLOCK)
         k, m = len(keeps), self.most
         triangle = -(-(m * (m + 1) // 2) // BLOCK) * BLOCK
@@ -79,14 +92,15 @@ class Curved:
 
     def part(self, held: Held) -> Part:
         """Return the views of a set."""
-        at, flags, name = held.at, held.flags, self._name
-        kept = [at[tensor.name] for tensor in self.tensors]
-        marks = [flags[f"{name}_{one}"] for one in ("weights", "inverse", "curvature", "fresh")]
-        return Part(*kept, *marks, self._keeps, self._ridge)
+        at, flags = held.at, held.flags
+        names = {one: f"{self._name}_{one}" for one in Part._fields}
+        views: dict[str, Any] = {one: at[name] for one, name in names.items() if name in at}
+        views |= {f"f_{one}": flags[names[one]] for one in views if names[one] in flags}
+        return Part(**views, keeps=self._keeps, ridges=self._ridges, every=self._every)
 
-    def served(self, held: Held) -> tuple[NDArray[Any], ...]:
-        """Return order, counts and weights: all that a prediction reads."""
-        return tuple(held.at[f"{self._name}_{one}"] for one in ("order", "counts", "weights"))
+    def served(self, held: Held) -> Served:
+        """Return the views that a prediction reads."""
+        return Served(*(held.at[f"{self._name}_{one}"] for one in Served._fields))
 
 
 def plain_columns(fields: Fields) -> NDArray[np.int64]:

@@ -5,9 +5,9 @@ common for its outputs, the inverse of its curvature
 
     C = sum over rows of l^age h x x' + rho I,    P = C^-1,
 
-l the memory's forgetting, h the row's curvature, rho the ridge. A row moves P by the formula of
+l the memory's forgetting, h the row's curvature, rho the memory's ridge. A row moves P by the formula of
 Sherman and Morrison, and the weights by P x times the slope (recursive least squares; Haykin 1996,
-chapter 9). Every EVERY rows P is computed anew from C, in float64, which undoes rounding and gives
+chapter 9). After every so many rows P is computed anew from C, in float64, which undoes rounding and gives
 back the ridge that was forgotten meanwhile. So no row waits for a sub-batch.
 
 Only columns that were once other than 0 take part: they are taken in when they first are, and until
@@ -22,8 +22,6 @@ import math
 import numpy as np
 from numba import njit
 
-EVERY = 256
-"""Rows between two computations of the inverses from the curvatures."""
 FAR = np.float32(32.0)
 """Furthest that an input lies from 0; deviations end at 8."""
 HEAVY = 1e6
@@ -64,8 +62,8 @@ def widen(part, x, values, n):
             order[n] = column
             values[n] = value
             for k in range(part.inverse.shape[0]):
-                part.inverse[k, n, n] = 1.0 / (part.ridge[0] * part.scales[k])
-                part.curvature[k, n * (n + 1) // 2 + n] = part.ridge[0]
+                part.inverse[k, n, n] = 1.0 / (part.ridges[k] * part.scales[k])
+                part.curvature[k, n * (n + 1) // 2 + n] = part.ridges[k]
             n += 1
         i += 1
     part.counts[0] = n
@@ -82,6 +80,17 @@ def outputs(part, values, n, out):
         if value != np.float32(0.0):
             for m in range(size):
                 out[m] += value * weights[i, m]
+
+
+@njit(nogil=True, cache=True)
+def served_outputs(served, x, out):
+    """Write the outputs [K * O] for a row x [D], from what is served: a curvature.Served."""
+    out[:] = 0.0
+    for i in range(np.int64(served.counts[0])):
+        value = value_of(x, served.order[i])
+        if value != np.float32(0.0):
+            for m in range(out.shape[0]):
+                out[m] += value * served.weights[i, m]
 
 
 @njit(nogil=True, cache=True)
@@ -119,7 +128,8 @@ def sink(part, k, n, v, spread, h):
 
 @njit(nogil=True, cache=True)
 def add(part, values, n, h):
-    """Take a row of curvature h into what the curvatures have not heard of yet."""
+    """Take a row of curvature h into what the curvatures have not heard of yet, and renew the
+    inverses where it is time."""
     fresh, at = part.fresh, 0
     for i in range(n):
         s, row = np.float32(h) * values[i], fresh[at : at + i + 1]
@@ -127,17 +137,20 @@ def add(part, values, n, h):
             row[j] += s * values[j]
         at += i + 1
     part.counts[1] += 1.0
+    part.counts[2] += 1.0
+    if part.counts[1] >= part.every[0]:
+        renew(part, n)
 
 
 @njit(nogil=True, cache=True)
 def renew(part, n):
     """Compute every P from its curvature and the rows since, give back the ridge forgotten since,
     and let it pull the weights towards 0 for as much."""
-    curvature, fresh, ridge = part.curvature, part.fresh, part.ridge[0]
+    curvature, fresh = part.curvature, part.fresh
     outs = part.weights.shape[1] // part.inverse.shape[0]
     work, low, pull = np.empty((n, n)), np.empty((n, n)), np.empty(n)
     for k in range(curvature.shape[0]):
-        kept = part.keeps[k] ** part.counts[1]
+        kept, ridge = part.keeps[k] ** part.counts[1], part.ridges[k]
         at = 0
         for i in range(n):
             for j in range(i + 1):
