@@ -32,7 +32,7 @@ BIAS = -1
 
 @njit(nogil=True, cache=True)
 def gather(part, x, values):
-    """Write the n inputs in use of a row x [D] into values [M]; return n."""
+    """Write the n inputs in use of a row x [D] into values [M]; return n. part: a Part, or a Served."""
     n = np.int64(part.counts[0])
     for i in range(n):
         values[i] = value_of(x, part.order[i])
@@ -72,25 +72,32 @@ def widen(part, x, values, n):
 
 @njit(nogil=True, cache=True)
 def outputs(part, values, n, out):
-    """Write the outputs [K * O] of all memories."""
-    weights, size = part.weights, out.shape[0]
+    """Write the outputs [K * O] of all memories. part: a Part, or a Served."""
+    weights, whole = part.weights, n // 4 * 4
     out[:] = 0.0
-    for i in range(n):
-        value = values[i]
-        if value != np.float32(0.0):
-            for m in range(size):
-                out[m] += value * weights[i, m]
+    for i in range(0, whole, 4):  # no test for 0: it would keep the inner loop from vector form
+        a, b, c, d = values[i], values[i + 1], values[i + 2], values[i + 3]
+        p, q, r, s = weights[i], weights[i + 1], weights[i + 2], weights[i + 3]
+        for m in range(out.shape[0]):
+            out[m] += (a * p[m] + b * q[m]) + (c * r[m] + d * s[m])
+    for i in range(whole, n):
+        e, t = values[i], weights[i]
+        for m in range(out.shape[0]):
+            out[m] += e * t[m]
 
 
 @njit(nogil=True, cache=True)
-def served_outputs(served, x, out):
-    """Write the outputs [K * O] for a row x [D], from what is served: a curvature.Served."""
-    out[:] = 0.0
-    for i in range(np.int64(served.counts[0])):
-        value = value_of(x, served.order[i])
-        if value != np.float32(0.0):
-            for m in range(out.shape[0]):
-                out[m] += value * served.weights[i, m]
+def step(part, k, n, v, by):
+    """Move the weights of memory k along v by that much for each output: float32 [O]."""
+    first, size = k * by.shape[0], by.shape[0]
+    if size == 1:
+        for i in range(n):
+            part.weights[i, first] += by[0] * v[i]
+        return
+    for i in range(n):
+        along_i, row = v[i], part.weights[i, first : first + size]
+        for c in range(size):
+            row[c] += along_i * by[c]
 
 
 @njit(nogil=True, cache=True)

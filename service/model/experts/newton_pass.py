@@ -15,8 +15,8 @@ from service.model.experts.curvature_pass import (
     mark,
     outputs,
     renew,
-    served_outputs,
     sink,
+    step,
     widen,
 )
 
@@ -60,13 +60,14 @@ def score(x, plain, full, into):
     """Write the predictions [N, 2 K, O] of two sets, each a curvature.Served."""
     k_n, o_n = into.shape[1] // 2, into.shape[2]
     out, p = np.empty(k_n * o_n), np.empty(o_n)
+    values = np.empty(full.weights.shape[0], dtype=np.float32)
     for r in range(x.shape[0]):
         for s in range(2):
-            served_outputs(plain if s == 0 else full, x[r], out)
+            served = plain if s == 0 else full
+            outputs(served, values, gather(served, x[r], values), out)
             for k in range(k_n):
                 _linked(out, k, p)
-                for c in range(o_n):
-                    into[r, s * k_n + k, c] = p[c]
+                into[r, s * k_n + k] = p
 
 
 @njit(nogil=True, cache=True)
@@ -75,14 +76,13 @@ def learn(part, x, y, weights, into):
     k_n, o_n, most = into.shape[1], into.shape[2], part.inverse.shape[1]
     values, v = np.empty(most, dtype=np.float32), np.empty(most, dtype=np.float32)
     out, p = np.empty(k_n * o_n), np.empty((k_n, o_n))
-    changed = False
+    steps, changed = np.empty(o_n, dtype=np.float32), False
     for r in range(x.shape[0]):
         n = gather(part, x[r], values)
         outputs(part, values, n, out)
         for k in range(k_n):
             _linked(out, k, p[k])
-            for c in range(o_n):
-                into[r, k, c] = p[k, c]
+        into[r] = p
         if weights[r] <= 0.0 or math.isnan(y[r]):
             continue
         changed = True
@@ -98,10 +98,8 @@ def learn(part, x, y, weights, into):
             by = weight * part.scales[k] / (1.0 + own * spread)
             for c in range(o_n):
                 truth = y[r] if o_n == 1 else (1.0 if int(y[r]) == c else 0.0)
-                step = np.float32(by * (truth - p[k, c]))
-                at = k * o_n + c
-                for i in range(n):
-                    part.weights[i, at] += step * v[i]
+                steps[c] = by * (truth - p[k, c])
+            step(part, k, n, v, steps)
             sink(part, k, n, v, spread, h)
         add(part, values, n, h)
     if changed:

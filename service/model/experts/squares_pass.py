@@ -17,8 +17,8 @@ from service.model.experts.curvature_pass import (
     mark,
     outputs,
     renew,
-    served_outputs,
     sink,
+    step,
     widen,
 )
 
@@ -74,9 +74,10 @@ def _predict(x, columns, lasts, plain, full, remembered, labels, into):
 def score(x, smaller, larger, columns, lasts, remembered, labels, into):
     """Write the predictions [N, 3 K + 2, 1] of two sets, each a curvature.Served."""
     plain, full = np.empty(smaller.weights.shape[1]), np.empty(larger.weights.shape[1])
+    values = np.empty(larger.weights.shape[0], dtype=np.float32)
     for r in range(x.shape[0]):
-        served_outputs(smaller, x[r], plain)
-        served_outputs(larger, x[r], full)
+        outputs(smaller, values, gather(smaller, x[r], values), plain)
+        outputs(larger, values, gather(larger, x[r], values), full)
         _predict(x[r], columns, lasts, plain, full, remembered, labels, into[r])
 
 
@@ -134,6 +135,7 @@ def _solve(part, values, n, away, usual, huber, shares, rate, weight, v):
     curvature is of rows that count in full."""
     k_n = part.inverse.shape[0]
     o_n = away.shape[0] // k_n
+    steps = np.empty(o_n, dtype=np.float32)
     h = weight * _share(away[MIDDLE * o_n], usual[MIDDLE * o_n], huber[0])
     for k in range(k_n):
         spread = along(part, k, values, n, v)
@@ -141,12 +143,12 @@ def _solve(part, values, n, away, usual, huber, shares, rate, weight, v):
             renew(part, n)
             spread = along(part, k, values, n, v)
         scale = part.scales[k]
-        for at in range(k * o_n, (k + 1) * o_n):
-            share = _share(away[at], usual[at], huber[at - k * o_n])
+        for c in range(o_n):
+            at = k * o_n + c
+            share = _share(away[at], usual[at], huber[c])
             own = weight * share / max(shares[at], 0.05)
             shares[at] += rate * (share - shares[at])
-            step = np.float32(scale * own * away[at] / (1.0 + max(own, h) * spread))
-            for i in range(n):
-                part.weights[i, at] += step * v[i]
+            steps[c] = scale * own * away[at] / (1.0 + max(own, h) * spread)
+        step(part, k, n, v, steps)
         sink(part, k, n, v, spread, h)
     add(part, values, n, h)
