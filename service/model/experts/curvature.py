@@ -1,0 +1,124 @@
+"""Which columns a linear expert of second order sees, what it remembers of them, and its cost.
+
+Worth of columns, the best first: bias, deviations, plain, keys, one-hot, missing; then, where they
+are asked for, lags, the two inner pieces of each rank, context over 8 rows, the outer pieces, context
+over 1 and over 64 rows. Those that find no place among MOST are left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.model.experts.curvature_pass import BIAS
+from service.model.experts.seam import BLOCK, Fields, Held, Tensor
+
+MOST = 128
+"""Most columns of one set that are learned. A row costs as their square."""
+LAGS = 32
+"""Most columns of lags among them: those of many classes would crowd out all else."""
+ONE_HOT, MISSING = 32, 8
+"""Places kept for columns that are seldom other than 0, so that they find one when they come."""
+
+
+class Part(NamedTuple):
+    """One set of columns and what is remembered; legend in curvature_pass."""
+
+    order: NDArray[np.int64]
+    """The columns: n in use, then the others by worth; BIAS is one."""
+    counts: NDArray[np.float64]
+    """[3]: n; rows since the last renewal; rows learned."""
+    weights: NDArray[np.float32]
+    """[M, K * O]"""
+    inverse: NDArray[np.float32]
+    """[K, M, M]: P over the memory's scale."""
+    scales: NDArray[np.float64]
+    """[K]"""
+    curvature: NDArray[np.float32]
+    """[K, T and what fills the last block]: lower triangles, row by row, as of the last renewal."""
+    fresh: NDArray[np.float32]
+    """[T and what fills the last block]: the rows since then, in common for all memories."""
+    f_weights: NDArray[np.uint8]
+    f_inverse: NDArray[np.uint8]
+    f_curvature: NDArray[np.uint8]
+    f_fresh: NDArray[np.uint8]
+    keeps: NDArray[np.float64]
+    """[K]: what a memory keeps from row to row."""
+    ridges: NDArray[np.float64]
+    """[K]"""
+    every: NDArray[np.int64]
+    """[1]: rows between two computations of the inverses from the curvatures. Within them nothing is
+    given back of the ridge that is forgotten."""
+
+
+class Served(NamedTuple):
+    """What a prediction reads of a set."""
+
+    order: NDArray[np.int64]
+    counts: NDArray[np.float64]
+    weights: NDArray[np.float32]
+
+
+class Curved:
+    """One set of columns of an expert, under a name."""
+
+    def __init__(
+        self,
+        name: str,
+        order: NDArray[np.int64],
+        keeps: tuple[float, ...],
+        outputs: int,
+        ridges: tuple[float, ...],
+        every: int,
+    ) -> None:
+        self._name = name
+        self._keeps = np.array(keeps)
+        self._ridges = np.array(ridges)
+        self._every = np.array([every])
+        self.most = min(MOST, -(-len(order) // BLOCK) * BLOCK)
+        k, m = len(keeps), self.most
+        triangle = -(-(m * (m + 1) // 2) // BLOCK) * BLOCK
+        self.tensors = (
+            Tensor(f"{name}_order", order.shape, "int64", order),
+            Tensor(f"{name}_counts", (3,), "float64"),
+            Tensor(f"{name}_weights", (m, k * outputs), large=True),
+            Tensor(f"{name}_inverse", (k, m, m), large=True),
+            Tensor(f"{name}_scales", (k,), "float64", 1.0),
+            Tensor(f"{name}_curvature", (k, triangle), large=True),
+            Tensor(f"{name}_fresh", (triangle,), large=True),
+        )
+
+    def part(self, held: Held) -> Part:
+        """Return the views of a set."""
+        at, flags = held.at, held.flags
+        names = {one: f"{self._name}_{one}" for one in Part._fields}
+        views: dict[str, Any] = {one: at[name] for one, name in names.items() if name in at}
+        views |= {f"f_{one}": flags[names[one]] for one in views if names[one] in flags}
+        return Part(**views, keeps=self._keeps, ridges=self._ridges, every=self._every)
+
+    def served(self, held: Held) -> Served:
+        """Return the views that a prediction reads."""
+        return Served(*(held.at[f"{self._name}_{one}"] for one in Served._fields))
+
+
+def plain_columns(fields: Fields) -> NDArray[np.int64]:
+    """Return the columns of the event itself, by worth."""
+    first = [BIAS, *fields.z, *fields.plain, *fields.keys, *fields.one_hot, *fields.missing]
+    return np.array(first, dtype=np.int64)
+
+
+def all_columns(fields: Fields) -> NDArray[np.int64]:
+    """Return those, and by what is left of the places lags, context and pieces."""
+    dense = [BIAS, *fields.z, *fields.plain, *fields.keys]
+    lags = [*fields.lags][:LAGS]
+    kept = min(len(fields.one_hot), ONE_HOT) + min(len(fields.missing), MISSING)
+    left = max(0, MOST - len(dense) - len(lags) - kept)
+    pieces = np.array(fields.pieces, dtype=np.int64).reshape(-1, 4)
+    context = np.array(fields.context, dtype=np.int64).reshape(-1, 3)
+    more = np.concatenate(
+        [pieces[:, 1], pieces[:, 2], context[:, 1], pieces[:, 0], pieces[:, 3], context[:, 0],
+         context[:, 2]]
+    )[:left].tolist()  # fmt: skip
+    return np.array([*dense, *fields.one_hot, *fields.missing, *lags, *more], dtype=np.int64)

@@ -1,0 +1,59 @@
+"""Logistic and softmax regression by Newton's method, online: no rate, but several memories.
+
+Two sets of columns, see curvature.py: the event itself, and with it lags, context and pieces of
+ranks. For each, three memories (the share of the past that a row keeps). One curvature serves all
+classes: h = 3/4 sum of p (1 - p) bounds that of the softmax (Boehning 1992; for two classes it is
+p (1 - p)). It comes from the middle memory, for all three in common.
+
+Cost: 5 n^2 + 1.5 n^3 / EVERY multiplications a row for n columns in use; n is at most 128.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.model.experts import newton_pass as compiled
+from service.model.experts.curvature import Curved, all_columns, plain_columns
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
+
+KEEPS = (0.99999, 0.9998, 0.998)
+RIDGES = ((1.0, 0.5, 0.25), (2.0, 1.0, 0.5))
+"""Of the memories of the two sets, for two classes; for more each class has weights of its own, and
+twice that."""
+EVERY = 512
+"""See curvature.Part."""
+
+
+class Newton:
+    """Linear models of two sets of columns and three memories each."""
+
+    name: ClassVar[str] = "newton"
+    fits: ClassVar[tuple[str, ...]] = ("binary", "multiclass")
+
+    def __init__(self, fields: Fields, task: Task) -> None:
+        self._classes = task.classes
+        self.members = tuple(f"newton/{s}/{keep:g}" for s in ("plain", "all") for keep in KEEPS)
+        times = 1.0 if task.outputs == 1 else 2.0
+        self._sets = tuple(
+            Curved(name, order, KEEPS, task.outputs, tuple(times * one for one in ridges), EVERY)
+            for name, order, ridges in (
+                ("plain", plain_columns(fields), RIDGES[0]),
+                ("all", all_columns(fields), RIDGES[1]),
+            )
+        )
+        self.tensors: tuple[Tensor, ...] = tuple(t for s in self._sets for t in s.tensors)
+
+    def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
+        """See seam.Expert."""
+        plain, full = self._sets
+        compiled.score(rows.x, plain.served(held), full.served(held), into)
+
+    def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
+        """See seam.Expert."""
+        plain, full = self._sets
+        k = len(KEEPS)
+        compiled.learn(plain.part(held), rows.x, rows.y, rows.weights, into[:, :k])
+        compiled.learn(full.part(held), rows.x, rows.y, rows.weights, into[:, k:])

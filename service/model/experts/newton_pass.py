@@ -1,0 +1,106 @@
+"""The passes of Newton, compiled. Legend: K memories of a set, O outputs; part: curvature.Part."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from service.model.experts.curvature_pass import (
+    HEAVY,
+    add,
+    along,
+    gather,
+    mark,
+    outputs,
+    renew,
+    sink,
+    step,
+    widen,
+)
+
+MIDDLE = 1
+"""The memory whose predictions give the curvature."""
+LEAST = 0.01
+"""Smallest curvature of a row, in units of p (1 - p)."""
+
+
+@njit(nogil=True, cache=True)
+def _linked(out, k, into):
+    """Write the probabilities [O] of memory k from the outputs [K * O]."""
+    n = into.shape[0]
+    if n == 1:
+        into[0] = 1.0 / (1.0 + math.exp(-min(max(out[k], -30.0), 30.0)))
+        return
+    top = out[k * n]
+    for c in range(1, n):
+        top = max(top, out[k * n + c])
+    total = 0.0
+    for c in range(n):
+        into[c] = math.exp(out[k * n + c] - top)
+        total += into[c]
+    for c in range(n):
+        into[c] /= total
+
+
+@njit(nogil=True, cache=True)
+def _bend(p):
+    """Return the curvature of a row with probabilities p [O]."""
+    if p.shape[0] == 1:
+        return max(p[0] * (1.0 - p[0]), LEAST)
+    total = 0.0
+    for c in range(p.shape[0]):
+        total += p[c] * (1.0 - p[c])
+    return 0.75 * max(total, 2.0 * LEAST)
+
+
+@njit(nogil=True, cache=True)
+def score(x, plain, full, into):
+    """Write the predictions [N, 2 K, O] of two sets, each a curvature.Served."""
+    k_n, o_n = into.shape[1] // 2, into.shape[2]
+    out, p = np.empty(k_n * o_n), np.empty(o_n)
+    values = np.empty(full.weights.shape[0], dtype=np.float32)
+    for r in range(x.shape[0]):
+        for s in range(2):
+            served = plain if s == 0 else full
+            outputs(served, values, gather(served, x[r], values), out)
+            for k in range(k_n):
+                _linked(out, k, p)
+                into[r, s * k_n + k] = p
+
+
+@njit(nogil=True, cache=True)
+def learn(part, x, y, weights, into):
+    """Predict and learn one set. into: float32 [N, K, O]."""
+    k_n, o_n, most = into.shape[1], into.shape[2], part.inverse.shape[1]
+    values, v = np.empty(most, dtype=np.float32), np.empty(most, dtype=np.float32)
+    out, p = np.empty(k_n * o_n), np.empty((k_n, o_n))
+    steps, changed = np.empty(o_n, dtype=np.float32), False
+    for r in range(x.shape[0]):
+        n = gather(part, x[r], values)
+        outputs(part, values, n, out)
+        for k in range(k_n):
+            _linked(out, k, p[k])
+        into[r] = p
+        if weights[r] <= 0.0 or math.isnan(y[r]):
+            continue
+        changed = True
+        n = widen(part, x[r], values, n)
+        weight = min(weights[r], HEAVY)
+        h = weight * _bend(p[MIDDLE])
+        for k in range(k_n):
+            spread = along(part, k, values, n, v)
+            if not spread >= 0.0:  # by rounding: begin anew from the curvature
+                renew(part, n)
+                spread = along(part, k, values, n, v)
+            own = max(h, weight * _bend(p[k]))
+            by = weight * part.scales[k] / (1.0 + own * spread)
+            for c in range(o_n):
+                truth = y[r] if o_n == 1 else (1.0 if int(y[r]) == c else 0.0)
+                steps[c] = by * (truth - p[k, c])
+            step(part, k, n, v, steps)
+            sink(part, k, n, v, spread, h)
+        add(part, values, n, h)
+    if changed:
+        mark(part, np.int64(part.counts[0]))
