@@ -1,0 +1,419 @@
+"""The passes of banks of small nets, compiled: score a row, learn it, learn some earlier ones again.
+
+Legend: d inputs of a bank (row 0 of its first layer is the bias, input j is row j + 1), M nets, H
+hidden units each, L = M * H of them side by side, C outputs. All nets of a bank read the same
+inputs, so each input that is not 0 is one pass over a contiguous row of L floats.
+
+The gradient of one row is an outer product, and so is its scale here: the second moment of a weight
+is taken for that of its input times that of its hidden unit's slope (as Adafactor does, Shazeer and
+Stern 2018, with RMSprop's memory). A step costs one multiplication and one subtraction per weight.
+
+A step is shortened by what it would change in the row's own output: to first order, the outcome of
+solving for the step at the point that it leads to (Karampatziakis and Langford 2011), so that a
+large rate or weight overshoots no label.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from service.model.codes import mixed
+
+HIDDEN = 32
+KEEP = 0.99
+"""What a second moment keeps of itself with a row."""
+FLOOR = np.float32(1e-16)
+"""Least second moment."""
+HUBER = 1.5
+"""Error of a number, in units of its frame, beyond which the slope grows no more."""
+FURTHEST = 1e6
+"""Largest input, label and output."""
+MOST_LOSS = 16.0
+"""Largest loss that the comparison of two nets counts."""
+SPAN = 1000.0
+"""Rows that the comparison of two nets remembers."""
+SURE = 2.0
+"""Standard errors by which a faster net must be better before it is copied."""
+LEAST = 16.0
+"""Rows that two nets are compared for before one is copied."""
+AGAIN_AFTER = 8
+"""Rows that must be in the ring before that."""
+
+
+class Bank(NamedTuple):
+    """The tensors of one bank; sizes are d, M, H of them in the module's legend."""
+
+    first: np.ndarray
+    """float32 [>= d + 1, L]"""
+    output: np.ndarray
+    """float32 [C, M, H]"""
+    bias: np.ndarray
+    """float32 [C, M]"""
+    of_input: np.ndarray
+    """float32 [d + 1] second moment of each input"""
+    of_slope: np.ndarray
+    """float32 [M, H] of the slope of each hidden unit"""
+    of_hidden: np.ndarray
+    """float32 [M, H] of each hidden unit's value"""
+    of_output: np.ndarray
+    """float32 [C, M] of the slope of each output"""
+    compared: np.ndarray
+    """float64 [M, 3]: how much more a net lost than the next faster one, mean and variance, and
+    rows since it was copied; the row of the fastest one is not used"""
+    rates: np.ndarray
+    """float32 [M]"""
+    again: np.ndarray
+    """float32 [M] share of the rate for a row that is learned again"""
+    faster: np.ndarray
+    """int64 [M] the net that may be copied over this one; -1: none"""
+
+
+class Room(NamedTuple):
+    """Where one row of one bank is worked out."""
+
+    flat: np.ndarray
+    """float32 [L] the same as `hidden`"""
+    hidden: np.ndarray
+    """float32 [M, H]"""
+    slope: np.ndarray
+    """float32 [M, H] of the loss by each hidden unit"""
+    flat_step: np.ndarray
+    """float32 [L] the same as `step`"""
+    step: np.ndarray
+    """float32 [M, H] of a weight from an input of 1"""
+    unit: np.ndarray
+    """float32 [M, H] hidden units by the roots of their second moments"""
+    scaled: np.ndarray
+    """float32 [d + 1]"""
+    out: np.ndarray
+    """float64 [M, C]"""
+    wrong: np.ndarray
+    """float64 [M, C]"""
+    losses: np.ndarray
+    """float64 [M]"""
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def room_of(bank):
+    """Return room for a bank."""
+    n, size = bank.first.shape
+    c, m = bank.bias.shape
+    f = np.float32
+    flat, flat_step = np.zeros(size, f), np.zeros(size, f)
+    hidden, step = flat.reshape(m, HIDDEN), flat_step.reshape(m, HIDDEN)
+    return Room(
+        flat, hidden, np.zeros((m, HIDDEN), f), flat_step, step, np.zeros((m, HIDDEN), f),
+        np.zeros(n, f), np.zeros((m, c)), np.zeros((m, c)), np.zeros(m),
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def taken(x, columns, into):
+    """Write the chosen columns of a row."""
+    for j in range(columns.shape[0]):
+        value = x[columns[j]]
+        into[j] = min(max(value, -FURTHEST), FURTHEST) if math.isfinite(value) else 0.0
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def packed(row, few, n, values, places):
+    """Write the bias, then what is not 0 of a row's first n inputs, and where; return how many, of
+    the first `few` and of all."""
+    values[0], places[0] = 1.0, 0
+    count = 1
+    for j in range(few):
+        values[count] = row[j]
+        places[count] = j + 1
+        count += row[j] != 0.0
+    fewer = count
+    for j in range(few, n):
+        values[count] = row[j]
+        places[count] = j + 1
+        count += row[j] != 0.0
+    return fewer, count
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def forward(kind, bank, room, values, places, count):
+    """Write hidden units and outputs (probabilities, or the number) of every net."""
+    flat, hidden, out, w = room.flat, room.hidden, room.out, bank.first
+    size = flat.shape[0]
+    for h in range(size):
+        flat[h] = w[0, h]
+    i = 1
+    while i + 4 <= count:
+        a, b, c, d = values[i], values[i + 1], values[i + 2], values[i + 3]
+        p, q, r, s = places[i], places[i + 1], places[i + 2], places[i + 3]
+        for h in range(size):
+            flat[h] += (a * w[p, h] + b * w[q, h]) + (c * w[r, h] + d * w[s, h])
+        i += 4
+    while i < count:
+        a, p = values[i], places[i]
+        for h in range(size):
+            flat[h] += a * w[p, h]
+        i += 1
+    for h in range(size):
+        flat[h] = max(flat[h], np.float32(0.0))
+    for m in range(out.shape[0]):
+        top = -math.inf
+        for o in range(out.shape[1]):
+            z = float(_dot(hidden, m, bank.output[o], m)) + float(bank.bias[o, m])
+            out[m, o] = min(max(z, -FURTHEST), FURTHEST)
+            top = max(top, out[m, o])
+        if kind == 0:
+            out[m, 0] = 1.0 / (1.0 + math.exp(-min(max(out[m, 0], -30.0), 30.0)))
+        elif kind == 1:
+            total = 0.0
+            for o in range(out.shape[1]):
+                out[m, o] = math.exp(out[m, o] - top)
+                total += out[m, o]
+            for o in range(out.shape[1]):
+                out[m, o] /= total
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _dot(a, i, b, j):
+    """Return a[i] . b[j] over H, in float32 over eight fixed lanes."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0.0)
+    for h in range(0, HIDDEN, 8):
+        s0 += a[i, h] * b[j, h]
+        s1 += a[i, h + 1] * b[j, h + 1]
+        s2 += a[i, h + 2] * b[j, h + 2]
+        s3 += a[i, h + 3] * b[j, h + 3]
+        s4 += a[i, h + 4] * b[j, h + 4]
+        s5 += a[i, h + 5] * b[j, h + 5]
+        s6 += a[i, h + 6] * b[j, h + 6]
+        s7 += a[i, h + 7] * b[j, h + 7]
+    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def judged(kind, y, room):
+    """Write the slope of the loss by each output, and the loss of every net."""
+    out, wrong, losses = room.out, room.wrong, room.losses
+    for m in range(out.shape[0]):
+        if kind == 0:
+            wrong[m, 0] = out[m, 0] - y
+            losses[m] = -math.log(max(out[m, 0] if y > 0.5 else 1.0 - out[m, 0], 1e-7))
+        elif kind == 1:
+            for o in range(out.shape[1]):
+                wrong[m, o] = out[m, o] - (1.0 if int(y) == o else 0.0)
+            losses[m] = -math.log(max(out[m, int(y)], 1e-7))
+        else:
+            e = abs(out[m, 0] - y)
+            wrong[m, 0] = min(max(out[m, 0] - y, -HUBER), HUBER)
+            losses[m] = min(e - 0.5 * HUBER if e > HUBER else 0.5 * e * e / HUBER, MOST_LOSS)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def observe(bank, inputs, n, rate):
+    """Take a row's n inputs into their second moments. inputs: float32 [>= n], zeros and all."""
+    bank.of_input[0] = 1.0
+    of = bank.of_input[1:]
+    for j in range(n):
+        of[j] = max(of[j] + rate * (inputs[j] * inputs[j] - of[j]), FLOOR)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def update(kind, bank, room, values, places, count, weight, again, rate):
+    """Take a step of every net for the row that `forward` and `judged` were called for."""
+    hidden, slope, step, unit = room.hidden, room.slope, room.step, room.unit
+    out, wrong, scaled, output = room.out, room.wrong, room.scaled, bank.output
+    of_slope, of_hidden = bank.of_slope, bank.of_hidden
+    n_out = out.shape[1]
+    reach = 0.0
+    for i in range(count):
+        v = values[i]
+        scaled[i] = v / np.sqrt(max(bank.of_input[places[i]], rate * v * v))
+        reach += v * scaled[i]
+    for m in range(out.shape[0]):
+        for h in range(HIDDEN):
+            slope[m, h] = 0.0
+        for o in range(n_out):
+            g = np.float32(wrong[m, o])
+            for h in range(HIDDEN):
+                slope[m, h] += g * output[o, m, h]
+        for h in range(HIDDEN):
+            d = slope[m, h] if hidden[m, h] > 0.0 else np.float32(0.0)
+            v = max(of_slope[m, h] + rate * (d * d - of_slope[m, h]), FLOOR)
+            of_slope[m, h] = v
+            slope[m, h] = d
+            step[m, h] = d / np.sqrt(v)
+        for h in range(HIDDEN):
+            d = hidden[m, h]
+            v = max(of_hidden[m, h] + rate * (d * d - of_hidden[m, h]), FLOOR)
+            of_hidden[m, h] = v
+            unit[m, h] = d / np.sqrt(v)
+        moves = float(_dot(slope, m, step, m)) * reach
+        lit = float(_dot(hidden, m, unit, m)) + 1.0
+        steep, bent = 1e-12, 0.0
+        for o in range(n_out):
+            g2 = wrong[m, o] * wrong[m, o]
+            of = bank.of_output[o, m]
+            of = max(of + rate * (np.float32(g2) - of), FLOOR)
+            bank.of_output[o, m] = of
+            moves += g2 / math.sqrt(of) * lit
+            steep += g2
+            bent += g2 * out[m, o]
+        bend = bent / steep
+        if kind == 0:
+            bend = out[m, 0] * (1.0 - out[m, 0])
+        elif kind == 2:
+            bend = 1.0
+        full = float(bank.rates[m]) * weight * (float(bank.again[m]) if again else 1.0)
+        by = full / (1.0 + full * moves / steep * bend)
+        by32 = np.float32(by)
+        for h in range(HIDDEN):
+            step[m, h] *= by32
+        for o in range(n_out):
+            g = np.float32(by * wrong[m, o] / math.sqrt(bank.of_output[o, m]))
+            for h in range(HIDDEN):
+                output[o, m, h] -= g * unit[m, h]
+            bank.bias[o, m] -= g
+    w, flat = bank.first, room.flat_step
+    size = flat.shape[0]
+    for i in range(count):
+        v, p = scaled[i], places[i]
+        for h in range(size):
+            w[p, h] -= v * flat[h]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def hand_down(bank, losses):
+    """Compare every net with the next faster one, by their losses on a row before it was learned;
+    copy the faster one over it where it is surely better. Return whether any was."""
+    held = bank.compared
+    for m in range(held.shape[0]):
+        f = bank.faster[m]
+        if f < 0:
+            continue
+        held[m, 2] += 1.0
+        rate = max(1.0 / held[m, 2], 1.0 / SPAN)
+        delta = losses[m] - losses[f] - held[m, 0]
+        held[m, 0] += rate * delta
+        held[m, 1] = (1.0 - rate) * (held[m, 1] + rate * delta * delta)
+    any_copied = False
+    for m in range(held.shape[0]):
+        f = bank.faster[m]
+        n = min(held[m, 2], SPAN)
+        if f < 0 or n < LEAST or held[m, 0] <= SURE * math.sqrt(held[m, 1] / n):
+            continue
+        for h in range(HIDDEN):
+            to, of = m * HIDDEN + h, f * HIDDEN + h
+            bank.of_slope[m, h] = bank.of_slope[f, h]
+            bank.of_hidden[m, h] = bank.of_hidden[f, h]
+            for o in range(bank.output.shape[0]):
+                bank.output[o, m, h] = bank.output[o, f, h]
+            for j in range(bank.first.shape[0]):
+                bank.first[j, to] = bank.first[j, of]
+        bank.bias[:, m] = bank.bias[:, f]
+        bank.of_output[:, m] = bank.of_output[:, f]
+        held[m] = 0.0
+        any_copied = True
+    return any_copied
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def mark(touched, n, flags, size):
+    """Set the flag of every 64 floats of the bias and of the touched ones among n inputs."""
+    for j in range(n + 1):
+        if j == 0 or touched[j - 1]:
+            for b in range((j * size) >> 6, (((j + 1) * size - 1) >> 6) + 1):
+                flags[b] = 1
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def told(room, seeds, first, into):
+    """Write the mean of the nets of each member into into[first:] [K, C]."""
+    out = room.out
+    for k in range(out.shape[0] // seeds):
+        for o in range(out.shape[1]):
+            total = 0.0
+            for s in range(seeds):
+                total += out[k * seeds + s, o]
+            into[first + k, o] = total / seeds
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def score(kind, x, columns, few, narrow, wide, seeds, into):
+    """Write the predictions of N rows. columns [D]: those of the wide bank, of which the narrow one
+    sees the first `few`. seeds: nets per member, narrow and wide. into: float32 [N, K, O]."""
+    n = columns.shape[0]
+    row = np.empty(n, dtype=np.float32)
+    values, places = np.empty(n + 1, dtype=np.float32), np.empty(n + 1, dtype=np.int64)
+    one, two = room_of(narrow), room_of(wide)
+    for r in range(x.shape[0]):
+        taken(x[r], columns, row)
+        fewer, count = packed(row, few, n, values, places)
+        forward(kind, narrow, one, values, places, fewer)
+        forward(kind, wide, two, values, places, count)
+        told(one, seeds[0], 0, into[r])
+        told(two, seeds[1], narrow.bias.shape[1] // seeds[0], into[r])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def learn(
+    kind, x, y, weights, columns, few, narrow, wide, seeds, again, ring, counts, flags_narrow, flags_wide,
+    flags_ring, into,
+):  # fmt: skip
+    """Write the predictions of each row, then learn it, row after row.
+
+    again: how many earlier rows are learned once more with each. ring: float32 [R, D + 2], the last rows that were learned: inputs, label, weight. counts: int64
+    [1], rows learned.
+    """
+    n, size = columns.shape[0], ring.shape[0]
+    touched, learned = np.zeros(n, dtype=np.bool_), False
+    row = np.empty(n, dtype=np.float32)
+    values, places = np.empty(n + 1, dtype=np.float32), np.empty(n + 1, dtype=np.int64)
+    one, two = room_of(narrow), room_of(wide)
+    for r in range(x.shape[0]):
+        taken(x[r], columns, row)
+        fewer, count = packed(row, few, n, values, places)
+        forward(kind, narrow, one, values, places, fewer)
+        forward(kind, wide, two, values, places, count)
+        told(one, seeds[0], 0, into[r])
+        told(two, seeds[1], narrow.bias.shape[1] // seeds[0], into[r])
+        if weights[r] <= 0.0 or math.isnan(y[r]):
+            continue
+        label, weight = min(max(y[r], -FURTHEST), FURTHEST), min(weights[r], FURTHEST)
+        t = counts[0]
+        rate = np.float32(max(1.0 / (t + 1.0), 1.0 - KEEP))
+        judged(kind, label, one)
+        judged(kind, label, two)
+        observe(narrow, row, few, rate)
+        observe(wide, row, n, rate)
+        update(kind, narrow, one, values, places, fewer, weight, False, rate)
+        update(kind, wide, two, values, places, count, weight, False, rate)
+        if hand_down(narrow, one.losses):
+            flags_narrow[:] = 1
+        if hand_down(wide, two.losses):
+            flags_wide[:] = 1
+        for k in range(again if t >= AGAIN_AFTER else 0):
+            back = mixed(np.uint64(t * again + k)) % np.uint64(min(t, size))
+            old = ring[(t - 1 - np.int64(back)) % size]
+            fewer, count = packed(old, few, n, values, places)
+            forward(kind, narrow, one, values, places, fewer)
+            judged(kind, float(old[n]), one)
+            update(kind, narrow, one, values, places, fewer, float(old[n + 1]), True, rate)
+            forward(kind, wide, two, values, places, count)
+            judged(kind, float(old[n]), two)
+            update(kind, wide, two, values, places, count, float(old[n + 1]), True, rate)
+            for j in range(n):
+                touched[j] |= old[j] != 0.0
+        for j in range(n):
+            touched[j] |= row[j] != 0.0
+        at = t % size
+        ring[at, :n] = row
+        ring[at, n], ring[at, n + 1] = label, weight
+        width = ring.shape[1]
+        for b in range((at * width) >> 6, ((at * width + width - 1) >> 6) + 1):
+            flags_ring[b] = 1
+        counts[0] += 1
+        learned = True
+    if learned:
+        mark(touched, few, flags_narrow, narrow.first.shape[1])
+        mark(touched, n, flags_wide, wide.first.shape[1])
