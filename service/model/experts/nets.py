@@ -66,7 +66,7 @@ class Nets:
             first[0] = first[d + 1 :] = 0.0
             shapes = {
                 "output": (c, m, HIDDEN), "bias": (c, m), "of_input": (d + 1,),
-                "of_slope": (m, HIDDEN), "of_hidden": (m, HIDDEN), "of_output": (c, m),
+                "of_slope": (m * HIDDEN,), "of_hidden": (m * HIDDEN,), "of_output": (c, m),
             }  # fmt: skip
             tensors.append(Tensor(f"{bank}_first", first.shape, initial=first, large=True))
             tensors += [Tensor(f"{bank}_{name}", shape) for name, shape in shapes.items()]

@@ -56,9 +56,9 @@ class Bank(NamedTuple):
     of_input: np.ndarray
     """float32 [d + 1] second moment of each input"""
     of_slope: np.ndarray
-    """float32 [M, H] of the slope of each hidden unit"""
+    """float32 [L] of the slope of each hidden unit"""
     of_hidden: np.ndarray
-    """float32 [M, H] of each hidden unit's value"""
+    """float32 [L] of each hidden unit's value"""
     of_output: np.ndarray
     """float32 [C, M] of the slope of each output"""
     compared: np.ndarray
@@ -76,13 +76,13 @@ class Room(NamedTuple):
     """Where one row of one bank is worked out."""
 
     flat: np.ndarray
-    """float32 [L] the same as `hidden`"""
+    flat_slope: np.ndarray
+    flat_step: np.ndarray
+    flat_unit: np.ndarray
+    """float32 [L], each: the same memory as the next four"""
     hidden: np.ndarray
-    """float32 [M, H]"""
     slope: np.ndarray
     """float32 [M, H] of the loss by each hidden unit"""
-    flat_step: np.ndarray
-    """float32 [L] the same as `step`"""
     step: np.ndarray
     """float32 [M, H] of a weight from an input of 1"""
     unit: np.ndarray
@@ -103,11 +103,11 @@ def room_of(bank):
     n, size = bank.first.shape
     c, m = bank.bias.shape
     f = np.float32
-    flat, flat_step = np.zeros(size, f), np.zeros(size, f)
-    hidden, step = flat.reshape(m, HIDDEN), flat_step.reshape(m, HIDDEN)
+    one, two, three, four = np.zeros(size, f), np.zeros(size, f), np.zeros(size, f), np.zeros(size, f)
     return Room(
-        flat, hidden, np.zeros((m, HIDDEN), f), flat_step, step, np.zeros((m, HIDDEN), f),
-        np.zeros(n, f), np.zeros((m, c)), np.zeros((m, c)), np.zeros(m),
+        one, two, three, four, one.reshape(m, HIDDEN), two.reshape(m, HIDDEN),
+        three.reshape(m, HIDDEN), four.reshape(m, HIDDEN), np.zeros(n, f), np.zeros((m, c)),
+        np.zeros((m, c)), np.zeros(m),
     )  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def packed(row, few, n, values, places):
 def forward(kind, bank, room, values, places, count):
     """Write hidden units and outputs (probabilities, or the number) of every net."""
     flat, hidden, out, w = room.flat, room.hidden, room.out, bank.first
-    size = flat.shape[0]
+    size, output, work = flat.shape[0], bank.output, room.slope
     for h in range(size):
         flat[h] = w[0, h]
     i = 1
@@ -161,7 +161,9 @@ def forward(kind, bank, room, values, places, count):
     for m in range(out.shape[0]):
         top = -math.inf
         for o in range(out.shape[1]):
-            z = float(_dot(hidden, m, bank.output[o], m)) + float(bank.bias[o, m])
+            for h in range(HIDDEN):
+                work[m, h] = hidden[m, h] * output[o, m, h]
+            z = float(_sum(work, m)) + float(bank.bias[o, m])
             out[m, o] = min(max(z, -FURTHEST), FURTHEST)
             top = max(top, out[m, o])
         if kind == 0:
@@ -176,18 +178,20 @@ def forward(kind, bank, room, values, places, count):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _dot(a, i, b, j):
-    """Return a[i] . b[j] over H, in float32 over eight fixed lanes."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = np.float32(0.0)
-    for h in range(0, HIDDEN, 8):
-        s0 += a[i, h] * b[j, h]
-        s1 += a[i, h + 1] * b[j, h + 1]
-        s2 += a[i, h + 2] * b[j, h + 2]
-        s3 += a[i, h + 3] * b[j, h + 3]
-        s4 += a[i, h + 4] * b[j, h + 4]
-        s5 += a[i, h + 5] * b[j, h + 5]
-        s6 += a[i, h + 6] * b[j, h + 6]
-        s7 += a[i, h + 7] * b[j, h + 7]
+def _sum(a, i):
+    """Return the sum of a[i] [H], in float32 over eight fixed lanes."""
+    s0, s1, s2, s3, s4, s5, s6, s7 = (
+        a[i, 0], a[i, 1], a[i, 2], a[i, 3], a[i, 4], a[i, 5], a[i, 6], a[i, 7],
+    )  # fmt: skip
+    for h in range(8, HIDDEN, 8):
+        s0 += a[i, h]
+        s1 += a[i, h + 1]
+        s2 += a[i, h + 2]
+        s3 += a[i, h + 3]
+        s4 += a[i, h + 4]
+        s5 += a[i, h + 5]
+        s6 += a[i, h + 6]
+        s7 += a[i, h + 7]
     return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
@@ -220,10 +224,10 @@ def observe(bank, inputs, n, rate):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def update(kind, bank, room, values, places, count, weight, again, rate):
-    """Take a step of every net for the row that `forward` and `judged` were called for."""
+    """Take a step of every net for the row that `forward` and `judged` were called for; what they
+    left in the room is used up."""
     hidden, slope, step, unit = room.hidden, room.slope, room.step, room.unit
     out, wrong, scaled, output = room.out, room.wrong, room.scaled, bank.output
-    of_slope, of_hidden = bank.of_slope, bank.of_hidden
     n_out = out.shape[1]
     reach = 0.0
     for i in range(count):
@@ -231,55 +235,60 @@ def update(kind, bank, room, values, places, count, weight, again, rate):
         scaled[i] = v / np.sqrt(max(bank.of_input[places[i]], rate * v * v))
         reach += v * scaled[i]
     for m in range(out.shape[0]):
+        g = np.float32(wrong[m, 0])
         for h in range(HIDDEN):
-            slope[m, h] = 0.0
-        for o in range(n_out):
+            slope[m, h] = g * output[0, m, h]
+        for o in range(1, n_out):
             g = np.float32(wrong[m, o])
             for h in range(HIDDEN):
                 slope[m, h] += g * output[o, m, h]
-        for h in range(HIDDEN):
-            d = slope[m, h] if hidden[m, h] > 0.0 else np.float32(0.0)
-            v = max(of_slope[m, h] + rate * (d * d - of_slope[m, h]), FLOOR)
-            of_slope[m, h] = v
-            slope[m, h] = d
-            step[m, h] = d / np.sqrt(v)
-        for h in range(HIDDEN):
-            d = hidden[m, h]
-            v = max(of_hidden[m, h] + rate * (d * d - of_hidden[m, h]), FLOOR)
-            of_hidden[m, h] = v
-            unit[m, h] = d / np.sqrt(v)
-        moves = float(_dot(slope, m, step, m)) * reach
-        lit = float(_dot(hidden, m, unit, m)) + 1.0
+    flat_hidden, flat_slope, flat_step = room.flat, room.flat_slope, room.flat_step
+    flat_unit, of_slope, of_hidden = room.flat_unit, bank.of_slope, bank.of_hidden
+    size = flat_hidden.shape[0]
+    for h in range(size):
+        d = flat_slope[h] if flat_hidden[h] > 0.0 else np.float32(0.0)
+        v = max(of_slope[h] + rate * (d * d - of_slope[h]), FLOOR)
+        of_slope[h] = v
+        flat_step[h] = d / np.sqrt(v)
+        flat_slope[h] = d * flat_step[h]
+    for h in range(size):
+        d = flat_hidden[h]
+        v = max(of_hidden[h] + rate * (d * d - of_hidden[h]), FLOOR)
+        of_hidden[h] = v
+        flat_unit[h] = d / np.sqrt(v)
+        flat_hidden[h] = d * flat_unit[h]
+    for m in range(out.shape[0]):
+        moves = float(_sum(slope, m)) * reach
+        lit = float(_sum(hidden, m)) + 1.0
         steep, bent = 1e-12, 0.0
         for o in range(n_out):
-            g2 = wrong[m, o] * wrong[m, o]
+            e = wrong[m, o]
             of = bank.of_output[o, m]
-            of = max(of + rate * (np.float32(g2) - of), FLOOR)
+            of = max(of + rate * (np.float32(e * e) - of), FLOOR)
             bank.of_output[o, m] = of
-            moves += g2 / math.sqrt(of) * lit
-            steep += g2
-            bent += g2 * out[m, o]
-        bend = bent / steep
+            wrong[m, o] = e / np.sqrt(of)
+            moves += e * wrong[m, o] * lit
+            steep += e * e
+            bent += e * e * out[m, o]
         if kind == 0:
-            bend = out[m, 0] * (1.0 - out[m, 0])
+            bent = steep * out[m, 0] * (1.0 - out[m, 0])
         elif kind == 2:
-            bend = 1.0
+            bent = steep
         full = float(bank.rates[m]) * weight * (float(bank.again[m]) if again else 1.0)
-        by = full / (1.0 + full * moves / steep * bend)
+        by = full / (1.0 + full * moves * bent / (steep * steep))
         by32 = np.float32(by)
         for h in range(HIDDEN):
             step[m, h] *= by32
         for o in range(n_out):
-            g = np.float32(by * wrong[m, o] / math.sqrt(bank.of_output[o, m]))
+            g = np.float32(by * wrong[m, o])
             for h in range(HIDDEN):
                 output[o, m, h] -= g * unit[m, h]
             bank.bias[o, m] -= g
-    w, flat = bank.first, room.flat_step
-    size = flat.shape[0]
+    w = bank.first
     for i in range(count):
         v, p = scaled[i], places[i]
         for h in range(size):
-            w[p, h] -= v * flat[h]
+            w[p, h] -= v * flat_step[h]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -304,8 +313,8 @@ def hand_down(bank, losses):
             continue
         for h in range(HIDDEN):
             to, of = m * HIDDEN + h, f * HIDDEN + h
-            bank.of_slope[m, h] = bank.of_slope[f, h]
-            bank.of_hidden[m, h] = bank.of_hidden[f, h]
+            bank.of_slope[to] = bank.of_slope[of]
+            bank.of_hidden[to] = bank.of_hidden[of]
             for o in range(bank.output.shape[0]):
                 bank.output[o, m, h] = bank.output[o, f, h]
             for j in range(bank.first.shape[0]):
