@@ -24,7 +24,7 @@ from service.model.experts import nets_pass as compiled
 from service.model.experts.nets_pass import HIDDEN, Bank
 from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
 
-NARROW, WIDE = (0.0007, 0.003, 0.012, 0.05), (0.0007, 0.003, 0.012)
+NARROW, WIDE = (0.003, 0.012, 0.05), (0.003, 0.012)
 """Rates of each bank, from slow to fast: steps are about so long in every weight."""
 SEEDS = (1, 1)
 """Nets of each rate; a member predicts their mean."""

@@ -26,6 +26,7 @@ from service.model.codes import mixed
 HIDDEN = 32
 KEEP = 0.99
 """What a second moment keeps of itself with a row."""
+ONE = np.float32(1.0)
 FLOOR = np.float32(1e-16)
 """Least second moment."""
 HUBER = 1.5
@@ -87,6 +88,13 @@ class Room(NamedTuple):
     """float32 [M, H] of a weight from an input of 1"""
     unit: np.ndarray
     """float32 [M, H] hidden units by the roots of their second moments"""
+    by_slope: np.ndarray
+    by_hidden: np.ndarray
+    """float32 [L] 1 / root of the second moments, as of the last new row"""
+    by_output: np.ndarray
+    """float32 [M, C]"""
+    by_input: np.ndarray
+    """float32 [d + 1]"""
     scaled: np.ndarray
     """float32 [d + 1]"""
     out: np.ndarray
@@ -106,8 +114,9 @@ def room_of(bank):
     one, two, three, four = np.zeros(size, f), np.zeros(size, f), np.zeros(size, f), np.zeros(size, f)
     return Room(
         one, two, three, four, one.reshape(m, HIDDEN), two.reshape(m, HIDDEN),
-        three.reshape(m, HIDDEN), four.reshape(m, HIDDEN), np.zeros(n, f), np.zeros((m, c)),
-        np.zeros((m, c)), np.zeros(m),
+        three.reshape(m, HIDDEN), four.reshape(m, HIDDEN), np.zeros(size, f), np.zeros(size, f),
+        np.zeros((m, c), f), np.zeros(n, f), np.zeros(n, f), np.zeros((m, c)), np.zeros((m, c)),
+        np.zeros(m),
     )  # fmt: skip
 
 
@@ -197,77 +206,96 @@ def _sum(a, i):
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def judged(kind, y, room):
-    """Write the slope of the loss by each output, and the loss of every net."""
-    out, wrong, losses = room.out, room.wrong, room.losses
+    """Write the loss of every net."""
+    out, losses = room.out, room.losses
     for m in range(out.shape[0]):
         if kind == 0:
-            wrong[m, 0] = out[m, 0] - y
             losses[m] = -math.log(max(out[m, 0] if y > 0.5 else 1.0 - out[m, 0], 1e-7))
         elif kind == 1:
-            for o in range(out.shape[1]):
-                wrong[m, o] = out[m, o] - (1.0 if int(y) == o else 0.0)
             losses[m] = -math.log(max(out[m, int(y)], 1e-7))
         else:
             e = abs(out[m, 0] - y)
-            wrong[m, 0] = min(max(out[m, 0] - y, -HUBER), HUBER)
             losses[m] = min(e - 0.5 * HUBER if e > HUBER else 0.5 * e * e / HUBER, MOST_LOSS)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def observe(bank, inputs, n, rate):
-    """Take a row's n inputs into their second moments. inputs: float32 [>= n], zeros and all."""
-    bank.of_input[0] = 1.0
-    of = bank.of_input[1:]
-    for j in range(n):
-        of[j] = max(of[j] + rate * (inputs[j] * inputs[j] - of[j]), FLOOR)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def update(kind, bank, room, values, places, count, weight, again, rate):
-    """Take a step of every net for the row that `forward` and `judged` were called for; what they
-    left in the room is used up."""
-    hidden, slope, step, unit = room.hidden, room.slope, room.step, room.unit
-    out, wrong, scaled, output = room.out, room.wrong, room.scaled, bank.output
-    n_out = out.shape[1]
-    reach = 0.0
-    for i in range(count):
-        v = values[i]
-        scaled[i] = v / np.sqrt(max(bank.of_input[places[i]], rate * v * v))
-        reach += v * scaled[i]
-    for m in range(out.shape[0]):
+def backward(kind, y, bank, room):
+    """Write the slope of the loss by every output and every hidden unit."""
+    slope, wrong, output, out = room.slope, room.wrong, bank.output, room.out
+    for m in range(wrong.shape[0]):
+        for o in range(wrong.shape[1]):
+            wrong[m, o] = out[m, o] - y if kind != 1 else out[m, o]
+        if kind == 1:
+            wrong[m, int(y)] -= 1.0
+        elif kind == 2:
+            wrong[m, 0] = min(max(wrong[m, 0], -HUBER), HUBER)
         g = np.float32(wrong[m, 0])
         for h in range(HIDDEN):
             slope[m, h] = g * output[0, m, h]
-        for o in range(1, n_out):
+        for o in range(1, wrong.shape[1]):
             g = np.float32(wrong[m, o])
             for h in range(HIDDEN):
                 slope[m, h] += g * output[o, m, h]
+    flat_hidden, flat_slope = room.flat, room.flat_slope
+    for h in range(flat_hidden.shape[0]):
+        flat_slope[h] = flat_slope[h] if flat_hidden[h] > 0.0 else np.float32(0.0)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def observe(bank, room, inputs, n, rate):
+    """Take a new row into the second moments, after `backward`, and write what they scale by.
+    inputs: float32 [>= n], zeros and all."""
+    bank.of_input[0] = 1.0
+    room.by_input[0] = 1.0
+    of, by = bank.of_input[1:], room.by_input[1:]
+    for j in range(n):
+        of[j] = max(of[j] + rate * (inputs[j] * inputs[j] - of[j]), FLOOR)
+        by[j] = ONE / np.sqrt(of[j])
+    _observe(bank.of_slope, room.by_slope, room.flat_slope, rate)
+    _observe(bank.of_hidden, room.by_hidden, room.flat, rate)
+    for o in range(bank.of_output.shape[0]):
+        for m in range(bank.of_output.shape[1]):
+            e = np.float32(room.wrong[m, o])
+            v = max(bank.of_output[o, m] + rate * (e * e - bank.of_output[o, m]), FLOOR)
+            bank.of_output[o, m] = v
+            room.by_output[m, o] = ONE / np.sqrt(v)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _observe(of, by, values, rate):
+    for h in range(of.shape[0]):
+        of[h] = max(of[h] + rate * (values[h] * values[h] - of[h]), FLOOR)
+        by[h] = ONE / np.sqrt(of[h])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def update(kind, bank, room, values, places, count, weight, again, most):
+    """Take a step of every net for the row that `forward` and `backward` were called for;
+    what they left in the room is used up. most: no factor of a step is larger, in roots of second
+    moments."""
+    hidden, slope, step, unit = room.hidden, room.slope, room.step, room.unit
+    out, wrong, scaled, output = room.out, room.wrong, room.scaled, bank.output
     flat_hidden, flat_slope, flat_step = room.flat, room.flat_slope, room.flat_step
-    flat_unit, of_slope, of_hidden = room.flat_unit, bank.of_slope, bank.of_hidden
-    size = flat_hidden.shape[0]
+    flat_unit, by_slope, by_hidden = room.flat_unit, room.by_slope, room.by_hidden
+    n_out, size = out.shape[1], flat_hidden.shape[0]
+    reach = np.float32(0.0)
+    for i in range(count):
+        scaled[i] = min(max(values[i] * room.by_input[places[i]], -most), most)
+        reach += values[i] * scaled[i]
     for h in range(size):
-        d = flat_slope[h] if flat_hidden[h] > 0.0 else np.float32(0.0)
-        v = max(of_slope[h] + rate * (d * d - of_slope[h]), FLOOR)
-        of_slope[h] = v
-        flat_step[h] = d / np.sqrt(v)
-        flat_slope[h] = d * flat_step[h]
-    for h in range(size):
-        d = flat_hidden[h]
-        v = max(of_hidden[h] + rate * (d * d - of_hidden[h]), FLOOR)
-        of_hidden[h] = v
-        flat_unit[h] = d / np.sqrt(v)
-        flat_hidden[h] = d * flat_unit[h]
+        flat_step[h] = min(max(flat_slope[h] * by_slope[h], -most), most)
+        flat_slope[h] = flat_slope[h] * flat_step[h]
+        flat_unit[h] = min(flat_hidden[h] * by_hidden[h], most)
+        flat_hidden[h] = flat_hidden[h] * flat_unit[h]
     for m in range(out.shape[0]):
         moves = float(_sum(slope, m)) * reach
         lit = float(_sum(hidden, m)) + 1.0
         steep, bent = 1e-12, 0.0
         for o in range(n_out):
             e = wrong[m, o]
-            of = bank.of_output[o, m]
-            of = max(of + rate * (np.float32(e * e) - of), FLOOR)
-            bank.of_output[o, m] = of
-            wrong[m, o] = e / np.sqrt(of)
-            moves += e * wrong[m, o] * lit
+            g = min(max(e * room.by_output[m, o], -most), most)
+            wrong[m, o] = g
+            moves += e * g * lit
             steep += e * e
             bent += e * e * out[m, o]
         if kind == 0:
@@ -308,8 +336,8 @@ def hand_down(bank, losses):
     any_copied = False
     for m in range(held.shape[0]):
         f = bank.faster[m]
-        n = min(held[m, 2], SPAN)
-        if f < 0 or n < LEAST or held[m, 0] <= SURE * math.sqrt(held[m, 1] / n):
+        mean, n = held[m, 0], min(held[m, 2], SPAN)
+        if f < 0 or n < LEAST or mean <= 0.0 or mean * mean * n <= SURE * SURE * held[m, 1]:
             continue
         for h in range(HIDDEN):
             to, of = m * HIDDEN + h, f * HIDDEN + h
@@ -330,7 +358,7 @@ def hand_down(bank, losses):
 def mark(touched, n, flags, size):
     """Set the flag of every 64 floats of the bias and of the touched ones among n inputs."""
     for j in range(n + 1):
-        if j == 0 or touched[j - 1]:
+        if j == 0 or touched[j - 1] > 0.0:
             for b in range((j * size) >> 6, (((j + 1) * size - 1) >> 6) + 1):
                 flags[b] = 1
 
@@ -375,7 +403,7 @@ def learn(
     [1], rows learned.
     """
     n, size = columns.shape[0], ring.shape[0]
-    touched, learned = np.zeros(n, dtype=np.bool_), False
+    touched, learned = np.zeros(n, dtype=np.float32), False
     row = np.empty(n, dtype=np.float32)
     values, places = np.empty(n + 1, dtype=np.float32), np.empty(n + 1, dtype=np.int64)
     one, two = room_of(narrow), room_of(wide)
@@ -393,10 +421,13 @@ def learn(
         rate = np.float32(max(1.0 / (t + 1.0), 1.0 - KEEP))
         judged(kind, label, one)
         judged(kind, label, two)
-        observe(narrow, row, few, rate)
-        observe(wide, row, n, rate)
-        update(kind, narrow, one, values, places, fewer, weight, False, rate)
-        update(kind, wide, two, values, places, count, weight, False, rate)
+        most = np.float32(1.0 / math.sqrt(rate))
+        backward(kind, label, narrow, one)
+        backward(kind, label, wide, two)
+        observe(narrow, one, row, few, rate)
+        observe(wide, two, row, n, rate)
+        update(kind, narrow, one, values, places, fewer, weight, False, most)
+        update(kind, wide, two, values, places, count, weight, False, most)
         if hand_down(narrow, one.losses):
             flags_narrow[:] = 1
         if hand_down(wide, two.losses):
@@ -406,15 +437,15 @@ def learn(
             old = ring[(t - 1 - np.int64(back)) % size]
             fewer, count = packed(old, few, n, values, places)
             forward(kind, narrow, one, values, places, fewer)
-            judged(kind, float(old[n]), one)
-            update(kind, narrow, one, values, places, fewer, float(old[n + 1]), True, rate)
+            backward(kind, float(old[n]), narrow, one)
+            update(kind, narrow, one, values, places, fewer, float(old[n + 1]), True, most)
             forward(kind, wide, two, values, places, count)
-            judged(kind, float(old[n]), two)
-            update(kind, wide, two, values, places, count, float(old[n + 1]), True, rate)
+            backward(kind, float(old[n]), wide, two)
+            update(kind, wide, two, values, places, count, float(old[n + 1]), True, most)
             for j in range(n):
-                touched[j] |= old[j] != 0.0
+                touched[j] = max(touched[j], abs(old[j]))
         for j in range(n):
-            touched[j] |= row[j] != 0.0
+            touched[j] = max(touched[j], abs(row[j]))
         at = t % size
         ring[at, :n] = row
         ring[at, n], ring[at, n + 1] = label, weight
