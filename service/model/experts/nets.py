@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.model.experts import nets_pass as compiled
-from service.model.experts.nets_pass import HIDDEN, Bank
+from service.model.experts.nets_step import HIDDEN, Bank
 from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
 
 NARROW, WIDE = (0.003, 0.012, 0.05), (0.003, 0.012)
@@ -30,8 +30,8 @@ SEEDS = (1, 1)
 """Nets of each rate; a member predicts their mean."""
 AGAIN = 4
 """Rows that are learned again with each new one."""
-AGAIN_RATE = 0.3
-"""Share of the rate for them."""
+SHARES = (0.3, 0.3, 0.3), (0.3, 0.3)
+"""Share of each rate for them."""
 RING = 1024
 """Rows that are remembered to be learned again."""
 MOST_INPUTS, MOST_CATEGORIES, MOST_LAGS = 256, 64, 64
@@ -73,18 +73,11 @@ class Nets:
             tensors.append(Tensor(f"{bank}_compared", (m, 3), "float64"))
         self.tensors = tuple(tensors)
         self._fixed = tuple(
-            _fixed(rates, seeds) for rates, seeds in zip((NARROW, WIDE), SEEDS, strict=True)
+            _fixed(*each) for each in zip((NARROW, WIDE), SHARES, SEEDS, strict=True)
         )
 
     def _banks(self, held: Held) -> tuple[Bank, Bank]:
-        at = held.at
-        return tuple(  # type: ignore[return-value]
-            Bank(
-                *(at[f"{bank}_{name}"] for name in Bank._fields[: -len(fixed)]),
-                *fixed,
-            )
-            for bank, fixed in zip(("narrow", "wide"), self._fixed, strict=True)
-        )
+        return _bank(held, "narrow", self._fixed[0]), _bank(held, "wide", self._fixed[1])
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
@@ -102,6 +95,11 @@ class Nets:
             self._seeds, AGAIN, held.at["ring"], held.at["count"], flags["narrow_first"],
             flags["wide_first"], flags["ring"], into,
         )  # fmt: skip
+
+
+def _bank(held: Held, name: str, fixed: tuple[NDArray[Any], ...]) -> Bank:
+    learned = Bank._fields[: -len(fixed)]
+    return Bank._make([*(held.at[f"{name}_{tensor}"] for tensor in learned), *fixed])
 
 
 def _columns(fields: Fields) -> tuple[list[int], list[int], tuple[int, int]]:
@@ -133,7 +131,7 @@ def _drawn(name: str, shape: tuple[int, int], deviation: float) -> NDArray[np.fl
 
 
 def _fixed(
-    rates: tuple[float, ...], seeds: int
+    rates: tuple[float, ...], shares: tuple[float, ...], seeds: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
     """Return what no net of a bank learns: rates, shares of them for rows learned again, and which
     net is the next faster one of the same seed; net k * seeds + s has rate k."""
@@ -142,6 +140,6 @@ def _fixed(
     faster[faster >= m] = -1
     return (
         np.repeat(np.array(rates, dtype=np.float32), seeds),
-        np.full(m, AGAIN_RATE, dtype=np.float32),
+        np.repeat(np.array(shares, dtype=np.float32), seeds),
         faster,
     )
