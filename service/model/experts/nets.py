@@ -2,7 +2,9 @@
 
 A net has 32 hidden units (relu) and no more. Those of a bank differ in their rate, from slow to
 fast: where a faster one is surely better, it is copied over the slower one, which goes on from
-there. With every row, two of the last 1,024 are learned once more at half the rate. See nets_pass.
+there. With every row, three of the last 1,024 (one, where there are many inputs or classes) are
+learned once more, at a third of the rate. The last net of each bank learns every row once and no
+more: that is the best where the world moves with every row. See nets_pass.
 
 The narrow bank sees deviations, plain figures, values of categories and what earlier labels of a
 category's value say; the wide one sees besides the labels before, the numbers' moving averages and
@@ -24,14 +26,17 @@ from service.model.experts import nets_pass as compiled
 from service.model.experts.nets_step import HIDDEN, Bank
 from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
 
-NARROW, WIDE = (0.003, 0.012, 0.05), (0.003, 0.012)
+NARROW, WIDE = (0.003, 0.012, 0.05, 0.03), (0.003, 0.012, 0.012)
 """Rates of each bank, from slow to fast: steps are about so long in every weight."""
+ONCE = (1, 1)
+"""How many of the rates of each bank, the last ones, learn each row once and no more."""
 SEEDS = (1, 1)
 """Nets of each rate; a member predicts their mean."""
-AGAIN = 4
-"""Rows that are learned again with each new one."""
-SHARES = (0.3, 0.3, 0.3), (0.3, 0.3)
-"""Share of each rate for them."""
+AGAIN, LESS, MUCH = 3, 1, 192
+"""Earlier rows that the others learn again with each new one; and where there is more to do for one:
+more than so many inputs that are rarely 0, an output counting as eight."""
+SHARE = 0.35
+"""Share of the rate for those."""
 RING = 1024
 """Rows that are remembered to be learned again."""
 MOST_INPUTS, MOST_CATEGORIES, MOST_LAGS = 256, 64, 64
@@ -50,9 +55,12 @@ class Nets:
         narrow, wide, lit = _columns(fields)
         self._columns = np.array([*narrow, *wide], dtype=np.int64)
         self._few = len(narrow)
+        self._again = AGAIN if lit[1] + 8 * task.outputs <= MUCH else LESS
         self._seeds = np.array(SEEDS, dtype=np.int64)
         self.members = tuple(
-            f"nets/{bank}{rate:g}" for bank, rates in (("a", NARROW), ("b", WIDE)) for rate in rates
+            f"nets/{bank}{rate:g}" + ("/once" if k >= len(rates) - once else "")
+            for bank, rates, once in (("a", NARROW, ONCE[0]), ("b", WIDE, ONCE[1]))
+            for k, rate in enumerate(rates)
         )
         n = len(self._columns)
         tensors = [Tensor("ring", (RING, n + 2), large=True), Tensor("count", (1,), "int64")]
@@ -72,9 +80,7 @@ class Nets:
             tensors += [Tensor(f"{bank}_{name}", shape) for name, shape in shapes.items()]
             tensors.append(Tensor(f"{bank}_compared", (m, 3), "float64"))
         self.tensors = tuple(tensors)
-        self._fixed = tuple(
-            _fixed(*each) for each in zip((NARROW, WIDE), SHARES, SEEDS, strict=True)
-        )
+        self._fixed = tuple(_fixed(*each) for each in zip((NARROW, WIDE), ONCE, SEEDS, strict=True))
 
     def _banks(self, held: Held) -> tuple[Bank, Bank]:
         return _bank(held, "narrow", self._fixed[0]), _bank(held, "wide", self._fixed[1])
@@ -92,12 +98,12 @@ class Nets:
         flags = held.flags
         compiled.learn(
             self._kind, rows.x, rows.y, rows.weights, self._columns, self._few, narrow, wide,
-            self._seeds, AGAIN, held.at["ring"], held.at["count"], flags["narrow_first"],
+            self._seeds, self._again, held.at["ring"], held.at["count"], flags["narrow_first"],
             flags["wide_first"], flags["ring"], into,
         )  # fmt: skip
 
 
-def _bank(held: Held, name: str, fixed: tuple[NDArray[Any], ...]) -> Bank:
+def _bank(held: Held, name: str, fixed: tuple[Any, ...]) -> Bank:
     learned = Bank._fields[: -len(fixed)]
     return Bank._make([*(held.at[f"{name}_{tensor}"] for tensor in learned), *fixed])
 
@@ -131,15 +137,18 @@ def _drawn(name: str, shape: tuple[int, int], deviation: float) -> NDArray[np.fl
 
 
 def _fixed(
-    rates: tuple[float, ...], shares: tuple[float, ...], seeds: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-    """Return what no net of a bank learns: rates, shares of them for rows learned again, and which
-    net is the next faster one of the same seed; net k * seeds + s has rate k."""
-    m = len(rates) * seeds
+    rates: tuple[float, ...], once: int, seeds: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64], int]:
+    """Return what no net of a bank learns: rates, shares of them for rows learned again, which net
+    is the next faster one of the same seed and habit, and how many learn rows again. Net
+    k * seeds + s has rate k."""
+    m, repeating = len(rates) * seeds, (len(rates) - once) * seeds
     faster = np.arange(m, dtype=np.int64) + seeds
     faster[faster >= m] = -1
+    faster[max(repeating - seeds, 0) : repeating] = -1
     return (
         np.repeat(np.array(rates, dtype=np.float32), seeds),
-        np.repeat(np.array(shares, dtype=np.float32), seeds),
+        np.full(m, SHARE, dtype=np.float32),
         faster,
+        repeating,
     )

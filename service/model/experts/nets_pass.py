@@ -124,13 +124,14 @@ def score(kind, x, columns, few, narrow, wide, seeds, into):
     row = np.empty(n, dtype=np.float32)
     values, places = np.empty(n + 1, dtype=np.float32), np.empty(n + 1, dtype=np.int64)
     one, two = room_of(narrow), room_of(wide)
+    few_nets, all_nets = narrow.bias.shape[1], wide.bias.shape[1]
     for r in range(x.shape[0]):
         taken(x[r], columns, row)
         fewer, count = packed(row, few, n, values, places)
-        forward(kind, narrow, one, values, places, fewer)
-        forward(kind, wide, two, values, places, count)
+        forward(kind, narrow, one, few_nets, values, places, fewer)
+        forward(kind, wide, two, all_nets, values, places, count)
         told(one, seeds[0], 0, into[r])
-        told(two, seeds[1], narrow.bias.shape[1] // seeds[0], into[r])
+        told(two, seeds[1], few_nets // seeds[0], into[r])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -148,13 +149,14 @@ def learn(
     row = np.empty(n, dtype=np.float32)
     values, places = np.empty(n + 1, dtype=np.float32), np.empty(n + 1, dtype=np.int64)
     one, two = room_of(narrow), room_of(wide)
+    few_nets, all_nets = narrow.bias.shape[1], wide.bias.shape[1]
     for r in range(x.shape[0]):
         taken(x[r], columns, row)
         fewer, count = packed(row, few, n, values, places)
-        forward(kind, narrow, one, values, places, fewer)
-        forward(kind, wide, two, values, places, count)
+        forward(kind, narrow, one, few_nets, values, places, fewer)
+        forward(kind, wide, two, all_nets, values, places, count)
         told(one, seeds[0], 0, into[r])
-        told(two, seeds[1], narrow.bias.shape[1] // seeds[0], into[r])
+        told(two, seeds[1], few_nets // seeds[0], into[r])
         if weights[r] <= 0.0 or math.isnan(y[r]):
             continue
         label, weight = min(max(y[r], -FURTHEST), FURTHEST), min(weights[r], FURTHEST)
@@ -163,28 +165,50 @@ def learn(
         judged(kind, label, one)
         judged(kind, label, two)
         most = np.float32(1.0 / math.sqrt(rate))
-        backward(kind, label, narrow, one)
-        backward(kind, label, wide, two)
+        backward(kind, label, narrow, one, few_nets)
+        backward(kind, label, wide, two, all_nets)
         observe(narrow, one, row, few, rate)
         observe(wide, two, row, n, rate)
-        update(kind, narrow, one, values, places, fewer, weight, False, most)
-        update(kind, wide, two, values, places, count, weight, False, most)
-        if hand_down(narrow, one.losses):
-            flags_narrow[:] = 1
-        if hand_down(wide, two.losses):
-            flags_wide[:] = 1
+        update(kind, narrow, one, few_nets, values, places, fewer, weight, False, most)
+        update(kind, wide, two, all_nets, values, places, count, weight, False, most)
         for k in range(again if t >= AGAIN_AFTER else 0):
             back = mixed(np.uint64(t * again + k)) % np.uint64(min(t, size))
             old = ring[(t - 1 - np.int64(back)) % size]
             fewer, count = packed(old, few, n, values, places)
-            forward(kind, narrow, one, values, places, fewer)
-            backward(kind, float(old[n]), narrow, one)
-            update(kind, narrow, one, values, places, fewer, float(old[n + 1]), True, most)
-            forward(kind, wide, two, values, places, count)
-            backward(kind, float(old[n]), wide, two)
-            update(kind, wide, two, values, places, count, float(old[n + 1]), True, most)
+            forward(kind, narrow, one, narrow.repeating, values, places, fewer)
+            backward(kind, float(old[n]), narrow, one, narrow.repeating)
+            update(
+                kind,
+                narrow,
+                one,
+                narrow.repeating,
+                values,
+                places,
+                fewer,
+                float(old[n + 1]),
+                True,
+                most,
+            )
+            forward(kind, wide, two, wide.repeating, values, places, count)
+            backward(kind, float(old[n]), wide, two, wide.repeating)
+            update(
+                kind,
+                wide,
+                two,
+                wide.repeating,
+                values,
+                places,
+                count,
+                float(old[n + 1]),
+                True,
+                most,
+            )
             for j in range(n):
                 touched[j] = max(touched[j], abs(old[j]))
+        if hand_down(narrow, one.losses):
+            flags_narrow[:] = 1
+        if hand_down(wide, two.losses):
+            flags_wide[:] = 1
         for j in range(n):
             touched[j] = max(touched[j], abs(row[j]))
         at = t % size

@@ -59,6 +59,8 @@ class Bank(NamedTuple):
     """float32 [M] share of the rate for a row that is learned again"""
     faster: np.ndarray
     """int64 [M] the net that may be copied over this one; -1: none"""
+    repeating: int
+    """Nets, the first ones, that learn earlier rows again."""
 
 
 class Room(NamedTuple):
@@ -114,10 +116,10 @@ def room_of(bank):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def forward(kind, bank, room, values, places, count):
-    """Write hidden units and outputs (probabilities, or the number) of every net."""
+def forward(kind, bank, room, nets, values, places, count):
+    """Write hidden units and outputs (probabilities, or the number) of the first nets."""
     flat, hidden, out, w = room.flat, room.hidden, room.out, bank.first
-    size, output, work = flat.shape[0], bank.output, room.slope
+    size, output, work = nets * HIDDEN, bank.output, room.slope
     for h in range(size):
         flat[h] = w[0, h]
     i = 1
@@ -134,7 +136,7 @@ def forward(kind, bank, room, values, places, count):
         i += 1
     for h in range(size):
         flat[h] = max(flat[h], np.float32(0.0))
-    for m in range(out.shape[0]):
+    for m in range(nets):
         top = -math.inf
         for o in range(out.shape[1]):
             for h in range(HIDDEN):
@@ -186,10 +188,10 @@ def judged(kind, y, room):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def backward(kind, y, bank, room):
-    """Write the slope of the loss by every output and every hidden unit."""
+def backward(kind, y, bank, room, nets):
+    """Write the slope of the loss by every output and every hidden unit of the first nets."""
     slope, wrong, output, out = room.slope, room.wrong, bank.output, room.out
-    for m in range(wrong.shape[0]):
+    for m in range(nets):
         for o in range(wrong.shape[1]):
             wrong[m, o] = out[m, o] - y if kind != 1 else out[m, o]
         if kind == 1:
@@ -204,7 +206,7 @@ def backward(kind, y, bank, room):
             for h in range(HIDDEN):
                 slope[m, h] += g * output[o, m, h]
     flat_hidden, flat_slope = room.flat, room.flat_slope
-    for h in range(flat_hidden.shape[0]):
+    for h in range(nets * HIDDEN):
         flat_slope[h] = flat_slope[h] if flat_hidden[h] > 0.0 else np.float32(0.0)
 
 
@@ -236,15 +238,15 @@ def _observe(of, by, values, rate):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def update(kind, bank, room, values, places, count, weight, again, most):
-    """Take a step of every net for the row that `forward` and `backward` were called for;
+def update(kind, bank, room, nets, values, places, count, weight, again, most):
+    """Take a step of the first nets for the row that `forward` and `backward` were called for;
     what they left in the room is used up. most: no factor of a step is larger, in roots of second
     moments."""
     hidden, slope, step, unit = room.hidden, room.slope, room.step, room.unit
     out, wrong, scaled, output = room.out, room.wrong, room.scaled, bank.output
     flat_hidden, flat_slope, flat_step = room.flat, room.flat_slope, room.flat_step
     flat_unit, by_slope, by_hidden = room.flat_unit, room.by_slope, room.by_hidden
-    n_out, size = out.shape[1], flat_hidden.shape[0]
+    n_out, size = out.shape[1], nets * HIDDEN
     reach = np.float32(0.0)
     for i in range(count):
         scaled[i] = min(max(values[i] * room.by_input[places[i]], -most), most)
@@ -254,7 +256,7 @@ def update(kind, bank, room, values, places, count, weight, again, most):
         flat_slope[h] = flat_slope[h] * flat_step[h]
         flat_unit[h] = min(flat_hidden[h] * by_hidden[h], most)
         flat_hidden[h] = flat_hidden[h] * flat_unit[h]
-    for m in range(out.shape[0]):
+    for m in range(nets):
         moves = float(_sum(slope, m)) * reach
         lit = float(_sum(hidden, m)) + 1.0
         steep, bent = 1e-12, 0.0
