@@ -2,7 +2,7 @@
 
 A net has 32 hidden units (relu) and no more. Those of a bank differ in their rate, from slow to
 fast: where a faster one is surely better, it is copied over the slower one, which goes on from
-there. With every row, three of the last 1,024 (one, where there are many inputs or classes) are
+there. With every row, three of the last 1,024 (fewer, where there are many inputs or classes) are
 learned once more, at a third of the rate. The last net of each bank learns every row once and no
 more: that is the best where the world moves with every row. See nets_pass.
 
@@ -30,11 +30,16 @@ NARROW, WIDE = (0.003, 0.012, 0.05, 0.03), (0.003, 0.012, 0.012)
 """Rates of each bank, from slow to fast: steps are about so long in every weight."""
 ONCE = (1, 1)
 """How many of the rates of each bank, the last ones, learn each row once and no more."""
+FEW_NARROW, FEW_WIDE, FEW_FROM = (0.003, 0.03), (0.006,), 32
+"""Rates where there are more classes than that, which all learn rows again: an output costs about as
+much as an input. Not measured for accuracy: no stream at hand has so many."""
 SEEDS = (1, 1)
 """Nets of each rate; a member predicts their mean."""
-AGAIN, LESS, MUCH = 3, 1, 192
-"""Earlier rows that the others learn again with each new one; and where there is more to do for one:
-more than so many inputs that are rarely 0, an output counting as eight."""
+AGAIN = 3
+"""Earlier rows that the others learn again with each new one, at most."""
+WORK = 576
+"""Inputs that are rarely 0, times those rows: fewer rows where there is more, but one. An output
+counts as eight inputs."""
 SHARE = 0.35
 """Share of the rate for those."""
 RING = 1024
@@ -55,18 +60,22 @@ class Nets:
         narrow, wide, lit = _columns(fields)
         self._columns = np.array([*narrow, *wide], dtype=np.int64)
         self._few = len(narrow)
-        self._again = AGAIN if lit[1] + 8 * task.outputs <= MUCH else LESS
+        self._again = min(AGAIN, max(1, WORK // (lit[1] + 8 * task.outputs)))
+        few = task.outputs > FEW_FROM
+        narrow_rates: tuple[float, ...] = FEW_NARROW if few else NARROW
+        wide_rates: tuple[float, ...] = FEW_WIDE if few else WIDE
+        once = (0, 0) if few else ONCE
         self._seeds = np.array(SEEDS, dtype=np.int64)
         self.members = tuple(
-            f"nets/{bank}{rate:g}" + ("/once" if k >= len(rates) - once else "")
-            for bank, rates, once in (("a", NARROW, ONCE[0]), ("b", WIDE, ONCE[1]))
+            f"nets/{bank}{rate:g}" + ("/once" if k >= len(rates) - last else "")
+            for bank, rates, last in (("a", narrow_rates, once[0]), ("b", wide_rates, once[1]))
             for k, rate in enumerate(rates)
         )
         n = len(self._columns)
         tensors = [Tensor("ring", (RING, n + 2), large=True), Tensor("count", (1,), "int64")]
         for bank, rates, seeds, d, dense in (
-            ("narrow", NARROW, SEEDS[0], self._few, lit[0]),
-            ("wide", WIDE, SEEDS[1], n, lit[1]),
+            ("narrow", narrow_rates, SEEDS[0], self._few, lit[0]),
+            ("wide", wide_rates, SEEDS[1], n, lit[1]),
         ):
             m, c = len(rates) * seeds, task.outputs
             rows = -(-(d + 1) // ROWS) * ROWS
@@ -80,7 +89,9 @@ class Nets:
             tensors += [Tensor(f"{bank}_{name}", shape) for name, shape in shapes.items()]
             tensors.append(Tensor(f"{bank}_compared", (m, 3), "float64"))
         self.tensors = tuple(tensors)
-        self._fixed = tuple(_fixed(*each) for each in zip((NARROW, WIDE), ONCE, SEEDS, strict=True))
+        self._fixed = tuple(
+            _fixed(*each) for each in zip((narrow_rates, wide_rates), once, SEEDS, strict=True)
+        )
 
     def _banks(self, held: Held) -> tuple[Bank, Bank]:
         return _bank(held, "narrow", self._fixed[0]), _bank(held, "wide", self._fixed[1])
