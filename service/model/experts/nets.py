@@ -26,8 +26,9 @@ from service.model.experts import nets_pass as compiled
 from service.model.experts.nets_step import HIDDEN, Bank
 from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
 
-NARROW, WIDE = (0.003, 0.012, 0.05, 0.03), (0.003, 0.012, 0.012)
-"""Rates of each bank, from slow to fast: steps are about so long in every weight."""
+NARROW, WIDE = (0.0005, 0.003, 0.02, 0.03), (0.003, 0.012, 0.012)
+"""Rates of each bank, from slow to fast: steps are about so long in every weight. The slowest was
+chosen on SEA."""
 ONCE = (1, 1)
 """How many of the rates of each bank, the last ones, learn each row once and no more."""
 FEW_NARROW, FEW_WIDE, FEW_FROM = (0.003, 0.03), (0.006,), 32
