@@ -63,7 +63,9 @@ def test_cuts_change_no_bit_and_rows_without_label_change_nothing():
 def test_a_wider_promise_is_a_wider_interval():
     state, draw = np.zeros(intervals.SIZE), np.random.default_rng(5)
     intervals.update(state, np.zeros(2000), draw.normal(size=2000))
-    widths = [intervals.half_width(state, level) for level in (0.3, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999)]
+    widths = [
+        intervals.half_width(state, level) for level in (0.3, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
+    ]
 
     assert widths == sorted(widths)
     assert 1.4 < widths[3] < 1.9  # 1.645 of a standard normal

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model.experts.curvature_pass import BIAS
-from service.model.experts.seam import BLOCK, Fields, Held, Tensor
+from service.model.experts import curvature_pass as compiled
+from service.model.experts.curvature_pass import BIAS, GONE
+from service.model.experts.seam import BLOCK, Fields, Held, Tensor, label_keys
 
 MOST = 128
 """Most columns of one set that are learned. A row costs as their square."""
@@ -72,8 +73,10 @@ class Curved:
         outputs: int,
         ridges: tuple[float, ...],
         every: int,
+        fields: Fields,
     ) -> None:
         self._name = name
+        self._order, self._labels = order, {*fields.lags, *label_keys(fields)}
         self._keeps = np.array(keeps)
         self._ridges = np.array(ridges)
         self._every = np.array([every])
@@ -81,7 +84,14 @@ class Curved:
         k, m = len(keeps), self.most
         triangle = -(-(m * (m + 1) // 2) // BLOCK) * BLOCK
         self.tensors = (
-            Tensor(f"{name}_order", order.shape, "int64", order),
+            Tensor(
+                f"{name}_order",
+                order.shape,
+                "int64",
+                order,
+                points=fields.axis(range(fields.width)),
+                gone=GONE,
+            ),
             Tensor(f"{name}_counts", (3,), "float64"),
             Tensor(f"{name}_weights", (m, k * outputs), large=True),
             Tensor(f"{name}_inverse", (k, m, m), large=True),
@@ -97,6 +107,41 @@ class Curved:
         views: dict[str, Any] = {one: at[name] for one, name in names.items() if name in at}
         views |= {f"f_{one}": flags[names[one]] for one in views if names[one] in flags}
         return Part(**views, keeps=self._keeps, ridges=self._ridges, every=self._every)
+
+    def added(self, held: Held) -> None:
+        """Columns changed: those in use keep their places, others follow by worth."""
+        order, counts = held.at[f"{self._name}_order"], held.at[f"{self._name}_counts"]
+        n = counts[0] = min(int(counts[0]), self.most)
+        used = order[: int(n)].tolist()
+        rest = [column for column in self._order.tolist() if column not in used]
+        order[:] = (used + rest)[: len(order)]
+
+    def rescale(self, held: Held, ratio: float, shift: float, moves: tuple[bool, ...]) -> None:
+        """The label's unit changes: what was y is ratio * y + shift. moves: of each output, whether
+        the shift is for it too (a difference of labels has none). Inputs that are labels change
+        with it: x becomes T x, C becomes T C T'."""
+        part = self.part(held)
+        n = int(part.counts[0])
+        if n == 0:
+            return
+        order = part.order[:n]
+        labels = np.isin(order, [*self._labels])
+        bias = int(np.flatnonzero(order == BIAS)[0])
+        compiled.renew(part, n)
+        change = np.diag(np.where(labels, ratio, 1.0))
+        change[labels, bias] = shift
+        rows, columns = np.tril_indices(n)
+        for k in range(len(self._keeps)):
+            whole = np.zeros((n, n))
+            whole[rows, columns] = whole[columns, rows] = part.curvature[k, : len(rows)]
+            part.curvature[k, : len(rows)] = (change @ whole @ change.T)[rows, columns]
+        weights = part.weights[:n].astype(np.float64)
+        moved = np.where(labels[:, None], weights, ratio * weights)
+        moved[bias] += shift * (np.tile(moves, len(self._keeps)) - weights[labels].sum(axis=0))
+        part.weights[:n] = moved
+        compiled.renew(part, n)
+        for flags in (part.f_weights, part.f_inverse, part.f_curvature, part.f_fresh):
+            flags[:] = 1
 
     def served(self, held: Held) -> Served:
         """Return the views that a prediction reads."""

@@ -28,6 +28,8 @@ HEAVY = 1e6
 """Most that a row weighs."""
 BIAS = -1
 """Stands for a column that is always 1."""
+GONE = -2
+"""Stands for a column that is no more: always 0."""
 
 
 @njit(nogil=True, cache=True)
@@ -43,6 +45,8 @@ def gather(part, x, values):
 def value_of(x, column):
     if column == BIAS:
         return np.float32(1.0)
+    if column < 0:
+        return np.float32(0.0)
     value = x[column]
     return min(max(value, -FAR), FAR) if math.isfinite(value) else np.float32(0.0)
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from service.events.schema import Schema, Target
 from service.model.experts import inputs_pass as compiled
-from service.model.experts.inputs_pass import KEY, KEY_INPUTS, ONE_HOT, PLE, SAMPLE, SPANS
-from service.model.experts.seam import BLOCK, Fields, Held, Inputs, Tensor, rescale
+from service.model.experts.inputs_pass import KEY, ONE_HOT, PLE, SAMPLE, SPANS
+from service.model.experts.seam import BLOCK, KEY_INPUTS, Fields, Held, Inputs, Tensor, rescale
 from service.model.featurizer import Rows
 from service.model.names import label_of
 

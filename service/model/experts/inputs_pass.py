@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from service.model.codes import mixed
+from service.model.experts.seam import KEY_INPUTS
 
 CLIP = 8.0
 """Furthest that a number lies from its mean, in standard deviations."""
@@ -193,7 +194,6 @@ def _lags(held, into, at):
 KEY = 6
 """Numbers that are kept of each value of a category: events, mean label, the last label, moving
 averages over 3 and 10 of its own events, seen."""
-KEY_INPUTS = 5
 
 
 @njit(nogil=True, cache=True)

@@ -40,7 +40,7 @@ def move(old: Tensor, new: Tensor, held: NDArray[Any], into: NDArray[Any]) -> No
     source, place = (np.ix_(*(pair[i] for pair in pairs)) for i in (0, 1))
     values = held[source]
     if new.points is not None and old.points is not None:
-        values = _translated(old.points, new.points, values)
+        values = _translated(old.points, new.points, values, new.gone)
     into[place] = values
 
 
@@ -60,9 +60,10 @@ def _matches(old: Axis, new: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64]
     return np.concatenate(source), np.concatenate(place)
 
 
-def _translated(old: Axis, new: Axis, values: NDArray[Any]) -> NDArray[Any]:
+def _translated(old: Axis, new: Axis, values: NDArray[Any], gone: int) -> NDArray[Any]:
     """Return values that are places along the old axis as places along the new one."""
     source, place = _matches(old, new)
-    table = np.full(sum(size for _, size in old) + 1, -1, dtype=np.int64)
+    table = np.full(sum(size for _, size in old), gone, dtype=np.int64)
     table[source] = place
-    return table[values.astype(np.int64)].astype(values.dtype)  # type: ignore[no-any-return]
+    values = values.astype(np.int64)
+    return np.where(values < 0, values, table[np.maximum(values, 0)])

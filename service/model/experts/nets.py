@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from service.model.experts import nets_pass as compiled
 from service.model.experts.nets_step import HIDDEN, Bank
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, label_keys, rescale
 
 NARROW, WIDE = (0.0005, 0.003, 0.02, 0.03), (0.003, 0.012, 0.012)
 """Rates of each bank, from slow to fast: steps are about so long in every weight. The slowest was
@@ -73,7 +73,12 @@ class Nets:
             for k, rate in enumerate(rates)
         )
         n = len(self._columns)
-        tensors = [Tensor("ring", (RING, n + 2), large=True), Tensor("count", (1,), "int64")]
+        inside = (*fields.axis(self._columns.tolist()), ("label", 2))
+        self._labels = np.isin(self._columns, [*fields.lags, *label_keys(fields)])
+        tensors = [
+            Tensor("ring", (RING, n + 2), large=True, axes=(None, inside)),
+            Tensor("count", (1,), "int64"),
+        ]
         for bank, rates, seeds, d, dense in (
             ("narrow", narrow_rates, SEEDS[0], self._few, lit[0]),
             ("wide", wide_rates, SEEDS[1], n, lit[1]),
@@ -86,9 +91,21 @@ class Nets:
                 "output": (c, m, HIDDEN), "bias": (c, m), "of_input": (d + 1,),
                 "of_slope": (m * HIDDEN,), "of_hidden": (m * HIDDEN,), "of_output": (c, m),
             }  # fmt: skip
-            tensors.append(Tensor(f"{bank}_first", first.shape, initial=first, large=True))
-            tensors += [Tensor(f"{bank}_{name}", shape) for name, shape in shapes.items()]
-            tensors.append(Tensor(f"{bank}_compared", (m, 3), "float64"))
+            axes = ((("bias", 1), *inside[:d]),)
+            tensors.append(
+                Tensor(
+                    f"{bank}_first", first.shape, initial=first, large=True, axes=axes, added=0.0
+                )
+            )
+            units = {"output": "slope", "bias": "value", "of_output": "square"}
+            tensors += [
+                Tensor(
+                    f"{bank}_{name}", shape, units=(units.get(name, ""),),
+                    axes=axes if name == "of_input" else (),
+                )
+                for name, shape in shapes.items()
+            ]  # fmt: skip
+            tensors.append(Tensor(f"{bank}_compared", (m, 3), "float64", units=("square", "", "")))
         self.tensors = tuple(tensors)
         self._fixed = tuple(
             _fixed(*each) for each in zip((narrow_rates, wide_rates), once, SEEDS, strict=True)
@@ -113,6 +130,26 @@ class Nets:
             self._seeds, self._again, held.at["ring"], held.at["count"], flags["narrow_first"],
             flags["wide_first"], flags["ring"], into,
         )  # fmt: skip
+
+    def rescale(self, held: Held, ratio: float, shift: float) -> None:
+        """See seam.Expert. An input that was a label is ratio times what it was, and shifted."""
+        rescale(self.tensors, held, ratio, shift)
+        at, labels = held.at, self._labels
+        for bank in ("narrow", "wide"):
+            first = at[f"{bank}_first"]
+            mine = np.flatnonzero(labels[: len(at[f"{bank}_of_input"]) - 1]) + 1
+            first[mine] /= np.float32(ratio)
+            first[0] -= np.float32(shift) * first[mine].sum(axis=0)
+            at[f"{bank}_of_input"][mine] *= np.float32(ratio**2)
+            at[f"{bank}_of_slope"] *= np.float32(ratio**4)
+            at[f"{bank}_compared"][:, 1] *= ratio**4
+            held.flags[f"{bank}_first"][:] = 1
+        moved = np.append(np.flatnonzero(labels), len(labels))
+        at["ring"][:, moved] = at["ring"][:, moved] * np.float32(ratio) + np.float32(shift)
+        held.flags["ring"][:] = 1
+
+    def added(self, held: Held) -> None:
+        """Nothing is left to do; see seam.Expert."""
 
 
 def _bank(held: Held, name: str, fixed: tuple[Any, ...]) -> Bank:

@@ -38,7 +38,15 @@ class Newton:
         self.members = tuple(f"newton/{s}/{keep:g}" for s in ("plain", "all") for keep in KEEPS)
         times = 1.0 if task.outputs == 1 else 2.0
         self._sets = tuple(
-            Curved(name, order, KEEPS, task.outputs, tuple(times * one for one in ridges), EVERY)
+            Curved(
+                name,
+                order,
+                KEEPS,
+                task.outputs,
+                tuple(times * one for one in ridges),
+                EVERY,
+                fields,
+            )
             for name, order, ridges in (
                 ("plain", plain_columns(fields), RIDGES[0]),
                 ("all", all_columns(fields), RIDGES[1]),
@@ -57,3 +65,11 @@ class Newton:
         k = len(KEEPS)
         compiled.learn(plain.part(held), rows.x, rows.y, rows.weights, into[:, :k])
         compiled.learn(full.part(held), rows.x, rows.y, rows.weights, into[:, k:])
+
+    def rescale(self, held: Held, ratio: float, shift: float) -> None:
+        """It learns no numbers; see seam.Expert."""
+
+    def added(self, held: Held) -> None:
+        """See seam.Expert."""
+        for one in self._sets:
+            one.added(held)

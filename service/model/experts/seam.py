@@ -14,6 +14,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+KEY_INPUTS = 5
+"""Columns of what earlier labels of a category's value say: the last, a drawn mean, how seldom it came,
+moving averages over 3 and 10 of its own events."""
 BLOCK = 64
 """Floats per flag of a large tensor."""
 
@@ -41,7 +44,9 @@ class Tensor(msgspec.Struct, frozen=True):
     """Of each dimension, in order: what lies along it, where that depends on fields or members. A
     dimension may be longer than its axis: the rest is padding."""
     points: Axis | None = None
-    """Where its values are places along an axis (-1: none): that axis. What is gone becomes -1."""
+    """Where its values are places along an axis (below 0: none): that axis."""
+    gone: int = -1
+    """What such a value becomes whose place is no more."""
     added: float | None = None
     """What new places along its axes start from; None: from `initial`."""
 
@@ -133,6 +138,11 @@ class Inputs(msgspec.Struct):
         return len(self.x)
 
 
+def label_keys(fields: Fields) -> list[int]:
+    """Return the columns of keys that are labels, or means of labels: all but how often they came."""
+    return [c for c in fields.keys if (c - fields.keys.start) % KEY_INPUTS != 2]
+
+
 class Expert(Protocol):
     """A few members that predict one target."""
 
@@ -167,14 +177,14 @@ class Expert(Protocol):
 
 def rescale(tensors: tuple[Tensor, ...], held: Held, ratio: float, shift: float) -> None:
     """Bring tensors to another unit of the label by their `units`: value (x becomes ratio * x +
-    shift), slope (ratio * x), square (ratio^2 * x), "" (stays)."""
+    shift), slope (ratio * x), square (ratio^2 * x), root (of the ratio, times x), "" (stays)."""
     for one in tensors:
         if not any(one.units):
             continue
         array = held.at[one.name]
         width = array.shape[-1] if array.ndim else 1
         units = one.units * width if len(one.units) == 1 else one.units
-        factor = {"value": ratio, "slope": ratio, "square": ratio**2, "": 1.0}
+        factor = {"value": ratio, "slope": ratio, "square": ratio**2, "root": ratio**0.5, "": 1.0}
         array *= np.array([factor[u] for u in units], dtype=array.dtype)
         array += np.array([shift if u == "value" else 0.0 for u in units], dtype=array.dtype)
         if one.large:

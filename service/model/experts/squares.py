@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from service.model.experts import squares_pass as compiled
 from service.model.experts.curvature import Curved, all_columns, plain_columns
-from service.model.experts.inputs_pass import KEY_INPUTS
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
+from service.model.experts.seam import KEY_INPUTS, Fields, Held, Inputs, Task, Tensor, rescale
 
 SHORT_KEEPS = (0.9999, 0.998, 0.98)
 """What the memories of the smaller set keep from row to row: it can follow faster."""
@@ -28,6 +27,8 @@ KEEPS = (0.9999, 0.999, 0.99)
 """Those of the larger set."""
 RIDGES = ((1.0, 1.0, 1.0), (2.0, 2.0, 2.0))
 """Of the memories of the two sets."""
+UNPROVEN = 1e3
+"""Running error that a memory of earlier labels begins with where others have proven themselves."""
 EVERY = 256
 """See curvature.Part; with 512 the shortest memories went astray (bikes)."""
 
@@ -46,8 +47,10 @@ class Squares:
             "squares/last",
             "squares/near",
         )
-        self._plain = Curved("plain", plain_columns(fields), SHORT_KEEPS, 1, RIDGES[0], EVERY)
-        self._all = Curved("all", all_columns(fields), KEEPS, 2, RIDGES[1], EVERY)
+        self._plain = Curved(
+            "plain", plain_columns(fields), SHORT_KEEPS, 1, RIDGES[0], EVERY, fields
+        )
+        self._all = Curved("all", all_columns(fields), KEEPS, 2, RIDGES[1], EVERY, fields)
         v = len(fields.keys) // KEY_INPUTS
         firsts = [fields.keys.start + c * KEY_INPUTS for c in range(v)]
         lasts = [fields.lags.start, *firsts]
@@ -58,10 +61,17 @@ class Squares:
         self.tensors: tuple[Tensor, ...] = (
             *self._plain.tensors,
             *self._all.tensors,
-            Tensor("errors", (3 * len(KEEPS),), "float64", 1.0),
+            Tensor("errors", (3 * len(KEEPS),), "float64", 1.0, units=("slope",)),
             Tensor("shares", (3 * len(KEEPS),), "float64", 1.0),
-            Tensor("remembered", (len(self._columns),), "float64"),
-            Tensor("labels", (3,), "float64"),
+            Tensor(
+                "remembered",
+                (len(self._columns),),
+                "float64",
+                units=("slope",),
+                axes=(fields.axis(self._columns.tolist()),),
+                added=UNPROVEN,
+            ),
+            Tensor("labels", (3,), "float64", units=("", "value", "value")),
         )
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
@@ -79,3 +89,14 @@ class Squares:
             self._plain.part(held), self._all.part(held), rows.x, rows.y, rows.weights,
             self._columns, self._lasts, at["errors"], at["shares"], at["remembered"], at["labels"], into,
         )  # fmt: skip
+
+    def rescale(self, held: Held, ratio: float, shift: float) -> None:
+        """See seam.Expert."""
+        rescale(self.tensors, held, ratio, shift)
+        self._plain.rescale(held, ratio, shift, (True,))
+        self._all.rescale(held, ratio, shift, (True, False))
+
+    def added(self, held: Held) -> None:
+        """See seam.Expert."""
+        self._plain.added(held)
+        self._all.added(held)

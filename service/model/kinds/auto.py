@@ -171,7 +171,10 @@ class Auto:
             for one in tensors:
                 name = f"{at}/{one.name}"
                 former = before.get(name)
-                if former is None or mark(former) == mark(one) or 0 in one.shape + former.shape:
+                same = (
+                    former is not None and mark(former) == mark(one) and former.shape == one.shape
+                )
+                if former is None or same or 0 in one.shape + former.shape:
                     continue
                 move(former, one, held[name + mark(former)], into[name + mark(one)])
         self._see_to_what_is_new(into)
