@@ -1,0 +1,74 @@
+"""Memory: what became of the most similar among the last rows.
+
+A ring of the last rows that were learned; each row's label counts the more, the nearer its row lies
+(a kernel smoother: Nadaraya 1964, Watson 1964), over a distance in deviations, ranks and categories
+that agree. The width of the kernel follows how near the nearest row usually is. Members differ in it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.model.experts import memory_pass as compiled
+from service.model.experts.memory_pass import RING, WIDTHS
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
+
+MOST_CATEGORIES, MOST_NUMBERS, MOST_PLAIN = 16, 48, 32
+"""Fields beyond these, in the order of the schema, do not count in the distance: a row costs
+operations in proportion to them."""
+
+NONE = np.zeros(0, dtype=np.uint8)
+
+
+class Memory:
+    """The labels of similar rows. A ring takes 4 KiB for each category and plain input, 8 KiB for
+    each number, and 8 KiB for labels."""
+
+    name: ClassVar[str] = "memory"
+    fits: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "number")
+
+    def __init__(self, fields: Fields, task: Task) -> None:
+        self._kind = 0 if task.kind == "binary" else 1 if task.kind == "multiclass" else 2
+        self._numbers = min(fields.numbers, MOST_NUMBERS)
+        self._plain = np.array(fields.plain[:MOST_PLAIN], dtype=np.int64)
+        self._categories = min(len(fields.categories), MOST_CATEGORIES)
+        self._z = fields.z.start
+        self._last = np.array(
+            [fields.lags.start, *fields.keys[::5]] if task.kind == "number" else [], dtype=np.int64
+        )
+        kinds = ("value", "change") if task.kind == "number" else ("",)
+        self.members = tuple(
+            "/".join(x for x in ("memory", kind, f"{w:g}") if x) for kind in kinds for w in WIDTHS
+        )
+        width = 2 * self._numbers + len(self._plain) + self._categories
+        self.tensors = (
+            Tensor("ring", (width, RING), large=True),
+            Tensor("labels", (1 + len(kinds), RING), large=True),
+            Tensor("near", (2,), "float64"),
+            Tensor("bases", (max(len(self._last), 1),), "float64"),
+        )
+
+    def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
+        """See seam.Expert."""
+        self._pass(held, rows, np.zeros(0), into)
+
+    def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
+        """See seam.Expert."""
+        self._pass(held, rows, rows.weights, into)
+
+    def _pass(
+        self, held: Held, rows: Inputs, weights: NDArray[np.float64], into: NDArray[np.float32]
+    ) -> None:
+        at, flags = held.at, held.flags
+        key = np.empty((len(rows), len(at["ring"])), dtype=np.float32)
+        compiled.keys(
+            rows.x, rows.ranks, rows.ids, self._numbers, self._z, self._plain, self._categories, key
+        )
+        compiled.run(
+            self._kind, key, self._categories, rows.x, self._last, rows.y, weights, at["ring"],
+            at["labels"], at["near"], at["bases"], flags.get("ring", NONE), flags.get("labels", NONE),
+            into,
+        )  # fmt: skip
