@@ -1,0 +1,154 @@
+"""Forests: histogram trees over the last rows, ever renewed.
+
+A tree is made from a sample of a window of rows; the oldest of eight is replaced whenever an eighth
+of the window has passed, and the leaves of all move with every row. Age matters more than number:
+no drift detector is needed (compare Gomes et al. 2017, adaptive random forests). Members differ in
+the window, and in whether they see what came lately (moving averages of numbers and labels).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.model.experts import forest_pass as compiled
+from service.model.experts.forest_build import BINS, DEPTH
+from service.model.experts.forest_pass import RENEW, ROWS, SEEN, TREES
+from service.model.experts.seam import BLOCK, Fields, Held, Inputs, Task, Tensor
+
+WINDOWS = (1024, ROWS)
+MOST_COLUMNS = 192
+"""Inputs that a window holds. Of more, these come first: deviations, plain inputs, labels of keys,
+one-hot codes (more than two classes), missing, context, lags; each in the order of the schema."""
+SAMPLE = 2048
+"""Last rows that borders of bins come from; every second one of them."""
+TAILS = (0.001, 0.003, 0.01, 0.02)
+SHARES = np.array([*TAILS, *np.linspace(0.03, 0.97, BINS - 1 - 2 * len(TAILS)),
+                   *(1.0 - t for t in reversed(TAILS))])  # fmt: skip
+"""Of the rows below each border."""
+VALUES = 2**17
+"""Floats of the leaves of a group, about: classes beyond a few make trees coarser."""
+FIRST = 4
+"""Rows before the first tree."""
+NONE = np.zeros(0, dtype=np.uint8)
+
+
+class Forest:
+    """Rolling forests. With D columns a window takes 32 KiB for each, the borders little; the trees
+    of two windows about 1 MiB, or with many classes up to 3 MiB."""
+
+    name: ClassVar[str] = "forest"
+    fits: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "number")
+
+    def __init__(self, fields: Fields, task: Task) -> None:
+        self._kind = 0 if task.kind == "binary" else 1 if task.kind == "multiclass" else 2
+        self._outputs = task.outputs
+        self._seed = task.seed
+        own = [*fields.z, *fields.plain, *fields.keys]
+        own += [*(fields.one_hot if task.classes > 2 else ()), *fields.missing]
+        both = [*own, *fields.context, *fields.lags][:MOST_COLUMNS]
+        self._columns = np.array(both, dtype=np.int64)
+        d, widths = len(both), {"": len(both), "own": min(len(own), len(both))}
+        self._last = np.array(
+            [fields.lags.start, *fields.keys[::5]] if task.kind == "number" else [], dtype=np.int64
+        )
+        one = 1 + task.outputs
+        groups: list[tuple[int, ...]] = []
+        names, node, leaf = [], 0, 0
+        for label, kind in ((d, ""), (d + 2, "change"))[: 2 if task.kind == "number" else 1]:
+            for seen, width in widths.items():
+                for window in WINDOWS:
+                    size = min(_leaves(window), max(256, VALUES // (TREES * one) // 64 * 64))
+                    groups.append((window, width, label, size, node, leaf))
+                    names.append("/".join(x for x in ("forest", kind, seen, str(window)) if x))
+                    node, leaf = node + TREES * 2 * size, leaf + TREES * size
+        self.members = tuple(names)
+        self._groups = np.array(groups, dtype=np.int64)
+        start = 0.0 if task.kind == "number" else 1.0 / max(task.classes, 1)
+        self.tensors = (
+            Tensor("ring", (ROWS, d + 3), large=True),
+            Tensor("edges", (d + d % 2, BINS), large=True),
+            Tensor("splits", (node, 4), large=True),
+            Tensor("leaves", (leaf, one), "float32", _first_leaves(leaf, one, start), large=True),
+            Tensor("counts", (2 + 2 * len(groups),), "int64", _first_counts(len(groups))),
+            Tensor("bases", (max(len(self._last), 1),), "float64"),
+        )
+
+    def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
+        """See seam.Expert."""
+        self._run(held, rows, np.zeros(0), 0, into)
+
+    def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
+        """See seam.Expert."""
+        at, flags, row = held.at, held.flags, 0
+        while row < len(rows):
+            row = self._run(held, rows, rows.weights, row, into)
+            if at["counts"][SEEN] >= at["counts"][RENEW]:
+                self._renew(held)
+                compiled.make_due(
+                    self._kind, self._outputs, self._groups, at["ring"], at["edges"], at["splits"],
+                    at["leaves"], at["counts"], flags["splits"], flags["leaves"], self._seed,
+                )  # fmt: skip
+
+    def _run(
+        self, held: Held, rows: Inputs, weights: NDArray[np.float64], start: int,
+        into: NDArray[np.float32],
+    ) -> int:  # fmt: skip
+        at, flags = held.at, held.flags
+        done: int = compiled.run(
+            self._kind, rows.x, self._columns, self._last, rows.y, weights, start, self._groups,
+            at["ring"], at["edges"], at["splits"], at["leaves"], at["counts"], at["bases"],
+            flags.get("ring", NONE), flags.get("splits", NONE), flags.get("leaves", NONE),
+            self._seed, into,
+        )  # fmt: skip
+        return done
+
+    def _renew(self, held: Held) -> None:
+        """Set the borders of bins anew, from the last rows."""
+        at = held.at
+        seen = int(at["counts"][SEEN])
+        slots = np.arange(max(0, seen - SAMPLE), seen, 1 if seen < SAMPLE else 2) % ROWS
+        edges = at["edges"][: len(self._columns)]
+        edges[:] = borders(at["ring"][slots, : len(self._columns)])
+        held.flags["edges"][:] = 1
+        at["counts"][RENEW] = seen + max(1, min(seen // 4, SAMPLE // 2))
+
+
+def _leaves(window: int) -> int:
+    """Return how many leaves a tree has at most, a multiple of 64."""
+    return int(min(-(-window * 0.68 // 64) * 64, 2**DEPTH))
+
+
+def _first_counts(groups: int) -> NDArray[np.int64]:
+    return np.array([0, FIRST, *[FIRST, 0] * groups], dtype=np.int64)
+
+
+def _first_leaves(n: int, one: int, value: float) -> NDArray[np.float32]:
+    leaves = np.full((n, one), value, dtype=np.float32)
+    leaves[:, 0] = 1.0
+    return leaves
+
+
+def borders(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return borders [D, BINS] between bins of values x [N, D]: rising, each between two values that
+    came; the last is how many there are, the rest zero."""
+    n, d = x.shape
+    ordered = np.sort(np.ascontiguousarray(x.T), axis=1)
+    places = np.minimum((SHARES * n).astype(np.int64), n - 1)
+    low = ordered[:, places]
+    # the next greater value of each
+    after = np.where(ordered[:, 1:] > ordered[:, :-1], ordered[:, 1:], np.float32(np.inf))
+    after = np.concatenate([after, np.full((d, 1), np.inf, dtype=np.float32)], axis=1)
+    after = np.minimum.accumulate(after[:, ::-1], axis=1)[:, ::-1]
+    high = after[:, places]
+    found = np.isfinite(high)
+    found[:, 1:] &= low[:, 1:] > low[:, :-1]
+    middle = (low + (high - low) * np.float32(0.5)).astype(np.float32)
+    edges = np.zeros((d, BINS), dtype=np.float32)
+    for j in range(d):
+        mine = middle[j, found[j]]
+        edges[j, : len(mine)] = mine
+        edges[j, -1] = len(mine)
+    return edges
