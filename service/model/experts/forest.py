@@ -8,6 +8,7 @@ the window, and in whether they see what came lately (moving averages of numbers
 
 from __future__ import annotations
 
+import itertools
 from typing import ClassVar
 
 import numpy as np
@@ -18,7 +19,10 @@ from service.model.experts.forest_build import BINS, DEPTH
 from service.model.experts.forest_pass import RENEW, ROWS, SEEN, TREES
 from service.model.experts.seam import BLOCK, Fields, Held, Inputs, Task, Tensor
 
-WINDOWS = (1024, ROWS)
+CLASS = (("", "", 1024), ("", "", ROWS), ("", "own", 1024), ("", "own", ROWS))
+NUMBER = (("", "", ROWS), ("", "own", ROWS), ("change", "", 1024), ("change", "", ROWS))
+"""Members: whether they learn the label or its change since the earlier label that is nearest as a
+rule, whether they see all inputs or not what came lately, and the window in rows."""
 MOST_COLUMNS = 192
 """Inputs that a window holds. Of more, these come first: deviations, plain inputs, labels of keys,
 one-hot codes (more than two classes), missing, context, lags; each in the order of the schema."""
@@ -57,13 +61,11 @@ class Forest:
         one = 1 + task.outputs
         groups: list[tuple[int, ...]] = []
         names, node, leaf = [], 0, 0
-        for label, kind in ((d, ""), (d + 2, "change"))[: 2 if task.kind == "number" else 1]:
-            for seen, width in widths.items():
-                for window in WINDOWS:
-                    size = min(_leaves(window), max(256, VALUES // (TREES * one) // 64 * 64))
-                    groups.append((window, width, label, size, node, leaf))
-                    names.append("/".join(x for x in ("forest", kind, seen, str(window)) if x))
-                    node, leaf = node + TREES * 2 * size, leaf + TREES * size
+        for change, seen, window in NUMBER if task.kind == "number" else CLASS:
+            size = min(_leaves(window), max(256, VALUES // (TREES * one) // 64 * 64))
+            groups.append((window, widths[seen], d + 2 if change else d, size, node, leaf))
+            names.append("/".join(x for x in ("forest", change, seen, str(window)) if x))
+            node, leaf = node + TREES * 2 * size, leaf + TREES * size
         self.members = tuple(names)
         self._groups = np.array(groups, dtype=np.int64)
         start = 0.0 if task.kind == "number" else 1.0 / max(task.classes, 1)
@@ -132,23 +134,26 @@ def _first_leaves(n: int, one: int, value: float) -> NDArray[np.float32]:
 
 
 def borders(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return borders [D, BINS] between bins of values x [N, D]: rising, each between two values that
-    came; the last is how many there are, the rest zero."""
+    """Return borders [D, BINS] between bins of values x [N, D]: rising; the last is how many there
+    are, the rest zero.
+
+    Each lies in the middle of the widest gap near its share. Deviations of one value move with the
+    running mean: a border close to them would some day lie on their other side.
+    """
     n, d = x.shape
-    ordered = np.sort(np.ascontiguousarray(x.T), axis=1)
-    places = np.minimum((SHARES * n).astype(np.int64), n - 1)
-    low = ordered[:, places]
-    # the next greater value of each
-    after = np.where(ordered[:, 1:] > ordered[:, :-1], ordered[:, 1:], np.float32(np.inf))
-    after = np.concatenate([after, np.full((d, 1), np.inf, dtype=np.float32)], axis=1)
-    after = np.minimum.accumulate(after[:, ::-1], axis=1)[:, ::-1]
-    high = after[:, places]
-    found = np.isfinite(high)
-    found[:, 1:] &= low[:, 1:] > low[:, :-1]
-    middle = (low + (high - low) * np.float32(0.5)).astype(np.float32)
     edges = np.zeros((d, BINS), dtype=np.float32)
-    for j in range(d):
-        mine = middle[j, found[j]]
-        edges[j, : len(mine)] = mine
-        edges[j, -1] = len(mine)
+    if n < 2:
+        return edges
+    ordered = np.sort(np.ascontiguousarray(x.T), axis=1)
+    gaps = ordered[:, 1:] - ordered[:, :-1]
+    places = np.unique((SHARES * (n - 1)).astype(np.int64))
+    ends = [0, *((places[1:] + places[:-1] + 1) // 2).tolist(), n - 1]
+    every, used = np.arange(d), np.zeros(d, dtype=np.int64)
+    for first, end in itertools.pairwise(ends):
+        at = first + gaps[:, first:end].argmax(axis=1)
+        gap = gaps[every, at]
+        found = np.flatnonzero(gap > 0.0)
+        edges[found, used[found]] = (ordered[every, at] + gap * np.float32(0.5))[found]
+        used[found] += 1
+    edges[:, -1] = used
     return edges

@@ -21,7 +21,7 @@ SHARE, COLUMNS = 0.63, 0.8
 """Of the window's rows and of the columns that a tree sees."""
 MOST_COLUMNS = 64
 """That a tree sees."""
-MOST_PLANES = 16
+MOST_PLANES = 4
 """Of a node's histogram: rows, then a label each but the most frequent; rarer ones count as that."""
 LANES = 16
 """Columns of a histogram come in such packs, the last filled up with nothing."""

@@ -21,6 +21,8 @@ from service.model.experts.forest_build import (
 
 TREES = 8
 """Of a group. The oldest is replaced; more of them would be older ones."""
+LEAST_GAP = 256
+"""Rows between two trees of a group, at last: trees of a short window cost more than they gain."""
 ROWS = 8192
 """Of the ring: the longest window."""
 WINDOW, WIDTH, LABEL, MOST_LEAVES, FIRST_NODE, FIRST_LEAF = range(6)
@@ -142,8 +144,8 @@ def _append(row, y, weight, base, ring, seen, flags):
 
 @njit(nogil=True, cache=True)
 def make_due(kind, n_out, groups, ring, edges, splits, leaves, counts, s_flags, l_flags, seed):
-    """Make the tree of each group that is due: one for every eighth of the window, or of the rows
-    seen while these are fewer."""
+    """Make the tree of each group that is due: one for every eighth of the window or
+    LEAST_GAP rows, or every eighth of the rows seen while these are fewer."""
     for g in range(groups.shape[0]):
         at = 2 * g
         seen, window = counts[SEEN], groups[g, WINDOW]
@@ -155,7 +157,9 @@ def make_due(kind, n_out, groups, ring, edges, splits, leaves, counts, s_flags, 
             mixed(np.uint64(seed) + np.uint64(counts[MADE + at]) * np.uint64(64) + np.uint64(g)),
         )  # fmt: skip
         counts[MADE + at] += 1
-        counts[DUE + at] = seen + max(1, min(seen, window) // TREES)
+        gap = max(1, min(seen // TREES, max(window // TREES, LEAST_GAP)))
+        phase = g * gap // groups.shape[0]  # so that groups make theirs at different rows
+        counts[DUE + at] = ((seen + phase) // gap + 1) * gap - phase
 
 
 @njit(nogil=True, cache=True)
