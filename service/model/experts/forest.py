@@ -16,8 +16,16 @@ from numpy.typing import NDArray
 
 from service.model.experts import forest_pass as compiled
 from service.model.experts.forest_build import BINS, DEPTH
-from service.model.experts.forest_pass import RENEW, ROWS, SEEN, TREES
-from service.model.experts.seam import BLOCK, Fields, Held, Inputs, Task, Tensor
+from service.model.experts.forest_pass import (
+    FIRST_LEAF,
+    LABEL,
+    MOST_LEAVES,
+    RENEW,
+    ROWS,
+    SEEN,
+    TREES,
+)
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
 
 CLASS = (("", "", 1024), ("", "", ROWS), ("", "own", 1024), ("", "own", ROWS))
 NUMBER = (("", "", ROWS), ("", "own", ROWS), ("change", "", 1024), ("change", "", ROWS))
@@ -55,6 +63,8 @@ class Forest:
         both = [*own, *fields.context, *fields.lags][:MOST_COLUMNS]
         self._columns = np.array(both, dtype=np.int64)
         d, widths = len(both), {"": len(both), "own": min(len(own), len(both))}
+        of_keys = [c for i, c in enumerate(fields.keys) if i % 5 != 2]
+        self._labels = np.isin(self._columns, [*fields.lags, *of_keys])
         self._last = np.array(
             [fields.lags.start, *fields.keys[::5]] if task.kind == "number" else [], dtype=np.int64
         )
@@ -93,6 +103,27 @@ class Forest:
                     self._kind, self._outputs, self._groups, at["ring"], at["edges"], at["splits"],
                     at["leaves"], at["counts"], flags["splits"], flags["leaves"], self._seed,
                 )  # fmt: skip
+
+    def rescale(self, held: Held, ratio: float, shift: float) -> None:
+        """A number target's unit changes: what was y is ratio * y + shift from now on."""
+        at, d = held.at, len(self._columns)
+        ring, edges, splits, leaves = (at[n] for n in ("ring", "edges", "splits", "leaves"))
+        ring[:, d] = np.where(ring[:, d + 1] > 0, ring[:, d] * ratio + shift, 0.0)
+        ring[:, d + 2] *= ratio
+        for j in np.flatnonzero(self._labels):
+            ring[:, j] = ring[:, j] * ratio + shift
+            used = int(edges[j, -1])
+            edges[j, :used] = edges[j, :used] * ratio + shift
+            mine = splits[:, 0] == 1 + j
+            splits[mine, 1] = splits[mine, 1] * ratio + shift
+        for group in self._groups:
+            first = group[FIRST_LEAF]
+            by = shift if group[LABEL] == d else 0.0
+            mine = slice(first, first + TREES * group[MOST_LEAVES])
+            leaves[mine, 1:] = leaves[mine, 1:] * ratio + by
+        at["bases"][:] *= ratio
+        for flags in held.flags.values():
+            flags[:] = 1
 
     def _run(
         self, held: Held, rows: Inputs, weights: NDArray[np.float64], start: int,

@@ -49,7 +49,7 @@ def choose_columns(edges, width, seed, chosen):
     usable = 0
     for j in range(width):
         usable += edges[j, BINS - 1] > 0
-    wanted = min(int(math.ceil(COLUMNS * usable)), MOST_COLUMNS)
+    wanted = min(math.ceil(COLUMNS * usable), MOST_COLUMNS)
     keys = np.empty(MOST_COLUMNS)
     n = 0
     for j in range(width):
@@ -357,7 +357,7 @@ def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
             if best >= 0:
                 border, split = best // wide, best % wide
                 middle = _divide(codes[:, split], border, order, spare, first, end)
-        if middle == first or middle == end:
+        if middle in (first, end):
             splits[node, 0], splits[node, 1], splits[node, 2] = 0.0, 0.0, ends
             leaves[ends, 0] = total + 1.0
             leaves[ends, 1:] = value

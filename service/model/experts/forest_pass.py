@@ -98,9 +98,7 @@ def run(
         counts[SEEN] += 1
         if counts[SEEN] >= counts[RENEW]:
             return r + 1
-        make_due(
-            kind, n_out, groups, ring, edges, splits, leaves, counts, s_flags, l_flags, seed
-        )
+        make_due(kind, n_out, groups, ring, edges, splits, leaves, counts, s_flags, l_flags, seed)
     return x.shape[0]
 
 
@@ -167,7 +165,7 @@ def _make(
     kind, n_out, group, window, ring, edges, splits, leaves, end, made, s_flags, l_flags, seed
 ):
     """Make one tree of a group in place of its oldest."""
-    size, d = group[MOST_LEAVES], edges.shape[0]
+    size = group[MOST_LEAVES]
     chosen = np.empty(MOST_COLUMNS, dtype=np.int64)
     chosen = chosen[: choose_columns(edges, group[WIDTH], seed, chosen)]
     most = window if window < 64 else int(window * 0.68)

@@ -24,8 +24,8 @@ NONE = np.zeros(0, dtype=np.uint8)
 
 
 class Memory:
-    """The labels of similar rows. A ring takes 4 KiB for each category and plain input, 8 KiB for
-    each number, and 8 KiB for labels."""
+    """The labels of similar rows. The ring takes 8 KiB for each category and plain input, 16 KiB for
+    each number, and 16 KiB for labels (of a number 24), however many classes there are."""
 
     name: ClassVar[str] = "memory"
     fits: ClassVar[tuple[str, ...]] = ("binary", "multiclass", "number")
@@ -58,6 +58,14 @@ class Memory:
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
         self._pass(held, rows, rows.weights, into)
+
+    def rescale(self, held: Held, ratio: float, shift: float) -> None:
+        """A number target's unit changes: what was y is ratio * y + shift from now on."""
+        labels = held.at["labels"]
+        labels[1] = labels[1] * np.float32(ratio) + labels[0] * np.float32(shift)
+        labels[2] *= np.float32(ratio)
+        held.at["bases"][:] *= ratio
+        held.flags["labels"][:] = 1
 
     def _pass(
         self, held: Held, rows: Inputs, weights: NDArray[np.float64], into: NDArray[np.float32]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 
 from service.model.experts.seam import BLOCK, Expert, Fields, Held, Inputs, Task
@@ -13,7 +15,7 @@ def fields(numbers: int, categories: int = 0, outputs: int = 1, keys: bool = Tru
         5 * categories if keys else 0, 3 * outputs,
     ]  # fmt: skip
     ends = np.cumsum([0, *widths]).tolist()
-    spans = [range(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    spans = [range(a, b) for a, b in itertools.pairwise(ends)]
     return Fields(numbers, (50,) * categories, *spans, ends[-1])
 
 
@@ -37,7 +39,8 @@ def held(expert: Expert) -> Held:
         view[...] = tensor.initial
         at[tensor.name] = view
         if tensor.large:
-            assert view.dtype == np.float32 and view.size % BLOCK == 0, tensor.name
+            assert view.dtype == np.float32, tensor.name
+            assert view.size % BLOCK == 0, tensor.name
             flags[tensor.name] = np.zeros(view.size // BLOCK, dtype=np.uint8)
     return Held(at, flags)
 
