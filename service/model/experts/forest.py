@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.model.experts import forest_pass as compiled
-from service.model.experts.forest_build import BINS, DEPTH
+from service.model.experts.forest_grow_pass import BINS, DEPTH
 from service.model.experts.forest_pass import (
     FIRST_LEAF,
     LABEL,
@@ -44,7 +44,6 @@ VALUES = 2**17
 """Floats of the leaves of a group, about: classes beyond a few make trees coarser."""
 FIRST = 4
 """Rows before the first tree."""
-NONE = np.zeros(0, dtype=np.uint8)
 
 
 class Forest:
@@ -56,7 +55,6 @@ class Forest:
 
     def __init__(self, fields: Fields, task: Task) -> None:
         self._kind = 0 if task.kind == "binary" else 1 if task.kind == "multiclass" else 2
-        self._outputs = task.outputs
         self._seed = task.seed
         own = [*fields.z, *fields.plain, *fields.keys]
         own += [*(fields.one_hot if task.classes > 2 else ()), *fields.missing]
@@ -90,18 +88,26 @@ class Forest:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self._run(held, rows, np.zeros(0), 0, into)
+        at = held.at
+        compiled.score(
+            rows.x, self._columns, self._last, self._groups, at["splits"], at["leaves"],
+            at["bases"], into,
+        )  # fmt: skip
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
         at, flags, row = held.at, held.flags, 0
         while row < len(rows):
-            row = self._run(held, rows, rows.weights, row, into)
+            row = compiled.learn(
+                self._kind, rows.x, self._columns, self._last, rows.y, rows.weights, row,
+                self._groups, at["ring"], at["edges"], at["splits"], at["leaves"], at["counts"],
+                at["bases"], flags["ring"], flags["splits"], flags["leaves"], self._seed, into,
+            )  # fmt: skip
             if at["counts"][SEEN] >= at["counts"][RENEW]:
                 self._renew(held)
                 compiled.make_due(
-                    self._kind, self._outputs, self._groups, at["ring"], at["edges"], at["splits"],
-                    at["leaves"], at["counts"], flags["splits"], flags["leaves"], self._seed,
+                    self._kind, self._groups, at["ring"], at["edges"], at["splits"], at["leaves"],
+                    at["counts"], flags["splits"], flags["leaves"], self._seed,
                 )  # fmt: skip
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
@@ -124,19 +130,6 @@ class Forest:
         at["bases"][:] *= ratio
         for flags in held.flags.values():
             flags[:] = 1
-
-    def _run(
-        self, held: Held, rows: Inputs, weights: NDArray[np.float64], start: int,
-        into: NDArray[np.float32],
-    ) -> int:  # fmt: skip
-        at, flags = held.at, held.flags
-        done: int = compiled.run(
-            self._kind, rows.x, self._columns, self._last, rows.y, weights, start, self._groups,
-            at["ring"], at["edges"], at["splits"], at["leaves"], at["counts"], at["bases"],
-            flags.get("ring", NONE), flags.get("splits", NONE), flags.get("leaves", NONE),
-            self._seed, into,
-        )  # fmt: skip
-        return done
 
     def _renew(self, held: Held) -> None:
         """Set the borders of bins anew, from the last rows."""

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from service.model.codes import mixed
-from service.model.experts.forest_build import (
+from service.model.experts.forest_grow_pass import (
     DEPTH,
     MOST_COLUMNS,
     choose_columns,
@@ -55,37 +55,54 @@ def walk(row, splits, first, stride, at):
 
 
 @njit(nogil=True, cache=True)
-def run(
+def predict(row, base, groups, splits, leaves, at, into):
+    """Write the predictions [G, O] of a row [D], and the leaves [G, TREES] that it comes to."""
+    for g in range(groups.shape[0]):
+        size = groups[g, MOST_LEAVES]
+        walk(row, splits, groups[g, FIRST_NODE], 2 * size, at[g])
+        for k in range(TREES):
+            at[g, k] += groups[g, FIRST_LEAF] + k * size
+        change = base if groups[g, LABEL] == row.shape[0] + 2 else 0.0
+        for c in range(into.shape[1]):
+            total = 0.0
+            for k in range(TREES):
+                total += leaves[at[g, k], 1 + c]
+            into[g, c] = total / TREES + change
+
+
+@njit(nogil=True, cache=True)
+def score(x, columns, last, groups, splits, leaves, bases, into):
+    """Write the predictions of each row, float32 [N, K, O]; see learn."""
+    row = np.empty(columns.shape[0], dtype=np.float32)
+    at = np.empty((groups.shape[0], TREES), dtype=np.int64)
+    for r in range(x.shape[0]):
+        for j in range(columns.shape[0]):
+            row[j] = x[r, columns[j]]
+        predict(row, _base(x[r], last, bases), groups, splits, leaves, at, into[r])
+
+
+@njit(nogil=True, cache=True)
+def learn(
     kind, x, columns, last, y, weights, start, groups, ring, edges, splits, leaves, counts, bases,
     r_flags, s_flags, l_flags, seed, into,
 ):  # fmt: skip
-    """Write the predictions of rows from `start` on, and learn each that has a weight; return the
-    row before which the borders are to be renewed, or N.
+    """Write the predictions of rows from `start` on, and learn each that has a weight and a label;
+    return the row before which the borders are to be renewed, or N.
 
     kind: 0 binary, 1 classes, 2 a number. columns: [D] of x. last: columns of x that hold earlier
-    labels, bases [B] their usual errors. weights: [N], or [0] to learn nothing. ring: float32 [ROWS,
-    D + 3]: columns, label, weight, change. edges: [D, BINS]. splits, leaves: see forest_build.grow,
-    group by group, tree by tree. into: float32 [N, K, O].
+    labels, bases [B] their usual errors. ring: float32 [ROWS, D + 3]: columns, label, weight,
+    change. edges: [D, BINS]. splits, leaves: see forest_grow_pass.grow, group by group, tree by
+    tree. into: float32 [N, K, O].
     """
-    n_groups, d, n_out = groups.shape[0], columns.shape[0], into.shape[2]
+    n_groups, d = groups.shape[0], columns.shape[0]
     row = np.empty(d, dtype=np.float32)
     at = np.empty((n_groups, TREES), dtype=np.int64)
     for r in range(start, x.shape[0]):
         for j in range(d):
             row[j] = x[r, columns[j]]
         base = _base(x[r], last, bases)
-        for g in range(n_groups):
-            size = groups[g, MOST_LEAVES]
-            walk(row, splits, groups[g, FIRST_NODE], 2 * size, at[g])
-            for k in range(TREES):
-                at[g, k] += groups[g, FIRST_LEAF] + k * size
-            for c in range(n_out):
-                total = 0.0
-                for k in range(TREES):
-                    total += leaves[at[g, k], 1 + c]
-                change = base if groups[g, LABEL] == d + 2 else 0.0
-                into[r, g, c] = total / TREES + change
-        if r >= weights.shape[0] or weights[r] <= 0.0 or math.isnan(y[r]):
+        predict(row, base, groups, splits, leaves, at, into[r])
+        if weights[r] <= 0.0 or math.isnan(y[r]):
             continue
         for g in range(n_groups):
             label = y[r] - base if groups[g, LABEL] == d + 2 else y[r]
@@ -98,7 +115,7 @@ def run(
         counts[SEEN] += 1
         if counts[SEEN] >= counts[RENEW]:
             return r + 1
-        make_due(kind, n_out, groups, ring, edges, splits, leaves, counts, s_flags, l_flags, seed)
+        make_due(kind, groups, ring, edges, splits, leaves, counts, s_flags, l_flags, seed)
     return x.shape[0]
 
 
@@ -141,7 +158,7 @@ def _append(row, y, weight, base, ring, seen, flags):
 
 
 @njit(nogil=True, cache=True)
-def make_due(kind, n_out, groups, ring, edges, splits, leaves, counts, s_flags, l_flags, seed):
+def make_due(kind, groups, ring, edges, splits, leaves, counts, s_flags, l_flags, seed):
     """Make the tree of each group that is due: one for every eighth of the window or
     LEAST_GAP rows, or every eighth of the rows seen while these are fewer."""
     for g in range(groups.shape[0]):
@@ -150,7 +167,7 @@ def make_due(kind, n_out, groups, ring, edges, splits, leaves, counts, s_flags, 
         if seen < counts[DUE + at]:
             continue
         _make(
-            kind, n_out, groups[g], min(seen, window), ring, edges, splits, leaves, seen,
+            kind, groups[g], min(seen, window), ring, edges, splits, leaves, seen,
             counts[MADE + at], s_flags, l_flags,
             mixed(np.uint64(seed) + np.uint64(counts[MADE + at]) * np.uint64(64) + np.uint64(g)),
         )  # fmt: skip
@@ -161,9 +178,7 @@ def make_due(kind, n_out, groups, ring, edges, splits, leaves, counts, s_flags, 
 
 
 @njit(nogil=True, cache=True)
-def _make(
-    kind, n_out, group, window, ring, edges, splits, leaves, end, made, s_flags, l_flags, seed
-):
+def _make(kind, group, window, ring, edges, splits, leaves, end, made, s_flags, l_flags, seed):
     """Make one tree of a group in place of its oldest."""
     size = group[MOST_LEAVES]
     chosen = np.empty(MOST_COLUMNS, dtype=np.int64)
@@ -173,6 +188,7 @@ def _make(
     y, w = np.empty(most), np.empty(most)
     label = group[LABEL]
     n = code_rows(ring, edges, end, window, seed, chosen, label, ring.shape[1] - 2, codes, y, w)
+    n_out = leaves.shape[1] - 1
     prior = np.zeros(n_out)
     if kind != 2:
         prior[:] = 0.5 if n_out == 1 else 1.0 / n_out

@@ -20,8 +20,6 @@ MOST_CATEGORIES, MOST_NUMBERS, MOST_PLAIN = 16, 48, 32
 """Fields beyond these, in the order of the schema, do not count in the distance: a row costs
 operations in proportion to them."""
 
-NONE = np.zeros(0, dtype=np.uint8)
-
 
 class Memory:
     """The labels of similar rows. The ring takes 8 KiB for each category and plain input, 16 KiB for
@@ -53,11 +51,28 @@ class Memory:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self._pass(held, rows, np.zeros(0), into)
+        at = held.at
+        compiled.score(
+            self._kind, self._keys(rows), self._categories, rows.x, self._last, at["ring"],
+            at["labels"], at["near"], at["bases"], into,
+        )  # fmt: skip
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self._pass(held, rows, rows.weights, into)
+        at, flags = held.at, held.flags
+        compiled.learn(
+            self._kind, self._keys(rows), self._categories, rows.x, self._last, rows.y,
+            rows.weights, at["ring"], at["labels"], at["near"], at["bases"], flags["ring"],
+            flags["labels"], into,
+        )  # fmt: skip
+
+    def _keys(self, rows: Inputs) -> NDArray[np.float32]:
+        width = 2 * self._numbers + len(self._plain) + self._categories
+        key = np.empty((len(rows), width), dtype=np.float32)
+        compiled.keys(
+            rows.x, rows.ranks, rows.ids, self._numbers, self._z, self._plain, self._categories, key
+        )
+        return key
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """A number target's unit changes: what was y is ratio * y + shift from now on."""
@@ -66,17 +81,3 @@ class Memory:
         labels[2] *= np.float32(ratio)
         held.at["bases"][:] *= ratio
         held.flags["labels"][:] = 1
-
-    def _pass(
-        self, held: Held, rows: Inputs, weights: NDArray[np.float64], into: NDArray[np.float32]
-    ) -> None:
-        at, flags = held.at, held.flags
-        key = np.empty((len(rows), len(at["ring"])), dtype=np.float32)
-        compiled.keys(
-            rows.x, rows.ranks, rows.ids, self._numbers, self._z, self._plain, self._categories, key
-        )
-        compiled.run(
-            self._kind, key, self._categories, rows.x, self._last, rows.y, weights, at["ring"],
-            at["labels"], at["near"], at["bases"], flags.get("ring", NONE), flags.get("labels", NONE),
-            into,
-        )  # fmt: skip

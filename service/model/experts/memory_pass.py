@@ -158,50 +158,73 @@ def nearest_base(x, last, bases):
 
 
 @njit(nogil=True, cache=True)
-def run(
+def predict(kind, key, categories, x, last, ring, labels, near, base, d, e, room, sums, into):
+    """Write the predictions [K, O] of a row; return the distance of the nearest.
+
+    See learn; d, e, room and sums are room to work in.
+    """
+    low, n_widths, n_out = np.float32(0.0), e.shape[0], into.shape[1]
+    if near[0] > 0:
+        distances(key, categories, ring, near[0], d)
+        low = least(d, room)
+        kernel(d, low, np.float32(1.0 / (WIDTHS[0] * max(near[1], 1e-6))), e)
+    else:
+        e[:] = 0.0
+    if kind == 1:
+        by_class(e, labels, sums)
+    for k in range(n_widths):
+        if kind == 1:
+            total = 0.0
+            for c in range(n_out):
+                total += sums[c, k]
+            for c in range(n_out):
+                into[k, c] = (sums[c, k] + MASS / n_out) / (total + MASS)
+            continue
+        total = weighted(e[k], labels[0], room) + MASS
+        held = weighted(e[k], labels[1], room)
+        if kind == 0:
+            into[k, 0] = min(max((held + MASS * 0.5) / total, 0.0), 1.0)
+        else:
+            into[k, 0] = (held + MASS * x[last[0]]) / total
+            into[n_widths + k, 0] = base + weighted(e[k], labels[2], room) / total
+    return low
+
+
+@njit(nogil=True, cache=True)
+def score(kind, key, categories, x, last, ring, labels, near, bases, into):
+    """Write the predictions of each row, float32 [N, K, O]; see learn."""
+    d, room = np.empty(RING, dtype=np.float32), np.empty(LANES, dtype=np.float32)
+    e = np.empty((len(WIDTHS), RING), dtype=np.float32)
+    sums = np.empty((into.shape[2], len(WIDTHS)), dtype=np.float32)
+    for r in range(key.shape[0]):
+        base = nearest_base(x[r], last, bases) if kind == 2 else 0.0
+        predict(
+            kind, key[r], categories, x[r], last, ring, labels, near, base, d, e, room, sums,
+            into[r],
+        )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def learn(
     kind, key, categories, x, last, y, weights, ring, labels, near, bases, flags, l_flags, into
 ):
-    """Write the predictions of each row, then remember it if it has a weight.
+    """Write the predictions of each row, then remember it if it has a weight and a label.
 
-    kind: 0 binary, 1 classes, 2 a number. key: [N, Q]. weights: [N], or [0] to learn nothing. ring:
-    [Q, R]; labels: [L, R] mass, then mass times label, or the class; of a number also mass times
-    change. near: rows remembered, usual distance of the nearest. bases: [B] usual errors of earlier
-    labels, x[last], as predictions. flags, l_flags: of ring and labels. into: float32 [N, K, O].
+    kind: 0 binary, 1 classes, 2 a number. key: [N, Q]. ring: [Q, R]; labels: [L, R] mass, then mass
+    times label, or the class; of a number also mass times change. near: rows remembered, usual
+    distance of the nearest. bases: [B] usual errors of earlier labels, x[last], as predictions.
+    flags, l_flags: of ring and labels. into: float32 [N, K, O].
     """
     d, room = np.empty(RING, dtype=np.float32), np.empty(LANES, dtype=np.float32)
     e = np.empty((len(WIDTHS), RING), dtype=np.float32)
-    n_out, n_widths = into.shape[2], len(WIDTHS)
-    sums = np.empty((n_out, n_widths), dtype=np.float32)
+    sums = np.empty((into.shape[2], len(WIDTHS)), dtype=np.float32)
     for r in range(key.shape[0]):
-        count = near[0]
-        low = np.float32(0.0)
-        if count > 0:
-            distances(key[r], categories, ring, count, d)
-            low = least(d, room)
-            scale = 1.0 / (WIDTHS[0] * max(near[1], 1e-6))
-            kernel(d, low, np.float32(scale), e)
-        else:
-            e[:] = 0.0
         base = nearest_base(x[r], last, bases) if kind == 2 else 0.0
-        if kind == 1:
-            by_class(e, labels, sums)
-        for k in range(n_widths):
-            if kind == 1:
-                total = 0.0
-                for c in range(n_out):
-                    total += sums[c, k]
-                for c in range(n_out):
-                    into[r, k, c] = (sums[c, k] + MASS / n_out) / (total + MASS)
-                continue
-            total = weighted(e[k], labels[0], room) + MASS
-            held = weighted(e[k], labels[1], room)
-            if kind == 0:
-                p = (held + MASS * 0.5) / total
-                into[r, k, 0] = min(max(p, 0.0), 1.0)
-            else:
-                into[r, k, 0] = (held + MASS * x[r, last[0]]) / total
-                into[r, n_widths + k, 0] = base + weighted(e[k], labels[2], room) / total
-        if r < weights.shape[0] and weights[r] > 0.0 and not math.isnan(y[r]):
+        low = predict(
+            kind, key[r], categories, x[r], last, ring, labels, near, base, d, e, room, sums,
+            into[r],
+        )  # fmt: skip
+        if weights[r] > 0.0 and not math.isnan(y[r]):
             _remember(kind, key[r], y[r], weights[r], low, base, ring, labels, near, flags, l_flags)
             for j in range(last.shape[0]):
                 rate = max(1.0 / near[0], FAST)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.model.experts import forest_build, forest_pass
+from service.model.experts import forest_grow_pass, forest_pass
 from service.model.experts.forest import Forest, borders
-from service.model.experts.forest_build import BINS
+from service.model.experts.forest_grow_pass import BINS
 from service.model.experts.seam import Task
 from tests.model.experts import drawn
 
@@ -23,7 +23,7 @@ def _tree(
     edges[:, : BINS - 1], edges[:, -1] = np.arange(BINS - 1) + 0.5, BINS - 1
     splits = np.zeros((2048, 4), dtype=np.float32)
     leaves = np.zeros((1024, 1 + outputs), dtype=np.float32)
-    nodes, ends = forest_build.grow(
+    nodes, ends = forest_grow_pass.grow(
         kind, codes, y, np.ones(len(y)), len(y), edges, np.arange(codes.shape[1]), 2,
         np.full(outputs, 1 / max(outputs, 2)), splits, leaves,
     )  # fmt: skip
