@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.model.experts import forest_pass as compiled
-from service.model.experts.forest_grow_pass import BINS, DEPTH
+from service.model.experts.forest_bins_pass import BINS
+from service.model.experts.forest_grow_pass import DEPTH
 from service.model.experts.forest_pass import (
     FIRST_LEAF,
     LABEL,
@@ -74,10 +75,10 @@ class Forest:
             groups.append((window, widths[seen], d + 2 if change else d, size, node, leaf))
             names.append("/".join(x for x in ("forest", change, seen, str(window)) if x))
             node, leaf = node + TREES * 2 * size, leaf + TREES * size
-        self.members = tuple(names)
+        self.members: tuple[str, ...] = tuple(names)
         self._groups = np.array(groups, dtype=np.int64)
         start = 0.0 if task.kind == "number" else 1.0 / max(task.classes, 1)
-        self.tensors = (
+        self.tensors: tuple[Tensor, ...] = (
             Tensor("ring", (ROWS, d + 3), large=True),
             Tensor("edges", (d + d % 2, BINS), large=True),
             Tensor("splits", (node, 4), large=True),

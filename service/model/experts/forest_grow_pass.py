@@ -14,8 +14,19 @@ import numpy as np
 from numba import njit
 
 from service.model.codes import mixed
+from service.model.experts.forest_bins_pass import (
+    BINS,
+    LANES,
+    PACK,
+    best_classes,
+    best_labels,
+    cumulate,
+    fill_classes,
+    fill_labels,
+    part,
+    take_apart,
+)
 
-BINS = 32
 DEPTH = 12
 SHARE, COLUMNS = 0.63, 0.8
 """Of the window's rows and of the columns that a tree sees."""
@@ -23,16 +34,8 @@ MOST_COLUMNS = 64
 """That a tree sees."""
 MOST_PLANES = 4
 """Of a node's histogram: rows, then a label each but the most frequent; rarer ones count as that."""
-LANES = 16
-"""Columns of a histogram come in such packs, the last filled up with nothing."""
-PACK = 512
-"""Bins of all columns that are compared at a time; divides BINS * LANES."""
-GAIN = np.float32(1e-12)
-"""Least gain of a split, in squared labels times the squared weight of a row."""
 PURE = 1e-6
 """Least sum of squared deviations, or weight of other classes, in a node that is split."""
-TINY = np.float32(1e-6)
-"""Least share of a node's weight that may be split off, about: below that sums are rounded away."""
 _ONE = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -92,156 +95,6 @@ def code_rows(ring, edges, end, window, seed, chosen, y_at, w_at, codes, y, w):
         y[n], w[n] = row[y_at], row[w_at]
         n += 1
     return n
-
-
-@njit(nogil=True, cache=True)
-def _fill_labels(codes, y, w, order, first, end, hist):
-    """Add up weights and labels. hist: [BINS, F, 2]."""
-    hist[:] = 0.0
-    for i in range(first, end):
-        r = order[i]
-        weight, label, row = np.float32(w[r]), np.float32(w[r] * y[r]), codes[r]
-        for f in range(row.shape[0]):
-            cell = hist[row[f], f]
-            cell[0] += weight
-            cell[1] += label
-
-
-@njit(nogil=True, cache=True)
-def _fill_classes(codes, y, w, order, first, end, plane_of, hist):
-    """Add up weights by the label's plane; plane 0 is all rows. hist: [P, BINS, F]."""
-    hist[:] = 0.0
-    n = hist[0]
-    for i in range(first, end):
-        r = order[i]
-        weight, row, p = np.float32(w[r]), codes[r], plane_of[int(y[r])]
-        for f in range(row.shape[0]):
-            n[row[f], f] += weight
-        if p > 0:
-            s = hist[p]
-            for f in range(row.shape[0]):
-                s[row[f], f] += weight
-
-
-@njit(nogil=True, cache=True)
-def _take_apart(hist, sums):
-    """Write a histogram [BINS, F, 2] as [2, BINS, F]."""
-    h, n, s = hist.reshape(-1), sums[0].reshape(-1), sums[1].reshape(-1)
-    for i in range(n.shape[0]):
-        n[i], s[i] = h[2 * i], h[2 * i + 1]
-
-
-@njit(nogil=True, cache=True)
-def _cumulate(hist, used, room):
-    """Put what lies at or below each bin in the place of what lies in it. hist: [P, BINS, F]; room:
-    [>= F]."""
-    wide = hist.shape[2]
-    for p in range(hist.shape[0]):
-        h = hist[p].reshape(-1)
-        room[:wide] = 0.0
-        for b in range(used + 1):
-            row = h[b * wide : (b + 1) * wide]
-            for f in range(wide):
-                below = room[f] + row[f]
-                room[f] = below
-                row[f] = below
-
-
-@njit(nogil=True, cache=True)
-def _part(whole, part, swap):
-    """Take a child's histogram out of its parent's: what remains is the other child's. With swap
-    both change places."""
-    a, b = whole.reshape(-1), part.reshape(-1)
-    if swap:
-        for i in range(a.shape[0]):
-            rest = a[i] - b[i]
-            a[i] = b[i]
-            b[i] = rest
-    else:
-        for i in range(a.shape[0]):
-            a[i] -= b[i]
-
-
-@njit(nogil=True, cache=True)
-def _compare(at, n, each, room):
-    """Keep the best of squares / (n (1 - n)) in each of PACK lanes. each: one over the weight of the
-    node. room: [5 PACK], one array so that LLVM need not ask whether they overlap: squares, n (1 - n)
-    and place of the best, then the squares to compare."""
-    where, one = np.float32(at), np.float32(1.0)
-    for i in range(PACK):
-        share = n[i] * each
-        both = share * (one - share)
-        squares, top, under = room[3 * PACK + i], room[i], room[PACK + i]
-        place = room[2 * PACK + i]
-        better = (both > TINY) & (squares * under > top * both)
-        room[i] = squares if better else top
-        room[PACK + i] = both if better else under
-        room[2 * PACK + i] = where if better else place
-
-
-@njit(nogil=True, cache=True)
-def _begin(room):
-    for i in range(PACK):
-        room[i] = 0.0
-        room[PACK + i] = 1.0
-        room[2 * PACK + i] = 0.0
-
-
-@njit(nogil=True, cache=True)
-def _winner(room):
-    """Return the place of the best of all lanes, or -1 if none is better than GAIN."""
-    for i in range(PACK):
-        room[2 * PACK + i] += np.float32(i)
-    half = PACK // 2
-    while half >= 1:
-        for i in range(half):
-            t, u, p = room[i], room[PACK + i], room[2 * PACK + i]
-            other, under = room[half + i], room[PACK + half + i]
-            place = room[2 * PACK + half + i]
-            better = other * u > t * under
-            room[i] = other if better else t
-            room[PACK + i] = under if better else u
-            room[2 * PACK + i] = place if better else p
-        half //= 2
-    return int(room[2 * PACK]) if room[0] > GAIN * room[PACK] else -1
-
-
-@njit(nogil=True, cache=True)
-def _best_labels(sums, used, total, label, room):
-    """Return where the best split is, bin * F + column, or -1. sums: [2, BINS, F]; total, label: of
-    the node; room: see _compare."""
-    n, s = sums[0].reshape(-1), sums[1].reshape(-1)
-    mean, each = np.float32(label / total), np.float32(1.0 / total)
-    _begin(room)
-    for at in range(0, used * sums.shape[2], PACK):
-        a, c = n[at : at + PACK], s[at : at + PACK]
-        for i in range(PACK):
-            d = c[i] - a[i] * mean
-            room[3 * PACK + i] = d * d
-        _compare(at, a, each, room)
-    return _winner(room)
-
-
-@njit(nogil=True, cache=True)
-def _best_classes(sums, used, total, weights, room):
-    """The same of classes. sums: [P, BINS, F]; weights: [P]."""
-    n, each = sums[0].reshape(-1), np.float32(1.0 / total)
-    _begin(room)
-    for at in range(0, used * sums.shape[2], PACK):
-        a = n[at : at + PACK]
-        for i in range(PACK):
-            room[3 * PACK + i] = 0.0
-            room[4 * PACK + i] = 0.0
-        for p in range(1, sums.shape[0]):
-            c, mean = sums[p].reshape(-1)[at : at + PACK], np.float32(weights[p] / total)
-            for i in range(PACK):
-                d = c[i] - a[i] * mean
-                room[3 * PACK + i] += d * d
-                room[4 * PACK + i] += d
-        for i in range(PACK):
-            room[3 * PACK + i] += room[4 * PACK + i] * room[4 * PACK + i]
-        _compare(at, a, each, room)
-    return _winner(room)
 
 
 @njit(nogil=True, cache=True)
@@ -332,9 +185,9 @@ def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
     least = max(least, 2)
     _add(kind, y, w, order, 0, n, sums[0])
     if kind != 1 and n_columns > 0:
-        _fill_labels(codes, y, w, order, 0, n, hist)
-        _take_apart(hist, hists[0])
-        _cumulate(hists[0], used, room)
+        fill_labels(codes, y, w, order, 0, n, hist)
+        take_apart(hist, hists[0])
+        cumulate(hists[0], used, room)
     height, nodes, ends = 1, 1, 0
     while height > 0:
         height -= 1
@@ -349,11 +202,11 @@ def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
         if fits and _is_open(kind, mine, end - first, depth, least):
             if kind == 1:
                 m = _planes(mine, plane_of, weights)
-                _fill_classes(codes, y, w, order, first, end, plane_of, planes[:m])
-                _cumulate(planes[:m], used, room)
-                best = _best_classes(planes[:m], used, total, weights, room)
+                fill_classes(codes, y, w, order, first, end, plane_of, planes[:m])
+                cumulate(planes[:m], used, room)
+                best = best_classes(planes[:m], used, total, weights, room)
             else:
-                best = _best_labels(hists[height], used, total, mine[2], room)
+                best = best_labels(hists[height], used, total, mine[2], room)
             if best >= 0:
                 border, split = best // wide, best % wide
                 middle = _divide(codes[:, split], border, order, spare, first, end)
@@ -380,10 +233,10 @@ def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
         if kind != 1:
             open_left = _is_open(kind, sums[left], middle - first, depth + 1, least)
             if open_left or _is_open(kind, sums[right], end - middle, depth + 1, least):
-                _fill_labels(codes, y, w, order, stack[small, 1], stack[small, 2], hist)
-                _take_apart(hist, hists[left])
-                _cumulate(hists[left], used, room)
-                _part(hists[right], hists[left], not less)
+                fill_labels(codes, y, w, order, stack[small, 1], stack[small, 2], hist)
+                take_apart(hist, hists[left])
+                cumulate(hists[left], used, room)
+                part(hists[right], hists[left], not less)
         nodes += 2
         height += 2
     return nodes, ends

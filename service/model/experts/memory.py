@@ -38,11 +38,11 @@ class Memory:
             [fields.lags.start, *fields.keys[::5]] if task.kind == "number" else [], dtype=np.int64
         )
         kinds = ("value", "change") if task.kind == "number" else ("",)
-        self.members = tuple(
+        self.members: tuple[str, ...] = tuple(
             "/".join(x for x in ("memory", kind, f"{w:g}") if x) for kind in kinds for w in WIDTHS
         )
         width = 2 * self._numbers + len(self._plain) + self._categories
-        self.tensors = (
+        self.tensors: tuple[Tensor, ...] = (
             Tensor("ring", (width, RING), large=True),
             Tensor("labels", (1 + len(kinds), RING), large=True),
             Tensor("near", (2,), "float64"),

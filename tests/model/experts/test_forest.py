@@ -7,7 +7,7 @@ import pytest
 
 from service.model.experts import forest_grow_pass, forest_pass
 from service.model.experts.forest import Forest, borders
-from service.model.experts.forest_grow_pass import BINS
+from service.model.experts.forest_bins_pass import BINS
 from service.model.experts.seam import Task
 from tests.model.experts import drawn
 
