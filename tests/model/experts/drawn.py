@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
+from typing import Any
 
 import numpy as np
 
+from service.events.schema import Schema
+from service.model.experts.inputs import Labels, Shared
 from service.model.experts.seam import BLOCK, Expert, Fields, Held, Inputs, Task
+from service.settings import EventSettings
+
+__all__ = ["Fields", "Inputs", "fields", "held", "inputs", "learn", "part"]
 
 
-def fields(numbers: int, categories: int = 0, outputs: int = 1, keys: bool = True) -> Fields:
-    widths = [
-        numbers, numbers, 0, 32 * categories, 3 * numbers, 4 * numbers,
-        5 * categories if keys else 0, 3 * outputs,
-    ]  # fmt: skip
-    ends = np.cumsum([0, *widths]).tolist()
-    spans = [range(a, b) for a, b in itertools.pairwise(ends)]
-    return Fields(numbers, (50,) * categories, *spans, ends[-1])
+def fields(numbers: int, categories: int, task: Task) -> Fields:
+    features: dict[str, Any] = {f"n{i:03d}": {"type": "number"} for i in range(numbers)}
+    features |= {f"c{i}": {"type": "category", "buckets": 64} for i in range(categories)}
+    target: dict[str, Any] = {"type": task.kind}
+    if task.kind == "multiclass":
+        target["classes"] = [str(i) for i in range(task.outputs)]
+    event = {"features": features or {"t": {"type": "text"}}, "targets": {"y": target}}
+    schema = Schema(EventSettings.model_validate(event))
+    return Labels(Shared(schema), schema.targets[0]).fields
 
 
 def inputs(made: Fields, n: int, seed: int = 0, y: np.ndarray | None = None) -> Inputs:

@@ -103,7 +103,7 @@ def test_borders_lie_in_gaps_and_are_none_without_two_values() -> None:
 
 
 def test_it_learns_a_checkerboard_and_follows_when_it_turns() -> None:
-    made = drawn.fields(2)
+    made = drawn.fields(2, 0, BINARY)
     rows = drawn.inputs(made, 5000, seed=4)
     rows.x[:, made.context.start :] = 0.0
     rows.y = ((rows.x[:, 0] > 0) != (rows.x[:, 1] > 0)).astype(float)
@@ -117,11 +117,13 @@ def test_it_learns_a_checkerboard_and_follows_when_it_turns() -> None:
 
 
 def test_it_learns_three_classes_and_a_number() -> None:
-    made = drawn.fields(3, outputs=3)
+    made = drawn.fields(3, 0, THREE)
     rows = drawn.inputs(made, 1500, seed=5)
     rows.y = np.digitize(rows.x[:, 0] + 0.1 * rows.x[:, 1], [-0.5, 0.5]).astype(float)
     got, _ = drawn.learn(Forest(made, THREE), THREE, rows)
     assert (got[500:].argmax(2) == rows.y[500:, None]).mean(0).min() > 0.85
+    made = drawn.fields(3, 0, NUMBER)
+    rows = drawn.inputs(made, 1500, seed=5)
     rows.y = np.abs(rows.x[:, 0]).astype(float)
     rows.x[:, made.lags.start] = np.r_[0.0, rows.y[:-1]]
     off = np.abs(
@@ -131,7 +133,7 @@ def test_it_learns_three_classes_and_a_number() -> None:
 
 
 def test_trees_are_made_when_they_are_due_and_the_oldest_goes() -> None:
-    made = drawn.fields(2)
+    made = drawn.fields(2, 0, BINARY)
     rows = drawn.inputs(made, 4000, y=np.random.default_rng(6).integers(0, 2, 4000) * 1.0)
     expert = Forest(made, BINARY)
     _, held = drawn.learn(expert, BINARY, drawn.part(rows, 0, 3000))
@@ -148,7 +150,7 @@ def test_trees_are_made_when_they_are_due_and_the_oldest_goes() -> None:
 
 def test_many_classes_and_inputs_are_borne() -> None:
     task = Task("multiclass", 100, 0)
-    made = drawn.fields(60, 3, 100, keys=False)
+    made = drawn.fields(60, 3, task)
     rows = drawn.inputs(made, 300, y=np.random.default_rng(7).integers(0, 100, 300) * 1.0)
     got, held = drawn.learn(Forest(made, task), task, rows)
     np.testing.assert_allclose(got.sum(2), 1.0, atol=1e-4)
@@ -157,7 +159,7 @@ def test_many_classes_and_inputs_are_borne() -> None:
 
 
 def test_another_unit_of_the_number_changes_no_prediction() -> None:
-    made = drawn.fields(2, 1)
+    made = drawn.fields(2, 1, NUMBER)
     rows = drawn.inputs(made, 400, y=np.random.default_rng(8).standard_normal(400))
     expert = Forest(made, NUMBER)
     _, held = drawn.learn(expert, NUMBER, rows)

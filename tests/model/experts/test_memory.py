@@ -42,7 +42,7 @@ def _key(rows: drawn.Inputs, made: drawn.Fields) -> np.ndarray:
 
 @pytest.mark.parametrize(("task", "classes"), [(BINARY, 2), (THREE, 3)])
 def test_predictions_are_those_of_a_plain_kernel_smoother(task: Task, classes: int) -> None:
-    made = drawn.fields(5, 2, task.outputs)
+    made = drawn.fields(5, 2, task)
     y = np.random.default_rng(3).integers(0, classes, 300).astype(float)
     rows = drawn.inputs(made, 300, y=y)
     got, _ = drawn.learn(Memory(made, task), task, rows)
@@ -62,7 +62,7 @@ def test_the_kernel_is_an_exponential_and_its_powers() -> None:
 
 
 def test_the_ring_forgets_the_oldest_row() -> None:
-    made = drawn.fields(1)
+    made = drawn.fields(1, 0, BINARY)
     rows = drawn.inputs(made, RING + 1, y=np.r_[1.0, np.zeros(RING)])
     expert = Memory(made, BINARY)
     _, held = drawn.learn(expert, BINARY, rows)
@@ -73,7 +73,7 @@ def test_the_ring_forgets_the_oldest_row() -> None:
 
 
 def test_a_weight_counts_as_so_many_rows() -> None:
-    made = drawn.fields(1)
+    made = drawn.fields(1, 0, BINARY)
     rows = drawn.inputs(made, 2, y=np.array([1.0, 0.0]))
     rows.x[:], rows.ranks[:] = 0.0, 0.5
     rows.weights[0] = 3.0
@@ -85,7 +85,7 @@ def test_a_weight_counts_as_so_many_rows() -> None:
 
 
 def test_it_learns_that_inside_and_outside_of_a_ring_differ() -> None:
-    made = drawn.fields(2)
+    made = drawn.fields(2, 0, BINARY)
     rows = drawn.inputs(made, 1500)
     rows.ranks[:] = 1 / (1 + np.exp(-1.7 * rows.x[:, :2]))
     rows.y = ((rows.x[:, :2] ** 2).sum(1) > 1.4).astype(float)
@@ -94,7 +94,7 @@ def test_it_learns_that_inside_and_outside_of_a_ring_differ() -> None:
 
 
 def test_the_change_of_a_number_is_learned_beside_its_value() -> None:
-    made = drawn.fields(1, 1)
+    made = drawn.fields(1, 1, NUMBER)
     rows = drawn.inputs(made, 800)
     rows.y = np.cumsum(0.1 * rows.x[:, 0].astype(float))
     rows.ranks[:, 0] = 1 / (1 + np.exp(-1.7 * rows.x[:, 0]))
@@ -108,7 +108,7 @@ def test_the_change_of_a_number_is_learned_beside_its_value() -> None:
 
 
 def test_another_unit_of_the_number_changes_no_prediction() -> None:
-    made = drawn.fields(2, 1)
+    made = drawn.fields(2, 1, NUMBER)
     rows = drawn.inputs(made, 300, y=np.random.default_rng(5).standard_normal(300))
     expert = Memory(made, NUMBER)
     _, held = drawn.learn(expert, NUMBER, rows)

@@ -15,7 +15,7 @@ EXPERTS = [Memory, Forest]
 
 
 def _rows(task: Task, n: int, seed: int = 0) -> tuple[drawn.Fields, drawn.Inputs]:
-    made = drawn.fields(3, 2, task.outputs, keys=task.kind != "multiclass")
+    made = drawn.fields(3, 2, task)
     draw = np.random.default_rng(seed)
     y = (
         draw.standard_normal(n)
@@ -122,7 +122,7 @@ def test_extremes_are_borne(of: type[Expert], task: Task) -> None:
     rows.x[:, ::2] = np.random.default_rng(1).choice([-8.0, 0.0, 8.0], rows.x[:, ::2].shape)
     got, held = drawn.learn(expert, task, rows)
     _sound(task, expert, got, held)
-    none = drawn.fields(0, 0, task.outputs)
+    none = drawn.fields(0, 0, task)
     got, held = drawn.learn(of(none, task), task, drawn.inputs(none, 50, y=rows.y[:50]))
     _sound(task, of(none, task), got, held)
     rows.y[:] = np.nan
