@@ -57,14 +57,24 @@ def distances(key, categories, ring, filled, d):
     n = key.shape[0] - categories
     for i in range(RING):
         d[i] = np.float32(0.0) if i < filled else FAR
-    whole = n // 4 * 4
-    for j in range(0, whole, 4):
+    whole = n // 8 * 8
+    for j in range(0, whole, 8):
+        k0, k1, k2, k3 = key[j], key[j + 1], key[j + 2], key[j + 3]
+        k4, k5, k6, k7 = key[j + 4], key[j + 5], key[j + 6], key[j + 7]
+        r0, r1, r2, r3 = ring[j], ring[j + 1], ring[j + 2], ring[j + 3]
+        r4, r5, r6, r7 = ring[j + 4], ring[j + 5], ring[j + 6], ring[j + 7]
+        for i in range(RING):
+            a, b, c, e = r0[i] - k0, r1[i] - k1, r2[i] - k2, r3[i] - k3
+            f, g, h, m = r4[i] - k4, r5[i] - k5, r6[i] - k6, r7[i] - k7
+            d[i] += ((a * a + b * b) + (c * c + e * e)) + ((f * f + g * g) + (h * h + m * m))
+    fours = whole + (n - whole) // 4 * 4
+    for j in range(whole, fours, 4):
         k0, k1, k2, k3 = key[j], key[j + 1], key[j + 2], key[j + 3]
         r0, r1, r2, r3 = ring[j], ring[j + 1], ring[j + 2], ring[j + 3]
         for i in range(RING):
             a, b, c, e = r0[i] - k0, r1[i] - k1, r2[i] - k2, r3[i] - k3
             d[i] += (a * a + b * b) + (c * c + e * e)
-    for j in range(whole, n):
+    for j in range(fours, n):
         k0, r0 = key[j], ring[j]
         for i in range(RING):
             a = r0[i] - k0
