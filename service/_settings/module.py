@@ -11,7 +11,9 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from service._settings.event import Section
 from service._settings.values import nearest, refuse
 
-EXPERTS = ("prior", "cross", "bayes", "newton", "squares", "nets", "factors", "words")
+EXPERTS = (
+    "prior", "cross", "bayes", "newton", "squares", "nets", "kernel", "forest", "factors", "words",
+)  # fmt: skip
 """The experts of a mixture, by the names that service/model/experts gives them."""
 MIXTURES = ("auto", *EXPERTS)
 """Kinds that are a mixture: of all experts, or of the members of one."""

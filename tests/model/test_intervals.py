@@ -10,7 +10,8 @@ from service.model import intervals
 
 def shares(errors, scores=None):
     """Return, by level, the share of later labels inside the interval that was given before each."""
-    state, inside = np.zeros(intervals.SIZE), {level: [] for level in (0.5, 0.85, 0.9, 0.99)}
+    state = np.zeros(intervals.SIZE)
+    inside: dict[float, list[bool]] = {level: [] for level in (0.5, 0.85, 0.9, 0.99)}
     for error in errors:
         for level, found in inside.items():
             half = intervals.half_width(state, level)
@@ -64,7 +65,8 @@ def test_a_wider_promise_is_a_wider_interval():
     state, draw = np.zeros(intervals.SIZE), np.random.default_rng(5)
     intervals.update(state, np.zeros(2000), draw.normal(size=2000))
     widths = [
-        intervals.half_width(state, level) for level in (0.3, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
+        intervals.half_width(state, level) or 0.0
+        for level in (0.3, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999)
     ]
 
     assert widths == sorted(widths)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from service.model.experts.bayes import Bayes
 from service.model.experts.cross import Cross
 from service.model.experts.factors import Factors
+from service.model.experts.forest import Forest
+from service.model.experts.kernel import Kernel
 from service.model.experts.nets import Nets
 from service.model.experts.newton import Newton
 from service.model.experts.prior import Prior
@@ -13,6 +15,7 @@ from service.model.experts.squares import Squares
 from service.model.experts.words import Words
 
 EXPERTS: dict[str, type[Expert]] = {
-    one.name: one for one in (Prior, Cross, Bayes, Newton, Squares, Nets, Factors, Words)
+    one.name: one
+    for one in (Prior, Cross, Bayes, Newton, Squares, Nets, Kernel, Forest, Factors, Words)
 }
 """By name, in the order in which they are asked."""

@@ -20,7 +20,7 @@ def _places(first, rows, ranks, ids, out):
     n = ranks.shape[0]
     for f in range(out.shape[0]):
         if f < n:
-            value = np.int64(0) if ranks[f] < 0 else 1 + min(np.int64(ranks[f] * BINS), BINS - 1)
+            value = 0 if ranks[f] < 0 else min(int(ranks[f] * BINS) + 1, BINS)
         else:
             value = ids[f - n] % rows[f]
         out[f] = first[f] + value

@@ -25,7 +25,7 @@ def _places(salts, combos, ranks, ids, rows, keys, out):
     for f in range(n):
         if f < n_numbers:
             for i, bins in enumerate((BINS, PAIR_BINS, TRIPLE_BINS)):
-                value = min(np.int64(ranks[f] * np.float32(bins)) + 1, bins)
+                value = min(int(ranks[f] * np.float32(bins)) + 1, bins)
                 keys[f, i] = salts[f] + np.uint64(0 if ranks[f] < 0 else value) * golden
         else:
             keys[f, :] = salts[f] + np.uint64(ids[f - n_numbers]) * golden

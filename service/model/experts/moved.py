@@ -40,7 +40,9 @@ def move(old: Tensor, new: Tensor, held: NDArray[Any], into: NDArray[Any]) -> No
     source, place = (np.ix_(*(pair[i] for pair in pairs)) for i in (0, 1))
     values = held[source]
     if new.points is not None and old.points is not None:
-        values = _translated(old.points, new.points, values, new.gone)
+        at = slice(None) if new.points_at is None else new.points_at
+        values = values.copy()
+        values[..., at] = _translated(old.points, new.points, values[..., at], new.gone)
     into[place] = values
 
 

@@ -45,6 +45,8 @@ class Tensor(msgspec.Struct, frozen=True):
     dimension may be longer than its axis: the rest is padding."""
     points: Axis | None = None
     """Where its values are places along an axis (below 0: none): that axis."""
+    points_at: int | None = None
+    """Which column of the last dimension holds them; None: all."""
     gone: int = -1
     """What such a value becomes whose place is no more."""
     added: float | None = None

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from service.events.schema import Schema
 from service.model.experts.inputs import Labels, Shared
-from service.model.experts.seam import BLOCK, Expert, Held, Inputs, Task, Tensor
+from service.model.experts.seam import BLOCK, Expert, Fields, Held, Inputs, Task, Tensor
 from service.model.featurizer import Rows
 from service.settings import EventSettings
 
@@ -26,6 +26,15 @@ TARGETS: dict[str, Any] = {
     "multiclass": {"type": "multiclass", "classes": ["a", "b", "c"]},
     "number": {"type": "number"},
 }
+
+
+def fields(numbers: int, categories: tuple[int, ...], *spans: Any) -> Fields:
+    """Return columns of any widths, with names. spans: the ranges of Fields, then its width."""
+    names = tuple(f"number/{i}" for i in range(numbers))
+    names += tuple(f"category/{i}" for i in range(len(categories)))
+    columns = tuple(f"column {i}" for i in range(spans[-1]))
+    made: Any = Fields  # so many of one type
+    return made(numbers, categories, *spans, names, columns, ())
 
 
 class Seen:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.model.experts.seam import BLOCK, Expert, Fields, Held, Inputs, Task, Tensor
+from tests.model.experts.rows import fields as named_fields
 
 
 def fields_of(numbers: int, categories: int, classes: int) -> Fields:
@@ -18,7 +19,7 @@ def fields_of(numbers: int, categories: int, classes: int) -> Fields:
         ends.append(ends[-1] + width)
         return range(ends[-2], ends[-1])
 
-    return Fields(
+    return named_fields(
         numbers, (64,) * categories, span(numbers), span(numbers), span(2), span(32 * categories),
         span(3 * numbers), span(4 * numbers), span(0 if classes > 2 else 5 * categories),
         span(3 * (classes if classes > 2 else 1)), ends[-1],

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from service.model.experts.factors import (
+from service.model.experts.factors import Factors
+from service.model.experts.factors_pass import (
     BEGIN,
     BIASES,
     CONSTANT_MEMORY,
@@ -14,10 +15,10 @@ from service.model.experts.factors import (
     MEMORY,
     SETTINGS,
     WIDTH,
-    Factors,
     begin,
 )
-from service.model.experts.seam import BLOCK, Fields, Held, Inputs, Task
+from service.model.experts.seam import BLOCK, Held, Inputs, Task
+from tests.model.experts.rows import fields as named_fields
 
 BINARY, NUMBER = Task("binary", 1, 0), Task("number", 1, 0)
 TASKS = [BINARY, NUMBER]
@@ -25,7 +26,7 @@ TASKS = [BINARY, NUMBER]
 
 def fields_of(*rows):
     none = range(0)
-    return Fields(0, rows, none, none, none, none, none, none, none, none, 0)
+    return named_fields(0, rows, none, none, none, none, none, none, none, none, 0)
 
 
 def rows_of(task, n, sizes, seed=0):

@@ -10,8 +10,9 @@ import pytest
 
 from service.model.codes import mixed
 from service.model.experts.nets import AGAIN, MOST_INPUTS, NARROW, ONCE, RING, WIDE, Nets
-from service.model.experts.seam import BLOCK, Fields, Held, Inputs, Task
+from service.model.experts.seam import BLOCK, Held, Inputs, Task
 from tests.model.experts.plain_nets import PlainBank
+from tests.model.experts.rows import fields as named_fields
 
 BINARY = Task("binary", 1, 0)
 CLASSES = Task("multiclass", 4, 0)
@@ -26,7 +27,7 @@ def fields_of(numbers=3, categories=1, task=BINARY, plain=1):
     ends = np.cumsum([0, *widths]).tolist()
     spans: list[Any] = [range(a, b) for a, b in pairwise(ends)]
     z, missing, flat, one_hot, context, pieces, by_key, before = spans
-    return Fields(
+    return named_fields(
         numbers, (1000,) * categories, z, missing, flat, one_hot, context, pieces, by_key, before,
         ends[-1],
     )  # fmt: skip
