@@ -377,7 +377,8 @@ class TestCommand:
         What a command dies of decides what the process ends with.
         """
 
-        def dies() -> None:
+        def dies(prog_name: str) -> None:
+            assert prog_name == "headwater"
             raise error
 
         monkeypatch.setattr(command, "app", dies)
@@ -389,7 +390,8 @@ class TestCommand:
         What nobody understands keeps its traceback (Python ends it with 1).
         """
 
-        def dies() -> None:
+        def dies(prog_name: str) -> None:
+            assert prog_name == "headwater"
             raise ZeroDivisionError
 
         monkeypatch.setattr(command, "app", dies)
@@ -404,4 +406,4 @@ def test_a_folder_without_snapshots_is_not_called_whole(headwater: Run, good: Pa
 
     said = json.loads(asked.stdout)
     assert (SnapshotInvalid.exit_code, False) == (asked.returncode, said["ok"])
-    assert "no snapshots of this model" in said["failures"][0]["reason"]
+    assert "there is no snapshot in" in said["failures"][0]["reason"]

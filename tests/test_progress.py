@@ -245,7 +245,8 @@ def test_in_a_pipe_there_is_a_line_now_and_then_with_figures(
 
 
 WORK = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 from service import logs
 from service.cli.progress import bar
 logs.configure("work")
