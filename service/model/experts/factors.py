@@ -29,18 +29,23 @@ from service.model.experts.factors_pass import (
 from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale
 
 
+FEWEST = 2
+"""Categories that there must be: of one alone the keys of the inputs say as much."""
+
+
 class Factors:
-    """A factorization machine of categories."""
+    """A factorization machine of categories; has no members where there are few of them."""
 
     name: ClassVar[str] = "factors"
     fits: ClassVar[tuple[str, ...]] = ("binary", "number")
 
     def __init__(self, fields: Fields, task: Task) -> None:
-        if len(fields.categories) < 2:
-            self.members: tuple[str, ...] = ()
-            self.tensors: tuple[Tensor, ...] = ()
-            return
-        self.members = tuple(f"factors/{m:g},{rate:g},{memory:g}" for m, rate, memory in SETTINGS)
+        few = len(fields.categories) < FEWEST
+        self.members: tuple[str, ...] = (
+            ()
+            if few
+            else tuple(f"factors/{m:g},{rate:g},{memory:g}" for m, rate, memory in SETTINGS)
+        )
         self._kind = 0 if task.kind == "binary" else 2
         self._seed = task.seed
         rows = fields.categories[:MOST_CATEGORIES]
@@ -49,7 +54,7 @@ class Factors:
         factors = ("root",) * (PLACE - FACTORS)
         units = (*("",) * BIASES, *("slope",) * (FACTORS - BIASES), *factors)
         self._settings = np.array(SETTINGS, dtype=np.float32)
-        self.tensors = (
+        self.tensors: tuple[Tensor, ...] = (
             Tensor(
                 "values",
                 (int(self._rows.sum()), PLACE),

@@ -179,7 +179,7 @@ def test_a_pair_that_says_what_neither_value_says_is_learned(task):
 
 
 def test_the_mean_of_a_value_is_learned_by_biases_alone():
-    expert, rows = Factors(fields_of(9), NUMBER), rows_of(NUMBER, 500, (9,))
+    expert, rows = Factors(fields_of(9, 2), NUMBER), rows_of(NUMBER, 500, (9, 2))
     rows.y[:] = rows.ids[:, 0] * 0.25
     p = learn(expert, held_of(expert), rows)[-100:, 0, 0]
     assert np.abs(p - rows.y[-100:]).mean() < 0.05
@@ -209,10 +209,7 @@ def test_predictions_are_finite_at_the_edges(task, case):
         assert (p <= 1).all()
 
 
-def test_without_categories_the_constant_is_learned():
-    expert, rows = Factors(fields_of(), NUMBER), rows_of(NUMBER, 200, ())
-    rows.y[:] = 1.0
-    p = learn(expert, held_of(expert), rows)
-    assert abs(p[-1, 0, 0] - 1.0) < 0.1
-    assert held_of(expert).at["values"].shape == (1, FACTORS + 56)
+def test_of_one_category_alone_it_has_nothing_to_say():
+    assert Factors(fields_of(9), NUMBER).members == ()
+    assert Factors(fields_of(), BINARY).members == ()
     assert BIASES + len(SETTINGS) <= FACTORS

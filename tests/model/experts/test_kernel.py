@@ -102,7 +102,7 @@ def test_the_change_of_a_number_is_learned_beside_its_value() -> None:
     expert = Kernel(made, NUMBER)
     got, held = drawn.learn(expert, NUMBER, rows)
     off = np.abs(got[200:, :, 0] - rows.y[200:, None]).mean(0)
-    changes = [m.startswith("memory/change") for m in expert.members]
+    changes = [m.startswith("kernel/change") for m in expert.members]
     assert off[changes].max() < 0.02 < off[np.logical_not(changes)].min()
     assert held.at["bases"][0] == held.at["bases"].min()
 
