@@ -46,7 +46,7 @@ def half_width(state: NDArray[np.float64], level: float) -> float | None:
     return quantile * float(usual)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _quantile(state, share):
     """Return the quantile of the kept errors; beyond the largest it goes on in a straight line."""
     n = min(int(state[2 * KEPT]), KEPT)
@@ -60,7 +60,7 @@ def _quantile(state, share):
     return ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _update(state, scores, y):
     for r in range(y.shape[0]):
         if math.isnan(y[r]) or not math.isfinite(scores[r]):
@@ -79,7 +79,7 @@ def _update(state, scores, y):
         state[2 * KEPT + 2] += rate * (error - usual)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _keep(state, value):
     """Put an error into the ring, in the place of the oldest, and into the sorted ones."""
     seen = int(state[2 * KEPT])

@@ -15,7 +15,7 @@ LARGEST = 1e30
 """What a new row counts grows instead of old ones shrinking; from here on all are made small."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _places(first, rows, ranks, ids, out):
     n = ranks.shape[0]
     for f in range(out.shape[0]):
@@ -26,7 +26,7 @@ def _places(first, rows, ranks, ids, out):
         out[f] = first[f] + value
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _predict(places, counts, totals, classes, gain, values, k, p):
     """Write member k's probabilities [C]."""
     n = p.shape[0]
@@ -50,7 +50,7 @@ def _predict(places, counts, totals, classes, gain, values, k, p):
         p[c] /= total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def score(first, rows, ranks, ids, counts, totals, classes, gain, values, into):
     places, p = np.empty(first.shape[0] - 1, dtype=np.int64), np.empty(classes.shape[1])
     for r in range(ranks.shape[0]):
@@ -60,7 +60,7 @@ def score(first, rows, ranks, ids, counts, totals, classes, gain, values, into):
             _into(p, into[r, k])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _into(p, into):
     if into.shape[0] == 1:
         into[0] = p[1]
@@ -69,7 +69,7 @@ def _into(p, into):
             into[c] = p[c]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def learn(
     first, rows, ranks, ids, y, weights, counts, flags, totals, classes, gain, values, into
 ):  # fmt: skip

@@ -16,7 +16,7 @@ KEEP = 0.999
 HUBER = 1.5
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _places(salts, combos, ranks, ids, rows, keys, out):
     """Write the row of the table of each active input; return how many there are. keys: uint64
     [F + V, 3], room for what each field is in 16, 8 and 4 bins. rows is a power of two."""
@@ -43,7 +43,7 @@ def _places(salts, combos, ranks, ids, rows, keys, out):
     return n
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _outputs(kind, dense_at, x, places, table, dense, k, out):
     """Write the outputs of member k [O]: sums, then the link."""
     n = dense_at.shape[0]
@@ -68,7 +68,7 @@ def _outputs(kind, dense_at, x, places, table, dense, k, out):
             out[o] /= total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def score(kind, salts, combos, dense_at, x, ranks, ids, table, dense, into):
     room = np.empty(salts.shape[0] + combos.shape[0], dtype=np.int64)
     keys, out = np.empty((salts.shape[0], 3), dtype=np.uint64), np.empty(into.shape[2])
@@ -80,7 +80,7 @@ def score(kind, salts, combos, dense_at, x, ranks, ids, table, dense, into):
                 into[r, k, o] = out[o]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def learn(
     kind, salts, combos, dense_at, x, ranks, ids, y, weights, table, dense, t_flags, d_flags, into
 ):  # fmt: skip

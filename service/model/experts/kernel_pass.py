@@ -34,7 +34,7 @@ FAST = 1.0 / 200.0
 """Rate at which it is learned which earlier label is nearest to the next one."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def keys(x, ranks, ids, numbers, z, plain, categories, into):
     """Write the key of each row, float32 [N, Q]: deviations and ranks of numbers (missing: the
     middle), plain inputs, then categories."""
@@ -51,7 +51,7 @@ def keys(x, ranks, ids, numbers, z, plain, categories, into):
             into[r, at + c] = ids[r, c] & 0xFFFFFF  # a float32 holds no larger ones
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def distances(key, categories, ring, filled, d):
     """Write the squared distance [R] of a key [Q] to each row of the ring [Q, R]."""
     n = key.shape[0] - categories
@@ -85,7 +85,7 @@ def distances(key, categories, ring, filled, d):
             d[i] += np.float32(0.0) if r0[i] == k0 else OTHER
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def least(d, room):
     """Return the least of d [R]."""
     room[:] = FAR
@@ -100,7 +100,7 @@ def least(d, room):
     return low
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def kernel(d, low, scale, e):
     """Write the weights e [W, R] of distances d: exp(-(d - low) * scale), and its powers."""
     e0, e1, e2 = e[0], e[1], e[2]
@@ -125,7 +125,7 @@ def kernel(d, low, scale, e):
         e2[i] = w * w * w
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def weighted(e, m, room):
     """Return the sum of e * m, both [R]."""
     room[:] = 0.0
@@ -145,7 +145,7 @@ def weighted(e, m, room):
     return total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def by_class(e, labels, sums):
     """Write the weights of each class, sums [C, W]."""
     sums[:] = 0.0
@@ -157,7 +157,7 @@ def by_class(e, labels, sums):
         of[2] += e2[i] * m
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def nearest_base(x, last, bases):
     """Return which of the earlier labels, columns `last` of x, was nearest lately."""
     best = 0
@@ -167,7 +167,7 @@ def nearest_base(x, last, bases):
     return float(x[last[best]])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def predict(kind, key, categories, x, last, ring, labels, near, base, d, e, room, sums, into):
     """Write the predictions [K, O] of a row; return the distance of the nearest.
 
@@ -200,7 +200,7 @@ def predict(kind, key, categories, x, last, ring, labels, near, base, d, e, room
     return low
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def score(kind, key, categories, x, last, ring, labels, near, bases, into):
     """Write the predictions of each row, float32 [N, K, O]; see learn."""
     d, room = np.empty(RING, dtype=np.float32), np.empty(LANES, dtype=np.float32)
@@ -214,7 +214,7 @@ def score(kind, key, categories, x, last, ring, labels, near, bases, into):
         )  # fmt: skip
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def learn(
     kind, key, categories, x, last, y, weights, ring, labels, near, bases, flags, l_flags, into
 ):
@@ -241,7 +241,7 @@ def learn(
                 bases[j] += rate * (abs(y[r] - x[r, last[j]]) - bases[j])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _remember(kind, key, y, weight, low, base, ring, labels, near, flags, l_flags):
     """Put a row in the place of the oldest."""
     slot = int(near[0]) % RING

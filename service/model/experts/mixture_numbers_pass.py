@@ -35,7 +35,7 @@ CANDIDATES = 3 + 3 + 1 + 2
 """Means and medians of three mixtures, their mixture, two stacks."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _weights(logs, awake, w):
     total = 0.0
     for k in range(logs.shape[0]):
@@ -45,7 +45,7 @@ def _weights(logs, awake, w):
         w[k] /= total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _median(values, order, w):
     """Return the weighted median; order: indices that sort values."""
     total = 0.0
@@ -56,7 +56,7 @@ def _median(values, order, w):
     return values[order[-1]]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _sort(values, order):
     """Sort indices by value; nearly sorted already from the row before."""
     for i in range(1, order.shape[0]):
@@ -68,7 +68,7 @@ def _sort(values, order):
         order[j + 1] = one
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _candidates(p, awake, logs, tops, usual, stacks, seen, order, w, found):
     """Write the candidates [CANDIDATES] of one row. p: [K]; usual: [K + CANDIDATES]."""
     n = p.shape[0]
@@ -98,7 +98,7 @@ def _candidates(p, awake, logs, tops, usual, stacks, seen, order, w, found):
         found[7 + s] = min(max(value, low), high) if seen >= BEGIN else base
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _final(found, ends, w):
     _weights(ends, ALL, w[:CANDIDATES])
     total = 0.0
@@ -107,7 +107,7 @@ def _final(found, ends, w):
     return total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def score(p, awake, logs, tops, ends, usual, stacks, counts, out):
     """Write the mixture of N rows. p: float32 [N, K, 1]; out: float64 [N, 1]."""
     n = p.shape[1]
@@ -121,7 +121,7 @@ def score(p, awake, logs, tops, ends, usual, stacks, counts, out):
         out[r, 0] = _final(found, ends, w)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _reward(logs, distances, usual, share, discount, awake, w):
     """Give every member its due; w: [2 K] room to work."""
     n, count, best = logs.shape[0], 0, -math.inf
@@ -139,13 +139,13 @@ def _reward(logs, distances, usual, share, discount, awake, w):
     normalise(logs, awake)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _follow(usual, distance, seen):
     rate = max(1.0 / (seen + 1.0), USUAL)
     return usual + rate * (distance - usual)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def learn(
     p,
     y,

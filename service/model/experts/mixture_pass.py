@@ -27,7 +27,7 @@ ALL = np.ones(16, dtype=np.uint8)
 """Mixtures of mixtures have no sleepers."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _bayes(logs, p, awake, out):
     """Write the mixture [C] of members' probabilities p [K, C] by weights exp(logs) [K]."""
     total = 0.0
@@ -42,7 +42,7 @@ def _bayes(logs, p, awake, out):
         out[c] = out[c] / total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def normalise(logs, awake):
     """Bring the weights of members that are awake to a sum of 1; those of others are SLEEPING."""
     top, total = -math.inf, 0.0
@@ -57,7 +57,7 @@ def normalise(logs, awake):
         logs[k] = logs[k] - norm if awake[k] else SLEEPING
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _reward(logs, p, label, share, discount, awake):
     """Give every member its due for the class that came: fixed share, then Bayes."""
     n = 0
@@ -70,7 +70,7 @@ def _reward(logs, p, label, share, discount, awake):
     normalise(logs, awake)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def classes_row(p, awake, logs, tops, ends, a, work, pb, ps, out):
     """Write the mixture of one row. p: float64 [K, C]. logs [3, K], tops [3], ends [2]: log weights.
     a: [K + C + 1] the stack. work: [3 + 2, C]. pb, ps, out: [C]. awake: uint8 [K]."""
@@ -98,7 +98,7 @@ def classes_row(p, awake, logs, tops, ends, a, work, pb, ps, out):
     _bayes(ends, work[3:5], ALL, out)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def score(p, awake, logs, tops, ends, a, out):
     """Write the mixture of N rows. p: float32 [N, K, O] with O = 1 for two classes; out: [N, O]."""
     n_rows, n, o = p.shape
@@ -111,7 +111,7 @@ def score(p, awake, logs, tops, ends, a, out):
         _close(mixed, out[r])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _open(p, each):
     for k in range(p.shape[0]):
         if p.shape[1] == 1:
@@ -122,7 +122,7 @@ def _open(p, each):
                 each[k, c] = p[k, c]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _close(mixed, out):
     if out.shape[0] == 1:
         out[0] = min(max(mixed[1], TINY), 1.0 - TINY)
@@ -130,7 +130,7 @@ def _close(mixed, out):
         out[:] = mixed
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def learn(p, y, learn_it, awake, logs, tops, ends, a, gradient, curvature, counts, tally, out):
     """Write the mixture of each row, then learn from its label, row after row.
 
@@ -212,7 +212,7 @@ def learn(p, y, learn_it, awake, logs, tops, ends, a, gradient, curvature, count
 FADE = 0.001
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def note(tally, loss, mark):
     """Take a member's loss and mark (1: the class was right; of a number, how far it was off) into
     its tally [5]: rows, mean loss and mark of all of them, and both as fading means."""
@@ -224,7 +224,7 @@ def note(tally, loss, mark):
     tally[4] += fast * (mark - tally[4])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def cholesky_solve(a, b):
     """Solve a x = b in place of b, for a positive definite a, by Cholesky."""
     n = b.shape[0]

@@ -26,7 +26,7 @@ LEAST = 0.01
 """Smallest curvature of a row, in units of p (1 - p)."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _linked(out, k, into):
     """Write the probabilities [O] of memory k from the outputs [K * O]."""
     n = into.shape[0]
@@ -44,7 +44,7 @@ def _linked(out, k, into):
         into[c] /= total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _bend(p):
     """Return the curvature of a row with probabilities p [O]."""
     if p.shape[0] == 1:
@@ -55,7 +55,7 @@ def _bend(p):
     return 0.75 * max(total, 2.0 * LEAST)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def score(x, plain, full, into):
     """Write the predictions [N, 2 K, O] of two sets, each a curvature.Served."""
     k_n, o_n = into.shape[1] // 2, into.shape[2]
@@ -70,7 +70,7 @@ def score(x, plain, full, into):
                 into[r, s * k_n + k] = p
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def learn(part, x, y, weights, into):
     """Predict and learn one set. into: float32 [N, K, O]."""
     k_n, o_n, most = into.shape[1], into.shape[2], part.inverse.shape[1]

@@ -7,7 +7,7 @@ import math
 from numba import njit
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def learn(y, weights, spans, means, seen, into):
     outputs = means.shape[1]
     for r in range(y.shape[0]):

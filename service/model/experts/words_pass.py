@@ -30,13 +30,13 @@ MANY = 30.0
 """Known entries of a row from which on the power falls, so that long texts are not surer."""
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _place(salts, bag, entry, rows):
     code = mixed(salts[bag] + np.uint64(entry) * np.uint64(0x9E3779B97F4A7C15))
     return np.int64(code & np.uint64(rows - 1))
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _places(salts, spans, entries, values, rows, places, counts):
     """Write rows of the table and values of a row's entries; return how many there are."""
     n = 0
@@ -49,7 +49,7 @@ def _places(salts, spans, entries, values, rows, places, counts):
     return n
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _outputs(kind, dense_at, x, places, values, table, bias, k, out):
     """Write the outputs of linear member k [O]."""
     plain = BY_VALUE[k] == 0
@@ -67,7 +67,7 @@ def _outputs(kind, dense_at, x, places, values, table, bias, k, out):
         _softmax(out)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _softmax(out):
     top, total = out.max(), 0.0
     for o in range(out.shape[0]):
@@ -77,7 +77,7 @@ def _softmax(out):
         out[o] /= total
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _bayes(places, table, classes, seen, out):
     """Write the probabilities [C] of naive Bayes. classes: [C, 2] rows and entries."""
     n, total, known = out.shape[0], 0.0, 0
@@ -97,7 +97,7 @@ def _bayes(places, table, classes, seen, out):
     _softmax(out)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def score(
     kind, dense_at, x, salts, spans, entries, values, table, bias, counted, classes, seen, into
 ):
@@ -115,7 +115,7 @@ def score(
             _probabilities(p, into[r, n_linear])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _probabilities(p, into):
     if into.shape[0] == 1:
         into[0] = p[1]
@@ -124,7 +124,7 @@ def _probabilities(p, into):
             into[c] = p[c]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def learn(
     kind, dense_at, x, salts, spans, entries, values, y, weights, table, bias, counted, classes, seen,
     t_flags, c_flags, into,
@@ -171,7 +171,7 @@ def learn(
             _count(room[:n], int(y[r]), weights[r], counted, classes, seen, c_flags)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def _count(places, label, weight, counted, classes, seen, flags):
     n = counted.shape[1]
     for m in range(places.shape[0]):

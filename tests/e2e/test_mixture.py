@@ -1,0 +1,41 @@
+"""A mixture of experts in real processes: learned, served, killed, replayed, shown."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.e2e.service import Topic
+from tests.e2e.test_learning import CLICK, events
+
+pytestmark = pytest.mark.e2e
+
+
+def test_a_mixture_is_learned_served_and_replayed_exactly(make_service, embedded_bootstrap):
+    """The learner is killed on the way; a replay from nothing gives the digest that the API has, and
+    /metrics tells what each expert counts."""
+    topic = Topic(embedded_bootstrap)
+    service = make_service(topic, model={"kind": "mixture"})
+    process = service.start()
+    topic.publish(events(150))
+    service.learned(150)
+    first = service.predict(CLICK)
+    os.kill(service.learner_pid(), signal.SIGKILL)
+    topic.publish(events(250, 1))
+    service.learned(400)
+    model = service.model(digest=True)
+    second = service.predict(CLICK)
+    metrics = service.metrics()
+    assert 0 == service.stop(process)
+    rebuilt = service.json(
+        "rebuild", "--version", str(model["version"]), "--from", "0",
+        "--out", str(service.folder / "rebuilt"),
+    )  # fmt: skip
+
+    assert (200, 200) == (first[0], second[0])
+    assert first[1]["predictions"] != second[1]["predictions"]
+    assert (model["digest"], True) == (rebuilt["digest"], rebuilt["verified"])
+    weights = {n: v for n, v in metrics.items() if n.startswith("headwater_expert_weight")}
+    assert 1.0 == pytest.approx(sum(weights.values()), abs=0.01)
