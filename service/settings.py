@@ -43,7 +43,7 @@ from service._settings.folders import runtime_root
 from service._settings.guard import GuardSettings
 from service._settings.learning import LearningSettings
 from service._settings.model import ModelSettings
-from service._settings.module import PretrainedSettings
+from service._settings.module import EXPERTS, MIXTURES, PretrainedSettings
 from service._settings.values import (
     Name,
     ScalarText,
@@ -57,6 +57,8 @@ from service.errors import Problem
 from service.redact import redacted
 
 __all__ = [
+    "EXPERTS",
+    "MIXTURES",
     "MOST_TIMES",
     "AdaptSettings",
     "ApiSettings",

@@ -12,13 +12,14 @@ from typing import Annotated, Any
 import typer
 
 from service.errors import HeadwaterError
+from service.settings import EXPERTS, MIXTURES
 
 _STRATEGIES: tuple[dict[str, Any], ...] = (
     {"l2": 1e-9, "ewc": {}, "agem": {"memory": 2, "rows": 1}},
     {"lookahead": {}},
 )
 """Of each of these there are kernels of their own, whatever the kind."""
-_WITHOUT = frozenset({"rls"})
+_WITHOUT = frozenset({"rls", *MIXTURES})
 """Kinds that follow no strategy of the pass."""
 _FIELDS: dict[str, dict[str, Any]] = {
     "number": {}, "boolean": {}, "category": {}, "categories": {}, "text": {}, "vector": {"size": 2},
@@ -57,7 +58,7 @@ def compile_kernels(
         "targets": {"y": {"type": "binary"}},
     })  # fmt: skip
     began = time.monotonic()
-    for kind in kinds or KINDS:
+    for kind in kinds or [kind for kind in KINDS if kind not in EXPERTS]:  # mixture has them all
         for learning in ({}, *(() if kind in _WITHOUT else _STRATEGIES)):
             warm.compile_passes(
                 Recipe(
