@@ -11,15 +11,24 @@ from collections.abc import Iterator
 
 from service._settings.problems import Found
 from service._settings.tree import Where
+from service.redact import is_secret
 
 _PLACEHOLDER = re.compile(r"\$\{[A-Za-z_]\w*(?::?[-?+=][^}]*)?\}|\$\([A-Za-z_]\w*\)|\{\{[^{}]*\}\}")
 
 
 def broken(tree: dict[str, object]) -> Iterator[Found]:
     """Tell which settings hold a placeholder. Names of fields and labels of events may hold any
-    text, and are left alone."""
+    text, and are left alone. A password may have such signs within, and is not shown: it is
+    told only where it begins with a placeholder."""
     for where, text in _texts(tree, ()):
-        if where[0] != "event" and (found := _PLACEHOLDER.search(text)):
+        if where[0] == "event":
+            continue
+        if any(map(is_secret, where)):
+            if _PLACEHOLDER.match(text):
+                yield Found(
+                    where, "begins with a placeholder, which nothing fills in", _remedy(where)
+                )
+        elif found := _PLACEHOLDER.search(text):
             yield Found(where, f"holds {found[0]}, which nothing fills in", _remedy(where))
 
 
