@@ -40,8 +40,10 @@ _KEEPERS = frozenset({
     "service.weights.snapshot_reader", "service.weights.snapshots",
 })  # fmt: skip
 """Who works in the state directory, and nowhere else."""
-_RUNTIME_KEEPERS = frozenset({"service.weights.live", "service.weights.live_directory"})
-"""Who works in the runtime directory, and nowhere else: there an error of a full tmpfs names no file."""
+_RUNTIME_KEEPERS = frozenset({
+    "service.control", "service.weights.live_directory", "service.weights.live_writer",
+})  # fmt: skip
+"""Who works in the runtime directory, and nowhere else."""
 _REMEDIES = {
     errno.ENOSPC: "Make room there",
     errno.EDQUOT: "Raise the quota or make room there",

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from service.control import ask
 from service.errors import BadSettings
-from service.learn import outage, process
+from service.learn import door, outage, process
 from service.learn.commands import Commands
 from service.learn.inbox import Inbox
 from service.learn.learner import Learner
@@ -25,7 +25,7 @@ from service.learn.outage import Outage
 from service.learn.probe import Command
 from service.settings import Settings, runtime_directory, state_directory
 from service.supervise import python
-from service.weights import boot, durable, live_directory
+from service.weights import boot, durable
 from service.weights.journal import Journal
 from service.weights.live_reader import LiveReader
 from tests.e2e.service import Topic, until
@@ -168,10 +168,10 @@ def test_a_disk_that_lacks_something_is_called_by_its_name(
     def told(number: int, *path: Path) -> str:
         return str(disk.in_words(OSError(number, os.strerror(number), *map(str, path))))
 
-    monkeypatch.setattr(os, "posix_fallocate", _refuse(errno.ENOSPC), raising=False)
-    monkeypatch.setattr(live_directory, "_write_zeros", _refuse(errno.ENOSPC))
-    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as refused:
-        live_directory._allocate(-1, 4096)
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "append", _refuse(errno.ENOSPC))
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as refused:
+            door.present_or_new(tmp_path / "run", recipe())
 
     assert "runtime.directory" in str(disk.in_words(refused.value))
     assert str(tmp_path / "run") in str(disk.in_words(refused.value))
