@@ -42,6 +42,8 @@ class Pace:
     def reach(self, done: int, total: int | None = None) -> None:
         """Say how much is done by now; and how much there is, where that has moved."""
         now_s = self._clock()
+        if done < self.done:  # it began again: what was before says nothing about the rate
+            self._marks = deque()
         self.done, self.total = done, self.total if total is None else total
         if not self._marks or now_s - self._marks[-1][0] >= _MARK_S:
             self._marks.append((now_s, done))
@@ -60,9 +62,10 @@ class Pace:
     @property
     def rate(self) -> float | None:
         """How many in a second, of late; None where that cannot be said yet."""
-        if not self._marks:
+        marks = self._marks
+        if not marks:
             return None
-        since_s, before = self._marks[0]
+        since_s, before = marks[0]
         lasted_s = self._clock() - since_s
         return (self.done - before) / lasted_s if lasted_s >= _MARK_S else None
 

@@ -50,6 +50,26 @@ def test_the_folder_of_a_demo_goes_with_it(root: Path) -> None:
     assert [] == list(root.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("name", "inside", "mode"),
+    [("video", "talk.txt", 0o700), ("abcdefgh", "talk.txt", 0o700), ("abcdefgh", "state", 0o755),
+     ("my-state", "state", 0o700)],
+)  # fmt: skip
+def test_a_folder_that_only_is_called_like_a_demos_stays(
+    root: Path, name: str, inside: str, mode: int
+) -> None:
+    """
+    What somebody keeps under such a name is not ours to remove.
+    """
+    kept = root / f"{PREFIX}{name}" / inside
+    kept.mkdir(parents=True)
+    kept.parent.chmod(mode)
+    with own_folder():
+        pass
+
+    assert kept.exists()
+
+
 def test_folders_of_demos_that_were_killed_are_cleared(root: Path) -> None:
     """
     One whose process was killed goes at the next start; one in use, and what only has a name
@@ -73,6 +93,7 @@ def test_folders_of_demos_that_were_killed_are_cleared(root: Path) -> None:
                 root / f"{PREFIX}link"
             }
         other.kill()
+        other.wait()
     with own_folder():
         assert not theirs.exists()
 

@@ -80,6 +80,21 @@ def test_what_stands_still_becomes_slower_and_slower(clock: Clock) -> None:
     assert (pace.left_s or 0) > 5 * before
 
 
+def test_work_that_begins_again_is_told_from_there(clock: Clock) -> None:
+    """
+    No rate below nothing, and no error in whoever only wanted to say how far it is.
+    """
+    pace = Pace("records", 100, clock)
+    pace.reach(50)
+    clock.now_s += 1.0
+    pace.reach(20)
+    assert "20 of 100 records (20%)" == pace.told()
+    clock.now_s += 1.0
+    pace.reach(30)
+
+    assert "30 of 100 records (30%), 10/s, about 7 s left" == pace.told()
+
+
 def test_where_nobody_knows_the_end_there_is_a_counter_and_a_rate(clock: Clock) -> None:
     """
     And when it becomes known, or moves, that is taken up.

@@ -80,3 +80,30 @@ def test_a_dollar_alone_may_be_part_of_a_secret(load_settings: Callable[..., Set
     )
 
     assert "pa$$w{o}rd$" == found.kafka.client["sasl.password"]
+
+
+@pytest.mark.parametrize("secret", ["a{{b}}c", "x${y}z", "x$(y)", "x${Y:-z}"])
+def test_a_secret_may_hold_within_what_looks_like_a_placeholder(
+    load_settings: Callable[..., Settings], secret: str
+) -> None:
+    """
+    Or such a password could not be given at all, by the environment neither.
+    """
+    found = load_settings(TEXT.format(servers="k:1"), HEADWATER_KAFKA__CLIENT__SASL_PASSWORD=secret)
+
+    assert secret == found.kafka.client["sasl.password"]
+
+
+def test_no_problem_shows_a_password(refused_settings: Refused) -> None:
+    """
+    One in place of a placeholder's default, nor one before the host.
+    """
+    for found in (
+        refused_settings(
+            TEXT.format(servers="k:1"), HEADWATER_KAFKA__CLIENT__SASL_PASSWORD="${A:-hunter2}"
+        ),
+        refused_settings(TEXT.format(servers="me:hunter2@kafka:9092")),
+        refused_settings(TEXT.format(servers="kafka:9092,SASL_SSL://me:hunter2@kafka:9093")),
+    ):
+        [problem] = found.values()
+        assert "hunter2" not in problem.msg + problem.hint

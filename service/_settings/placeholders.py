@@ -11,16 +11,25 @@ from collections.abc import Iterator
 
 from service._settings.problems import Found
 from service._settings.tree import Where
+from service.redact import is_secret
 
 _PLACEHOLDER = re.compile(r"\$\{[A-Za-z_]\w*(?::?[-?+=][^}]*)?\}|\$\([A-Za-z_]\w*\)|\{\{[^{}]*\}\}")
+
+_BARE = re.compile(r"\$(\{\w+\}|\(\w+\))")
+"""Holds nothing but a name."""
 
 
 def broken(tree: dict[str, object]) -> Iterator[Found]:
     """Tell which settings hold a placeholder. Names of fields and labels of events may hold any
-    text, and are left alone."""
+    text, and are left alone. A password may have such signs within, and is not shown: it is
+    told only where it begins with one."""
     for where, text in _texts(tree, ()):
-        if where[0] != "event" and (found := _PLACEHOLDER.search(text)):
-            yield Found(where, f"holds {found[0]}, which nothing fills in", _remedy(where))
+        if where[0] == "event":
+            continue
+        secret = any(map(is_secret, where))
+        if found := _PLACEHOLDER.match(text) if secret else _PLACEHOLDER.search(text):
+            told = "a placeholder" if secret and not _BARE.fullmatch(text) else found[0]
+            yield Found(where, f"holds {told}, which nothing fills in", _remedy(where))
 
 
 def _remedy(where: Where) -> str:

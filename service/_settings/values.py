@@ -86,6 +86,11 @@ _SERVER = re.compile(
 
 
 def _check_servers(servers: str) -> str:
+    if "@" in servers:  # not shown: before it stands a password, most likely
+        refuse(
+            "holds an @, and an address of a broker has no user in it",
+            "Write host:port; name and password are sasl.username and sasl.password in kafka.client.",
+        )
     if not servers or any(not re.fullmatch(r"[^\s,]+", part) for part in servers.split(",")):
         refuse(
             f"{servers!r} is no list of brokers",

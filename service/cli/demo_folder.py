@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ from pathlib import Path
 
 PREFIX = "headwater-demo-"
 _UNLOCKED = ".headwater-new-"
+_OURS = re.compile(rf"{PREFIX}[a-z0-9_]{{8}}")
+"""As `mkdtemp` names folders."""
+_HELD = frozenset({"demo.yaml", "run.log", "runtime", "state"})
+"""All that a demo keeps there: what holds anything else is no demo's, whatever its name."""
 
 
 @contextlib.contextmanager
@@ -43,16 +48,20 @@ def hold(folder: Path) -> int:
 
 
 def _clear(folder: Path) -> None:
-    """Remove a folder of ours that nobody holds; leave any other."""
+    """Remove a folder of a demo that nobody holds; leave any other."""
+    if not _OURS.fullmatch(folder.name):
+        return
     try:
         opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:  # another user's, or just removed
         return
     try:
-        if os.fstat(opened).st_uid == os.getuid():
+        seen = os.fstat(opened)
+        private = seen.st_uid == os.getuid() and not seen.st_mode & 0o077
+        if private and _HELD.issuperset(one.name for one in folder.iterdir()):
             fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)
-    except BlockingIOError:
-        return  # in use
+    except OSError:
+        return  # in use, or on a file server that knows no locks
     finally:
         os.close(opened)

@@ -89,14 +89,18 @@ def late(url: str) -> Unreachable:
 
 def address(url: str) -> httpx.URL:
     """Return the address of a service; ClientError where the text is none."""
+    # with an @ it may hold a password, and where, nobody knows of what is no address
+    told = "what was given, with an @ in it," if "@" in url else shown(url)
     try:
         found = httpx.URL(url)
     except (httpx.InvalidURL, ValueError) as error:
-        why = f"{shown(url)} is no address of a service: {error}"
-        raise ClientError(f"{why}. Write http://host:port") from None
+        why = "" if "@" in url else f": {error}"
+        raise ClientError(
+            f"{told} is no address of a service{why}. Write http://host:port"
+        ) from None
     usable = found.scheme in {"http", "https"} and found.host and (found.port or 0) < 65_536
     if not usable:
-        raise ClientError(f"{shown(url)} is no address of a service. Write http://host:port")
+        raise ClientError(f"{told} is no address of a service. Write http://host:port")
     return found
 
 

@@ -25,6 +25,8 @@ from service.stream.source import Source
 _log = structlog.get_logger(__name__)
 _AHEAD = 4
 _LAG_EVERY_S = 0.25
+_AGAIN_S = 0.25
+"""Between two questions to a Kafka that refuses to answer."""
 STUCK_S = 120.0
 """A source that was asked for a cut answers within moments; it may ask the cluster meanwhile. Time
 counts only as far as `get` looked: a process that was paused has not waited for anything."""
@@ -202,6 +204,7 @@ class Inbox:
                 losses = source.check()
             except (BrokerAway, TopicMissing) as error:
                 self._wait_for(str(error))
+                self._stop.wait(_AGAIN_S)
                 continue
             self._waiting.over()
             self.away = None

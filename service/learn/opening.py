@@ -13,12 +13,10 @@ import msgspec
 import structlog
 
 from service.errors import (
-    BrokerAway,
     DataLost,
     HeadwaterError,
     LayoutChanged,
     SnapshotInvalid,
-    TopicMissing,
 )
 from service.learn import herald, history, pretrained, restore
 from service.learn.herald import Beat
@@ -113,15 +111,12 @@ def _begin(settings: Settings, broker: Broker, sources: Sources, store: Store) -
     if settings.model.pretrained is not None:
         matched = pretrained.match(Layout(recipe), settings.model.pretrained)
         pretrained.tell(matched)
-    while True:
-        sources.wait()
-        try:
-            start = resolve_start(broker, kafka.topics, kafka.start)
-            ids = {topic: broker.topic_id(topic) for topic in kafka.topics}
-        except (BrokerAway, TopicMissing) as error:  # a topic just made has no leader yet
-            sources.tell(str(error))
-            continue
-        break
+    start, ids = sources.ask(
+        lambda: (
+            resolve_start(broker, kafka.topics, kafka.start),
+            {topic: broker.topic_id(topic) for topic in kafka.topics},
+        )
+    )
     _log.info("new_model", name=settings.name, topics=list(kafka.topics), partitions=len(start))
     boot.mark_running(store.state_at)  # or a kill after the first entry would look like a loss
     return restore.begin(recipe, start, ids, store.journal, store.environment, matched)

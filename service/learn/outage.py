@@ -40,6 +40,10 @@ _KEEPERS = frozenset({
     "service.weights.snapshot_reader", "service.weights.snapshots",
 })  # fmt: skip
 """Who works in the state directory, and nowhere else."""
+_RUNTIME_KEEPERS = frozenset({
+    "service.control", "service.weights.live_directory", "service.weights.live_writer",
+})  # fmt: skip
+"""Who works in the runtime directory, and nowhere else."""
 _REMEDIES = {
     errno.ENOSPC: "Make room there",
     errno.EDQUOT: "Raise the quota or make room there",
@@ -91,20 +95,25 @@ class Outage:
     def _is_of_state(self, error: OSError) -> bool:
         """Whether it was met in the state directory: by the file that it names; where it names none
         (a write, a flush), by who was at work there."""
-        if isinstance(error.filename, str | bytes):
-            named = Path(os.fsdecode(error.filename))
-            return named.is_absolute() and named.is_relative_to(self._state_at)
-        frames = traceback.walk_tb(error.__traceback__)
-        return any(frame.f_globals.get("__name__") in _KEEPERS for frame, _ in frames)
+        named = _named(error)
+        return _worked(error, _KEEPERS) if named is None else _is_in(self._state_at, named)
 
     def in_words(self, error: Exception) -> Exception:
-        """Return what to end with: the error itself, or a sentence where a disk says what it lacks."""
+        """Return what to end with: a sentence where a disk says what it lacks, and it is clear which
+        of ours that is; else the error itself."""
         if not isinstance(error, OSError) or error.errno not in _REMEDIES:
             return error
+        named = _named(error)
+        if _is_in(self._runtime_at, named) or (named is None and _worked(error, _RUNTIME_KEEPERS)):
+            what, where = "runtime", self._runtime_at
+        elif self._is_of_state(error) or (named is not None and _is_in(named, self._state_at)):
+            what, where = "state", self._state_at
+        else:
+            return error
         return HeadwaterError(
-            f"the state directory cannot be used: {error.filename or self._state_at}: "
-            f"{error.strerror}. {_REMEDIES[error.errno]}, or name another folder in "
-            "state.directory; `headwater doctor` looks at its room and rights"
+            f"the {what} directory cannot be used: {named or where}: {error.strerror}. "
+            f"{_REMEDIES[error.errno]}, or name another folder in {what}.directory; `headwater doctor` "
+            "looks at its room and rights"
         )
 
     def wait(self, error: Exception) -> None:
@@ -147,6 +156,24 @@ class Outage:
         except OSError:
             return False
         return True
+
+
+def _named(error: OSError) -> Path | None:
+    """Return the file that an error names, None where it names none."""
+    if isinstance(error.filename, str | bytes):
+        return Path(os.fsdecode(error.filename))
+    return None
+
+
+def _is_in(directory: Path, path: Path | None) -> bool:
+    """Whether it is that directory, or in it; a relative path is in none of ours."""
+    return path is not None and path.is_absolute() and path.is_relative_to(directory)
+
+
+def _worked(error: OSError, modules: frozenset[str]) -> bool:
+    """Whether one of these modules was at work when the error came."""
+    frames = traceback.walk_tb(error.__traceback__)
+    return any(frame.f_globals.get("__name__") in modules for frame, _ in frames)
 
 
 def _read_only(path: Path) -> bool:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import structlog
 
@@ -32,7 +33,9 @@ from service.stream.source import Source
 from service.stream.start import wait_for_topics
 
 _log = structlog.get_logger(__name__)
+Answer = TypeVar("Answer")
 _PATIENCE_S = 30.0
+_AGAIN_S = 0.5
 ORDER_PATIENCE_S = 20.0
 """How long Kafka may give nothing at all while an order waits for it."""
 
@@ -61,6 +64,24 @@ class Sources:
 
     def wait(self, patience_s: float | None = None) -> None:
         """Wait until every topic is there, or so long. Raises Stopped, BrokerAway."""
+        self._wait(patience_s)
+        self._over()
+
+    def ask(self, question: Callable[[], Answer]) -> Answer:
+        """Wait until every topic is there and Kafka answers a question, for as long as it takes.
+        Raises Stopped."""
+        while True:
+            self._wait()
+            try:
+                found = question()
+            except (BrokerAway, TopicMissing) as error:  # a topic just made has no leader yet
+                self.tell(str(error))
+                self._stop.wait(_AGAIN_S)
+                continue
+            self._over()
+            return found
+
+    def _wait(self, patience_s: float | None = None) -> None:
         kafka = self._settings.kafka
         topics = kafka.topics
         if not self._asked:
@@ -73,7 +94,6 @@ class Sources:
 
         tell = self.tell if patience_s is None else _waiting
         if wait_for_topics(self._broker, topics, stop, tell, still_here=self._still_here):
-            self._over()
             return
         if self._stop.is_set():
             raise Stopped

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 from service.serve.problems import Refused
 
 MOST_SHOWN = 40
+_MOST_NAMES = 64
+"""Names of one query that are looked at."""
 _WORDS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -34,7 +37,8 @@ def word(given: Sequence[str], name: str, known: Sequence[str]) -> str:
 
 def misspelt(given: Iterable[str], known: Sequence[str]) -> None:
     """Refuse a name that is nearly one of `known`; others are a proxy's own, and ignored."""
-    for name in given:
+    longest = 2 * max(map(len, known))  # to look closely costs more than to pass by
+    for name in islice((name for name in given if len(name) <= longest), _MOST_NAMES):
         close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.75)
         if close and name not in known:
             detail = f"?{name[:MOST_SHOWN]} is not known here; did you mean ?{close[0]}?"

@@ -75,7 +75,9 @@ def explained(servers: str, heard: str) -> str:
         what = _TLS_ENDED  # what stands around it depends on who was faster
     if _ALL_DOWN.fullmatch(what):
         what = ""  # which says no more than the sentence itself
-    elsewhere = said is not None and said["node"] != "bootstrap" and said["at"] not in servers
+    elsewhere = (
+        said is not None and said["node"] != "bootstrap" and said["at"] not in _places(servers)
+    )
     if said and elsewhere and re.search(r"resolve|Connect|timed out", what):
         return (
             f"Kafka answers at {servers}, and says that it is to be reached at {said['at']}, which "
@@ -84,3 +86,8 @@ def explained(servers: str, heard: str) -> str:
         )
     remedy = next((remedy for part, remedy in _REMEDIES if part in heard), _UNKNOWN)
     return f"Kafka does not answer at {servers}{': ' if what else ''}{what}. {remedy}"
+
+
+def _places(servers: str) -> set[str]:
+    """Return each host:port of a list of brokers, without its protocol."""
+    return {one.rpartition("/")[2] for one in servers.split(",")}

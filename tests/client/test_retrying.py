@@ -145,7 +145,7 @@ def test_a_service_that_asks_for_a_long_pause_is_not_asked_early(
 
 
 @pytest.mark.parametrize(
-    "url", ["http://[::1", "http://me:s3cret@[::1", "localhost:8080", "", "http://", "http://h:99999",
+    "url", ["http://[::1", "http://me:s3cret@[::1", "http://me:s3cret/@h:1", "me:s3cret@h", "http://me:s3cret@h:99999", "localhost:8080", "", "http://", "http://h:99999",
             "ftp://localhost"],
 )  # fmt: skip
 def test_an_address_that_is_none_is_told_at_once(make: Make, url: str) -> None:

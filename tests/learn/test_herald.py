@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from service.errors import BrokerAway
 from service.learn import herald
 from service.learn.door import Door
 from service.learn.herald import Herald, Waiting
@@ -14,6 +16,12 @@ from service.learn.reach import Redone
 from service.learn.sources import Sources
 from tests.fakes.broker import FakeBroker
 from tests.learn.cuts import learner, records, take
+
+TESTED = """
+name: tested
+kafka: {bootstrap_servers: "none:1", topics: [t]}
+event: {features: {x: {type: number}}, targets: {y: {type: binary}}}
+"""
 
 
 class Clock:
@@ -173,15 +181,9 @@ def test_the_search_for_topics_is_told_at_once(load_settings: Any) -> None:
     """
     Kafka may take ten seconds to be given up; whoever looks at the log knows what goes on.
     """
-    import threading
-
     broker = FakeBroker()
     broker.create_topic("t", 1)
-    found = load_settings("""
-name: tested
-kafka: {bootstrap_servers: "none:1", topics: [t]}
-event: {features: {x: {type: number}}, targets: {y: {type: binary}}}
-""")
+    found = load_settings(TESTED)
     over: list[str] = []
     sources = Sources(
         found, broker, threading.Event(), lambda _: None, over=lambda: over.append("over")
@@ -194,3 +196,27 @@ event: {features: {x: {type: number}}, targets: {y: {type: binary}}}
         (one["event"], one["topics"], one["kafka"]) for one in logs
     ]
     assert ["over", "over"] == over
+
+
+def test_a_kafka_that_refuses_an_answer_at_once_is_asked_again_now_and_then(
+    load_settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    With a pause each time, and one line of the log for all of it.
+    """
+    broker, stop, pauses, waiting = FakeBroker(), threading.Event(), list[Any](), Waiting()
+    broker.create_topic("t", 1)
+    monkeypatch.setattr(stop, "wait", pauses.append)
+    sources = Sources(load_settings(TESTED), broker, stop, waiting.tell, over=waiting.over)
+
+    def asked() -> str:
+        if len(pauses) < 5:
+            raise BrokerAway("Kafka says no")
+        return "found"
+
+    with capture_logs() as logs:
+        assert "found" == sources.ask(asked)
+
+    assert 5 == len(pauses)
+    assert all(pause > 0 for pause in pauses)
+    assert ["waiting", "waited"] == [one["event"] for one in logs if one["event"][:4] == "wait"]

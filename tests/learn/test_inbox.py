@@ -14,7 +14,7 @@ from service.learn import inbox
 from service.learn.inbox import Inbox
 from service.stream.records import Cut
 from tests.e2e.service import until
-from tests.learn.cuts import records
+from tests.learn.cuts import learner, records
 
 
 class Hanging:
@@ -83,6 +83,28 @@ def test_a_client_that_was_found_to_hang_is_not_waited_for_again(hanging, monkey
     made.close()
 
     assert not source.closed
+
+
+def test_a_kafka_that_refuses_at_once_is_not_asked_without_a_pause(monkeypatch):
+    """What is lost is asked until it is told, and no core is spent on it."""
+    source, asked_s = Hanging(), list[float]()
+    source.released.set()
+
+    def check() -> list[object]:
+        asked_s.append(time.monotonic())
+        if len(asked_s) < 3:
+            raise BrokerAway("Kafka says no")
+        return []
+
+    monkeypatch.setattr(source, "check", check)
+    made = Inbox(lambda *_: source, learner().decode)  # type: ignore[arg-type]
+    try:
+        until(source.asked.is_set, "a cut is asked for")
+    finally:
+        made.close()
+
+    assert 3 == len(asked_s)
+    assert asked_s[-1] - asked_s[0] >= 0.4
 
 
 class Clock:

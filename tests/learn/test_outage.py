@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from service.control import ask
 from service.errors import BadSettings
-from service.learn import outage, process
+from service.learn import door, outage, process
 from service.learn.commands import Commands
 from service.learn.inbox import Inbox
 from service.learn.learner import Learner
@@ -36,6 +36,14 @@ from tests.learn.test_inbox import Hanging
 from tests.learn.test_restoring import Home
 
 __all__ = ["home"]
+
+TESTED = """
+name: tested
+kafka: {{bootstrap_servers: "none:1", topics: [t]}}
+event: {{features: {{x: {{type: number}}}}, targets: {{y: {{type: binary}}}}}}
+state: {{directory: {}}}
+runtime: {{directory: {}}}
+"""
 
 
 @pytest.fixture
@@ -131,13 +139,7 @@ def test_only_what_is_met_in_the_state_directory_is_its_disks_matter(
 ) -> None:
     """A full tmpfs under the live file, or a socket that times out, is not waited for as a disk that
     comes back. Errors of a write or a flush name no file: then it counts who was at work."""
-    found = load_settings(f"""
-name: tested
-kafka: {{bootstrap_servers: "none:1", topics: [t]}}
-event: {{features: {{x: {{type: number}}}}, targets: {{y: {{type: binary}}}}}}
-state: {{directory: {tmp_path / "state"}}}
-runtime: {{directory: {tmp_path / "run"}}}
-""")
+    found = load_settings(TESTED.format(tmp_path / "state", tmp_path / "run"))
     monkeypatch.setattr(outage, "served_in", lambda _: ("feedbeef00000000", 7))
     disk = Outage(found, threading.Event())
 
@@ -154,6 +156,30 @@ runtime: {{directory: {tmp_path / "run"}}}
     assert not passes(errno.ENOENT, str(tmp_path / "state" / "tested" / "journal"))
     assert not passes(errno.ENOSPC, str(tmp_path / "run" / "live.json"))
     assert not passes(errno.ETIMEDOUT)
+
+
+def test_a_disk_that_lacks_something_is_called_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load_settings: Callable[..., Settings]
+) -> None:
+    """A full tmpfs is not told as a full state directory, nor what is neither as one of them."""
+    found = load_settings(TESTED.format(tmp_path / "state", tmp_path / "run"))
+    disk = Outage(found, threading.Event())
+
+    def told(number: int, *path: Path) -> str:
+        return str(disk.in_words(OSError(number, os.strerror(number), *map(str, path))))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(durable, "append", _refuse(errno.ENOSPC))
+        with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)) as refused:
+            door.present_or_new(tmp_path / "run", recipe())
+
+    assert "runtime.directory" in str(disk.in_words(refused.value))
+    assert str(tmp_path / "run") in str(disk.in_words(refused.value))
+    assert "runtime.directory" in told(errno.EACCES, tmp_path / "run" / "control.sock")
+    assert "state.directory" in told(errno.EACCES, tmp_path / "state" / "tested" / "journal")
+    assert "state.directory" in told(errno.EACCES, tmp_path / "state")  # where it is to be made
+    assert "directory" not in told(errno.EACCES, tmp_path / "nets.py")
+    assert "directory" not in told(errno.EPERM)
 
 
 class Process:
@@ -313,13 +339,7 @@ def test_f06_where_nothing_is_served_a_bad_disk_ends_the_process(
     tmp_path: Path, load_settings: Callable[..., Settings]
 ) -> None:
     """With an error that says so, at once."""
-    found = load_settings(f"""
-name: tested
-kafka: {{bootstrap_servers: "none:1", topics: [t]}}
-event: {{features: {{x: {{type: number}}}}, targets: {{y: {{type: binary}}}}}}
-state: {{directory: {tmp_path / "state"}}}
-runtime: {{directory: {tmp_path / "run"}}}
-""")
+    found = load_settings(TESTED.format(tmp_path / "state", tmp_path / "run"))
     (tmp_path / "state").write_text("a file")
     began = time.monotonic()
 

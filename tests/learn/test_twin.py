@@ -17,10 +17,12 @@ from service.metrics import Metrics
 from service.model import prequential
 from service.model.kinds import module_code
 from service.model.recipe import Recipe
+from service.model.state import State
 from service.settings import ModelSettings
 from service.stream.records import Record
 from service.weights import durable
 from service.weights.digest import digest
+from service.weights.snapshots import Keep, Snapshots
 from tests.learn.cuts import learner, recipe, record, records, take
 from tests.learn.desk import Desk
 
@@ -216,6 +218,45 @@ def test_a_damaged_file_is_counted_and_another_twin_is_frozen(tmp_path, harm):
     desk = desk.restart()
     assert 0.0 == failures(desk, "damaged")
     assert 180 == frozen_events(desk)
+    desk.close()
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [{"recipe": None}, {"recipe": []}, {"recipe": {}}, {"events_learned": None},
+     {"events_learned": "many"}],
+)  # fmt: skip
+def test_a_whole_file_that_says_what_nobody_expects_is_no_end_of_the_learner(tmp_path, foreign):
+    """As another release may write it: it is dropped and counted, and another twin is frozen."""
+    desk = Desk(tmp_path / "s", recipe(), frozen_after=100)
+    step(desk, 0, 120)
+    desk.close()
+    kept = Snapshots(tmp_path / "s" / "twin", Keep(last=1, hourly=0, daily=0))
+    found = kept.newest_valid()
+    assert found is not None
+    state = State(desk.learner.layout)
+    kept.write(
+        {"weights": state.parts()["weights"]}, found.manifest.meta | {"version": 2} | foreign
+    )
+
+    desk = desk.restart()
+    assert desk.twin.said is None
+    assert 1.0 == failures(desk, "damaged") + failures(desk, "other_layout")
+    step(desk, 120)
+    assert 180 == frozen_events(desk)
+    desk.close()
+
+
+def test_a_copy_that_cannot_be_made_ends_the_twin_and_not_the_learner(tmp_path, monkeypatch):
+    """Whatever the reason: counted once, and learning goes on."""
+    desk = Desk(tmp_path / "s", recipe(), frozen_after=100)
+    monkeypatch.setattr(Paired, "of", lambda _: (_ for _ in ()).throw(RuntimeError("no room")))
+    step(desk, 0, 120)
+    step(desk, 120)
+
+    assert 180 == desk.learner.events_learned
+    assert 1.0 == failures(desk, "not_scored")
+    assert desk.twin.said is None
     desk.close()
 
 

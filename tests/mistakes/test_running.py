@@ -95,10 +95,14 @@ def test_a_disk_that_is_full(
     The first thing that is written to the state directory finds no room.
     """
 
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    create = durable.create
 
-    monkeypatch.setattr(durable, "append", full)
+    def full(path: Path) -> int:
+        if path.is_relative_to(tmp_path / "state"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return create(path)
+
+    monkeypatch.setattr(durable, "create", full)
 
     page.holds(running.FULL_DISK, made(running.FULL_DISK, headwater, tmp_path))
 

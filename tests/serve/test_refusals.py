@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import gzip
 import json
 from pathlib import Path
@@ -16,6 +17,7 @@ from service.serve.app import create_app
 from service.serve.body import Disconnected, read_body
 from service.serve.edge import Edge
 from service.serve.problems import CODES, MOST_ERRORS, Refused
+from service.serve.queries import misspelt
 from service.settings import Settings
 from tests.serve.asgi import Answer, Client
 from tests.serve.conftest import Learner, settings_of
@@ -268,6 +270,23 @@ def test_a_query_that_is_nearly_one_of_ours_is_refused(
 
     assert (400, "BAD_REQUEST") == (answer.status, check_problem(answer)["code"])
     assert what in answer.json()["detail"]
+
+
+def test_a_query_of_many_names_is_not_pondered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The event loop stands still meanwhile: only short names are looked at closely, and few.
+    """
+    asked: list[str] = []
+
+    def close(name: str, *_: object, **__: object) -> list[str]:
+        asked.append(name)
+        return []
+
+    monkeypatch.setattr(difflib, "get_close_matches", close)
+
+    misspelt([*(f"p{i}" for i in range(10_000)), "x" * 10_000], ("model", "strict"))
+
+    assert 0 < len(asked) <= 64
 
 
 def test_digest_is_true_or_false(client: Client) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
-from service.errors import LayoutChanged, SnapshotInvalid
+from service.errors import LayoutChanged
 from service.learn.changes import compare
 from service.learn.twin.paired import Paired, fits
 from service.metrics import Metrics
@@ -59,8 +59,8 @@ class Kept:
             events = int(found.manifest.meta["events_learned"])
             read = found.manifest
             self.written = Paired(weights, read.version, read.lineage, events)
-        except (OSError, SnapshotInvalid, KeyError) as error:
-            _log.error("twin_damaged", folder=str(self._folder), why=str(error),
+        except Exception as error:  # noqa: BLE001 - of another release, it may hold anything
+            _log.error("twin_damaged", folder=str(self._folder), why=repr(error),
                        note="another is frozen in its place")  # fmt: skip
             self._failures.inc(1.0, DAMAGED)
             return None

@@ -120,7 +120,7 @@ class Twin:
     def _freeze(self, learner: Learner) -> None:
         try:
             self._copy = Paired.of(learner)
-        except MemoryError as error:
+        except Exception as error:  # noqa: BLE001 - no memory, or a user's module that will not
             self._give_up(error)
             return
         _log.info("twin_frozen", version=self._copy.version, events=self._copy.events)
