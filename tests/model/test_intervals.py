@@ -104,7 +104,8 @@ def test_levels_that_drifted_apart_keep_their_order():
     intervals.update(state, np.zeros(600), np.random.default_rng(7).normal(size=600))
     moved = state[2 * intervals.KEPT + 3 :][: len(intervals.LEVELS)]
     moved[:] = [0.2, -0.2, 0.05, -0.1, 0.0]
-    widths = [intervals.half_width(state, level) for level in (0.5, 0.6, 0.8, 0.9, 0.95, 0.99)]
+    levels = (0.5, 0.6, 0.8, 0.9, 0.95, 0.99)
+    widths = [intervals.half_width(state, level) or 0.0 for level in levels]
 
     assert widths == sorted(widths)
 
