@@ -174,8 +174,9 @@ class Learner:
             block = learned.scores[:, target.start : target.start + target.outputs]
             y = np.ascontiguousarray(labels[:, t])
             prequential.update(target, self.state.scores[target.name], block, y)
-            if target.kind == "number":  # an event that is held out tells as much as any other
-                intervals.update(self.state.intervals[target.name], block[:, 0], y)
+            if target.kind == "number":  # what is held out changes nothing that is served
+                used = np.where(held, np.nan, y)
+                intervals.update(self.state.intervals[target.name], block[:, 0], used)
             if self.state.held_out:
                 unseen = np.where(held, y, np.nan)
                 prequential.update(target, self.state.held_out[target.name], block, unseen)
