@@ -67,6 +67,7 @@ is short, and there is none until the next start |
 events that `learning.holdout` sets aside; `frozen`: a copy that stopped learning, on a sample of \
 events; `live_paired`: the live model on those same events (their `cumulative` window begins with the \
 copy, and with each start of the learner) |
+| `level` | the promised share; each label is compared with the interval told before it was learned |
 | `baseline` | `no_change`: the last label again; `prior`: the mean, or the share of each class |
 | `phase` of `headwater_learner_time_seconds_total` | of the loop: `idle`, `learn`, `journal`, \
 `publish`, `snapshot` (the pause for its copy), `twin` (the frozen copy); of the thread that reads ahead: `poll`, `decode` |

@@ -115,6 +115,9 @@ RIGHT = (
           "as much as comes.",
           (('headwater_score{@, window="fading", metric="calibration_ratio", model=~"live|held_out"}',
             "{{target}} {{model}}"),)),
+    Shown("Are intervals as wide as they should be", "Share of recent labels of number targets inside the "
+          "interval told before each, by level: 0.9 is to hold 0.9 of them.",
+          (('headwater_interval_coverage{@, level=~"0.5|0.9|0.99"}', "{{target}} {{level}}"),)),
     Shown("Drift of losses", "Alarms of each detector in an hour, and how much the loss rose at them. "
           "always fires every so often: an alarm that finds no more than it says nothing.",
           (("increase(headwater_drift_alarms_total{@}[1h])", "{{target}} {{detector}}, alarms"),

@@ -247,6 +247,12 @@ METRICS: tuple[Declared, ...] = (
         ("target", "metric", "baseline"),
     ),
     Declared(
+        "headwater_interval_coverage",
+        "gauge",
+        "Share of the last labels inside the interval told before each; it should be the level.",
+        ("target", "level"),
+    ),
+    Declared(
         "headwater_build_info",
         "gauge",
         "Always 1; the labels say what runs.",

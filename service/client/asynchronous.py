@@ -55,7 +55,7 @@ class AsyncClient:
         """Close the connections."""
         await self._http.aclose()
 
-    async def predict(
+    async def predict(  # noqa: PLR0913 - each is a choice of the caller
         self,
         events: Sequence[Event] | None = None,
         *,
@@ -64,15 +64,18 @@ class AsyncClient:
         top: Top | int | None = None,
         strict: bool = False,
         brief: bool = False,
+        intervals: float | None = None,
     ) -> Predictions:
         """Return one prediction for each of `events`, or of `candidates` in one `context`.
 
         top: only the best so many of them. strict: refuse unknown and missing fields. brief:
-        leave out `model.trained_through`.
+        leave out `model.trained_through`. intervals: a probability; say between which values each
+        number lies with it.
         """
-        return await self._ask(
-            requests.predict(events, candidates, context, top, strict=strict, brief=brief)
+        call = requests.predict(
+            events, candidates, context, top, strict=strict, brief=brief, intervals=intervals
         )
+        return await self._ask(call)
 
     async def model(self, *, digest: bool = False) -> ModelReport:
         """Return the version that answers, its scores, the learner behind it."""

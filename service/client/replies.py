@@ -12,6 +12,8 @@ Offsets = dict[str, dict[str, int]]
 """Per topic and partition, the first offset that is not in the weights."""
 Prediction = dict[str, float | dict[str, float]]
 """Of each target: a probability or a value; of a multiclass target the probability by class."""
+Interval = dict[str, tuple[float, float] | None]
+"""Of each number target: from and to; None where too little is known yet."""
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +38,8 @@ class Predictions(msgspec.Struct, frozen=True, kw_only=True):
     model: Model
     ranking: list[int] | None = None
     """With `top`: where each prediction stood in the request, counted from 0."""
+    intervals: list[Interval] | None = None
+    """With `intervals`: of each prediction, where the numbers lie."""
 
 
 class Learner(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +66,8 @@ class TargetReport(msgspec.Struct, frozen=True, kw_only=True):
     baselines: dict[str, Figures] = {}
     fading_baselines: dict[str, Figures] = {}
     held_out: dict[str, Any] | None = None
+    intervals: Figures = {}
+    """Of a number target, by level: share of recent labels inside the interval told before each."""
 
 
 class ModelReport(Model, frozen=True, kw_only=True):

@@ -90,7 +90,7 @@ class Tries:
         return pause_s
 
 
-def predict(
+def predict(  # noqa: PLR0913 - each is a choice of the caller
     events: Sequence[Event] | None,
     candidates: Sequence[Event] | None,
     context: Event | None,
@@ -98,6 +98,7 @@ def predict(
     *,
     strict: bool,
     brief: bool,
+    intervals: float | None = None,
 ) -> Call[Predictions]:
     """POST /v1/predict."""
     if (events is None) == (candidates is None):
@@ -110,6 +111,8 @@ def predict(
     if top is not None:
         asked["top"] = Top(top) if isinstance(top, int) else top
     queries = [name for name, on in (("strict=true", strict), ("model=brief", brief)) if on]
+    if intervals is not None:
+        queries.append(f"intervals={float(intervals)!r}")
     path = "/v1/predict" + ("?" + "&".join(queries) if queries else "")
     return Call(path, Predictions, msgspec.json.encode(asked, enc_hook=_plain))
 

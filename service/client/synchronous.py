@@ -73,7 +73,7 @@ class Client:
         """Close the connections."""
         self._http.close()
 
-    def predict(
+    def predict(  # noqa: PLR0913 - each is a choice of the caller
         self,
         events: Sequence[Event] | None = None,
         *,
@@ -82,15 +82,18 @@ class Client:
         top: Top | int | None = None,
         strict: bool = False,
         brief: bool = False,
+        intervals: float | None = None,
     ) -> Predictions:
         """Return one prediction for each of `events`, or of `candidates` in one `context`.
 
         top: only the best so many of them. strict: refuse unknown and missing fields. brief:
-        leave out `model.trained_through`.
+        leave out `model.trained_through`. intervals: a probability; say between which values each
+        number lies with it.
         """
-        return self._ask(
-            requests.predict(events, candidates, context, top, strict=strict, brief=brief)
+        call = requests.predict(
+            events, candidates, context, top, strict=strict, brief=brief, intervals=intervals
         )
+        return self._ask(call)
 
     def model(self, *, digest: bool = False) -> ModelReport:
         """Return the version that answers, its scores, the learner behind it."""

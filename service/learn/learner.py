@@ -21,7 +21,7 @@ from service.events.decode import Columns, Decoded, Decoder, Fault
 from service.learn import quarantine
 from service.learn.drift.watch import Alarm, Watch
 from service.learn.standing import Standing, bad_counts, nested
-from service.model import prequential
+from service.model import intervals, prequential
 from service.model.featurizer import Featurizer
 from service.model.layout import Layout
 from service.model.learning import Model
@@ -174,6 +174,9 @@ class Learner:
             block = learned.scores[:, target.start : target.start + target.outputs]
             y = np.ascontiguousarray(labels[:, t])
             prequential.update(target, self.state.scores[target.name], block, y)
+            if target.kind == "number":  # what is held out changes nothing that is served
+                used = np.where(held, np.nan, y)
+                intervals.update(self.state.intervals[target.name], block[:, 0], used)
             if self.state.held_out:
                 unseen = np.where(held, y, np.nan)
                 prequential.update(target, self.state.held_out[target.name], block, unseen)
@@ -236,10 +239,10 @@ class Learner:
 
     def report(self) -> dict[str, Any]:
         """Return {target: {"type", "scored", "metrics", "fading", "baselines", "held_out", ...}}."""
+        state = self.state
         return {
-            t.name: prequential.report(
-                t, self.state.scores[t.name], self.state.held_out.get(t.name)
-            )
+            t.name: prequential.report(t, state.scores[t.name], state.held_out.get(t.name))
+            | intervals.report(state.intervals.get(t.name))
             for t in self.recipe.schema.targets
         }
 

@@ -243,3 +243,6 @@ class Telemetry:
             for metric, value in figures.items():
                 if value is not None:
                     baseline.set(value, target, metric, name)
+        for level, value in report.get("intervals", {}).items():
+            if value is not None:
+                self.metrics.gauge("headwater_interval_coverage").set(value, target, level)

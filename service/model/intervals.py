@@ -6,7 +6,8 @@ follows what happened: each label outside widens the next interval a little, eac
 (adaptive conformal inference, Gibbs and Candes 2021), so that in the long run the promised share
 lies inside, whatever the stream does.
 
-All of it is one float64 vector [SIZE] per number target inside the state: what a prediction reads.
+All of it is one float64 vector [SIZE] per number target inside the state: what a prediction reads,
+and how many of the last labels lay inside what was told before each.
 """
 
 from __future__ import annotations
@@ -25,9 +26,19 @@ USUAL = 1.0 / 256.0
 STEP = 0.005
 """How far one label moves the quantile."""
 FEWEST = 32
-"""Labels before there are intervals."""
+"""Errors before there are intervals."""
+LARGEST = 1e100
+"""An error is never kept as more than so many times the usual one."""
+FADE = 0.001
+"""Slowest rate at which the share of labels inside follows, as in prequential.py."""
+_SEEN, _LABELS, _USUAL = 2 * KEPT, 2 * KEPT + 1, 2 * KEPT + 2
 _LEVELS = 2 * KEPT + 3
-SIZE = _LEVELS + len(LEVELS)
+_TOLD = _LEVELS + len(LEVELS)
+_INSIDE = _TOLD + 1
+SIZE = _INSIDE + len(LEVELS)
+"""The last errors in the order they came [KEPT] and sorted [KEPT], each over what was usual; how many
+there were; labels, their usual error; how far each level's quantile is moved; labels with an interval
+before them, and the share of them inside, by level."""
 
 
 def update(state: NDArray[np.float64], scores: NDArray[np.float64], y: NDArray[np.float64]) -> None:
@@ -38,51 +49,82 @@ def update(state: NDArray[np.float64], scores: NDArray[np.float64], y: NDArray[n
 def half_width(state: NDArray[np.float64], level: float) -> float | None:
     """Return how far from a prediction its label lies with probability `level` (0 < level < 1), in
     the target's units; None where too little is known."""
-    n, usual = int(state[2 * KEPT]), state[2 * KEPT + 2]
-    if n < FEWEST:
+    if int(state[_SEEN]) < FEWEST:
         return None
-    moved = np.interp(level, LEVELS, state[_LEVELS:])
-    quantile = float(_quantile(state, level + float(moved)))
-    return quantile * float(usual)
+    shares = np.maximum.accumulate(LEVELS + state[_LEVELS:_TOLD])
+    moved = float(np.interp(level, LEVELS, shares - LEVELS))
+    half = quantile(state, level + moved) * float(state[_USUAL])
+    return half if math.isfinite(half) else None
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def _quantile(state, share):
-    """Return the quantile of the kept errors; beyond the largest it goes on in a straight line."""
-    n = min(int(state[2 * KEPT]), KEPT)
+def coverage(state: NDArray[np.float64]) -> dict[str, float | None]:
+    """Return {level: share of labels that lay inside the interval told before each}, of the last
+    1,000 or so; None before there was any."""
+    known = state[_TOLD] > 0.0
+    shares = state[_INSIDE:].tolist()
+    return {
+        f"{level:g}": share if known else None
+        for level, share in zip(LEVELS.tolist(), shares, strict=True)
+    }
+
+
+def report(state: NDArray[np.float64] | None) -> dict[str, dict[str, float | None]]:
+    """Return what a target's report says of intervals: {"intervals": coverage}; nothing where the
+    target is no number."""
+    return {} if state is None else {"intervals": coverage(state)}
+
+
+def quantile(state: NDArray[np.float64], share: float) -> float:
+    """Return the quantile of the kept errors; beyond the largest it goes on in a straight line.
+    There must be one. Plain, so that an API has nothing to compile; the pass has it compiled."""
+    n = min(int(state[_SEEN]), KEPT)
     ordered = state[KEPT : KEPT + n]
     place = share * (n + 1) - 1.0
     if place <= 0.0:
-        return ordered[0] * max(share, 0.0) * (n + 1)
+        return float(ordered[0] * max(share, 0.0) * (n + 1))
     if place >= n - 1:
-        return ordered[n - 1] * (1.0 + max(share - n / (n + 1.0), 0.0) * 20.0)
+        return float(ordered[n - 1] * (1.0 + max(share - n / (n + 1.0), 0.0) * 20.0))
     low = int(place)
-    return ordered[low] + (place - low) * (ordered[low + 1] - ordered[low])
+    return float(ordered[low] + (place - low) * (ordered[low + 1] - ordered[low]))
+
+
+_quantile = njit(nogil=True, cache=True, error_model="numpy")(quantile)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _update(state, scores, y):
     for r in range(y.shape[0]):
-        if math.isnan(y[r]) or not math.isfinite(scores[r]):
-            continue
         error = abs(y[r] - scores[r])
-        usual, seen = state[2 * KEPT + 2], state[2 * KEPT]
-        if seen >= FEWEST and usual > 0.0:
-            for g in range(LEVELS.shape[0]):
-                inside = error <= _quantile(state, LEVELS[g] + state[_LEVELS + g]) * usual
-                state[_LEVELS + g] += STEP * (LEVELS[g] - (1.0 if inside else 0.0))
-                state[_LEVELS + g] = min(max(state[_LEVELS + g], -LEVELS[g]), 1.0)
+        if not math.isfinite(error):
+            continue
+        usual = state[_USUAL]
+        if state[_SEEN] >= FEWEST:
+            _judge(state, error, usual)
         if usual > 0.0:
-            _keep(state, error / usual)
-        state[2 * KEPT + 1] += 1.0
-        rate = max(1.0 / state[2 * KEPT + 1], USUAL)
-        state[2 * KEPT + 2] += rate * (error - usual)
+            _keep(state, min(error / usual, LARGEST))
+        state[_LABELS] += 1.0
+        state[_USUAL] += max(1.0 / state[_LABELS], USUAL) * (error - usual)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _judge(state, error, usual):
+    """See whether a label lies inside each interval, and move the quantiles."""
+    state[_TOLD] += 1.0
+    rate = max(1.0 / state[_TOLD], FADE)
+    widest = 0.0
+    for g in range(LEVELS.shape[0]):
+        at, level = _LEVELS + g, LEVELS[g]
+        half = _quantile(state, level + state[at]) * usual
+        widest = max(widest, half)  # what is told of a level is no narrower than of one below it
+        state[_INSIDE + g] += rate * ((1.0 if error <= widest else 0.0) - state[_INSIDE + g])
+        state[at] += STEP * (level - (1.0 if error <= half else 0.0))
+        state[at] = min(max(state[at], -level), 1.0)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _keep(state, value):
     """Put an error into the ring, in the place of the oldest, and into the sorted ones."""
-    seen = int(state[2 * KEPT])
+    seen = int(state[_SEEN])
     n, slot = min(seen, KEPT), seen % KEPT
     ordered = state[KEPT : 2 * KEPT]
     if n == KEPT:
@@ -97,4 +139,4 @@ def _keep(state, value):
         i -= 1
     ordered[i] = value
     state[slot] = value
-    state[2 * KEPT] = seen + 1.0
+    state[_SEEN] = seen + 1.0

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model import drift_tensors, prequential, rate
+from service.model import drift_tensors, intervals, prequential, rate
 from service.model.featurizer import Scales
 from service.model.kinds import kind_of
 from service.model.kinds.seam import Extra, Flat, Remembers, counters
@@ -69,7 +69,7 @@ class Layout:
         self._end = 0
         self._scales()
         names = tuple(t.name for t in self.schema.targets)
-        self.frames = self._group("weights", "frame", names, (5,))
+        self.frames, self.intervals = self._frames(names), self._intervals()
         self.counters = counters(self.kind, names)
         self.counts = self._group("optimizer", "steps", self.counters, (), "int64")
         self.usual = self._add("optimizer", "usual_lengths", "float64", (4,))
@@ -144,6 +144,18 @@ class Layout:
             flat[a:b].reshape(shape) if a < b else none for a, b, shape, none in self._scale_views
         )
         return Scales(*views)
+
+    def _frames(self, names: tuple[str, ...]) -> int:
+        return self._group("weights", "frame", names, (5,))
+
+    def _intervals(self) -> dict[str, Entry]:
+        """Place what is known of how far off each number target is."""
+        numbers = (t.name for t in self.schema.targets if t.kind == "number")
+        shape = (intervals.SIZE,)
+        return {
+            name: self._add("weights", f"intervals/{escape(name)}", "float64", shape)
+            for name in numbers
+        }
 
     def _scores(self, kind: str) -> dict[str, Entry]:
         """Place one vector of scores per target."""

@@ -19,13 +19,14 @@ from service.settings import (
     ModelSettings,
 )
 
-LAYOUT = 3
+LAYOUT = 4
 """Number of the arrangement of tensors and their meaning; grows when either changes.
 
 2 has two more outcomes at the end, the usual lengths of inputs and slopes, and the cap on them.
 3 has every kind of field, weights of targets, and what is known of drift; what 2 had means the same.
+4 has, of each number target, how far off its predictions were; what 3 had means the same.
 """
-_READABLE = {1, 2, 3}
+_READABLE = {1, 2, 3, 4}
 """Layouts whose tensors are taken over name by name."""
 _NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "frozen_after"}
 _IN_WEIGHTS = {"raise_rates", "reset_head"}

@@ -7,18 +7,24 @@ before it is learned score it here, on the weights where they lie.
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.events.decode import Columns, Decoder
-from service.model import prequential
+from service.model import intervals, prequential
 from service.model.featurizer import Featurizer
 from service.model.kinds.seam import Served
 from service.model.layout import Entry, Layout
 from service.model.rate import rate_of
 from service.model.recipe import Recipe
+
+HalfWidths = dict[str, float | None]
+"""By number target: how far from a prediction its label lies with some probability."""
+Intervals = dict[str, list[float] | None]
+"""By number target: the two ends of an interval around a prediction."""
 
 
 class Scorer:
@@ -49,6 +55,19 @@ class Scorer:
         names = [t.name for t in self.schema.targets]
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
+    def intervals(self, scores: NDArray[np.float64], halves: HalfWidths) -> list[Intervals]:
+        """Return for each row of scores [N, O] {number target: [from, to]}; None where too little
+        is known."""
+        found: list[Intervals] = [{} for _ in scores]
+        for t in self.schema.targets:
+            if t.kind != "number":
+                continue
+            half = halves[t.name]
+            for one, value in zip(found, scores[:, t.start].tolist(), strict=True):
+                ends = [] if half is None else [value - half, value + half]
+                one[t.name] = ends if ends and all(map(math.isfinite, ends)) else None
+        return found
+
 
 class Attached:
     """The views of one image that a prediction reads. Valid while the image is."""
@@ -72,6 +91,13 @@ class Attached:
         served = Served(self._theta, self._frames.copy(), self._extras)
         return self._scorer.layout.kind.score(served, rows)
 
+    def half_widths(self, level: float) -> HalfWidths:
+        """Return how far from its prediction each number target lies with probability `level`."""
+        return {
+            name: intervals.half_width(np.array(entry.view(self._image), np.float64), level)
+            for name, entry in self._scorer.layout.intervals.items()
+        }
+
     def digest(self) -> dict[str, str]:
         """Return the sha256 of each part over name-sorted (name, dtype, shape, bytes)."""
         parts: dict[str, list[Entry]] = {}
@@ -93,12 +119,13 @@ class Attached:
         layout = self._scorer.layout
         result: dict[str, object] = {}
         for target in self._scorer.schema.targets:
-            state, held = (
-                np.array(each[target.name].view(self._image)) if each else None
-                for each in (layout.scores, layout.held_out)
+            state, held, kept = (
+                np.array(each[target.name].view(self._image)) if target.name in each else None
+                for each in (layout.scores, layout.held_out, layout.intervals)
             )
             assert state is not None, "there is a target, so it has a vector"
-            result[target.name] = prequential.report(target, state, held)
+            found = prequential.report(target, state, held)
+            result[target.name] = found | intervals.report(kept)
         return result
 
     def _digest(self, entries: list[Entry]) -> str:

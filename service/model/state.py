@@ -29,6 +29,7 @@ class State:
     usual: float64 [4], usual lengths of inputs and slopes (steps.py);
     scales: what rows are scaled by, normaliser among it: float64 [W, 3]; frames: float64 [T, 5];
     outcomes: int64; scores: one float64 vector per target, held_out: likewise, or none at all;
+    intervals: one float64 vector per number target (intervals.py);
     touched: uint8, one flag per 64 weights. Whoever keeps a copy of the image
     learns from a follower of its own what changed.
     """
@@ -51,6 +52,10 @@ class State:
             {name: self._at(entry.offset, np.float64, entry.shape) for name, entry in each.items()}
             for each in (layout.scores, layout.held_out)
         )
+        self.intervals = {
+            name: entry.view(self.image).view(np.float64)
+            for name, entry in layout.intervals.items()
+        }
         self.flats = {name: self._flat(start) for name, start in layout.flats.items()}
         self.extras = {
             name: layout.by_name[one.part, name].view(self.image)

@@ -103,6 +103,12 @@ def _predict(recipe: Recipe) -> Json:
                 "model", '"brief": leave the offsets out of "model".', "string", ["full", "brief"]
             ),
             _query("strict", "true: refuse unknown and missing fields.", "boolean"),
+            {
+                "name": "intervals",
+                "in": "query",
+                "description": "Say between which values each number lies with this probability.",
+                "schema": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            },
         ],
         "requestBody": {
             "required": True,

@@ -10,7 +10,13 @@ from typing import Any
 from service.metrics import STATES
 from service.model.recipe import Recipe
 from service.serve.problems import CODES
-from service.serve.schema import Json, event_schema, example_prediction, prediction_schema
+from service.serve.schema import (
+    Json,
+    event_schema,
+    example_prediction,
+    interval_schema,
+    prediction_schema,
+)
 
 STALE = (
     "True when the version is known to be behind the topic, or nobody can tell: the learner is "
@@ -39,14 +45,19 @@ def _text(*, null: bool = False) -> Json:
 
 
 def _reply(properties: Json) -> Json:
-    """Return the shape of a reply; `ranking` is there where `top` was asked for."""
+    """Return the shape of a reply; `ranking` and `intervals` are there where they were asked for."""
     ranking = {
         "type": "array",
         "items": _COUNT,
         "description": "With top: the place in the request of each prediction.",
     }
+    intervals: Json = {
+        **_list("Interval"),
+        "description": "With ?intervals: of each prediction, where the numbers lie.",
+    }
     shape = _object(properties)
-    return {**shape, "properties": {**properties, "ranking": ranking}}
+    more = {"ranking": ranking, "intervals": intervals}
+    return {**shape, "properties": {**properties, **more}}
 
 
 def _request() -> Json:
@@ -90,6 +101,7 @@ def components(recipe: Recipe) -> Json:
     return {
         "Event": event_schema(recipe, "#/components/schemas/Event"),
         "Prediction": prediction_schema(recipe),
+        "Interval": interval_schema(recipe),
         "PredictRequest": _request(),
         "PredictReply": _reply(
             {
@@ -118,6 +130,7 @@ def components(recipe: Recipe) -> Json:
                             "metrics": figures,
                             "fading": figures,
                             "held_out": {"type": ["object", "null"]},
+                            "intervals": figures,
                         },
                         "required": ["type", "metrics", "fading", "baselines", "held_out"],
                     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -33,6 +34,23 @@ def word(given: Sequence[str], name: str, known: Sequence[str]) -> str:
         return known[0]
     choice = " or ".join(f"?{name}={one}" for one in known)
     raise _refused(name, given[-1], f"write {choice}, once")
+
+
+def share(given: Sequence[str], name: str) -> float | None:
+    """Read ?name=0.9; None where it is not given. Refused where it is not between 0 and 1."""
+    if not given:
+        return None
+    found = _number(given[0]) if len(given) == 1 else math.nan
+    if 0.0 < found < 1.0:
+        return found
+    raise _refused(name, given[-1], f"write ?{name}=0.9 or another number between 0 and 1, once")
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text) if text.isascii() and "_" not in text else math.nan
+    except ValueError:
+        return math.nan
 
 
 def misspelt(given: Iterable[str], known: Sequence[str]) -> None:

@@ -24,7 +24,14 @@ from service.settings import (
     VectorFeature,
 )
 
-__all__ = ["Json", "event_schema", "example_event", "example_prediction", "prediction_schema"]
+__all__ = [
+    "Json",
+    "event_schema",
+    "example_event",
+    "example_prediction",
+    "interval_schema",
+    "prediction_schema",
+]
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 Path = tuple[str, ...]
@@ -80,6 +87,24 @@ def prediction_schema(recipe: Recipe) -> Json:
         "required": [target.name for target in targets],
         "additionalProperties": False,
         "examples": [example_prediction(schema=recipe.schema)],
+    }
+
+
+def interval_schema(recipe: Recipe) -> Json:
+    """Return the schema of an entry of `intervals` in a reply: of number targets alone."""
+    ends: Json = {
+        "type": ["array", "null"],
+        "items": {"type": "number"},
+        "minItems": 2,
+        "maxItems": 2,
+        "description": "From and to; null where too little is known yet.",
+    }
+    numbers = [target.name for target in recipe.schema.targets if target.kind == "number"]
+    return {
+        "type": "object",
+        "properties": dict.fromkeys(numbers, ends),
+        "required": numbers,
+        "additionalProperties": False,
     }
 
 

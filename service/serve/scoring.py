@@ -20,7 +20,7 @@ from service import crash
 from service.events.decode import Decoder, Fault
 from service.logs import logger
 from service.metrics import Metrics
-from service.model.scorer import Attached, Scorer
+from service.model.scorer import Attached, HalfWidths, Scorer
 from service.serve.aside import Aside
 from service.serve.body import Room, read_body
 from service.serve.live_model import LiveModel
@@ -50,6 +50,8 @@ class Scored(NamedTuple):
     scores: NDArray[np.float64]
     scorer: Scorer
     served: Served
+    halves: HalfWidths
+    """Of the level that was asked for; empty where none was."""
 
 
 class Asking(NamedTuple):
@@ -60,6 +62,8 @@ class Asking(NamedTuple):
     errors: Callable[[list[Fault], Paths], list[Error]]
     """As `error`, of all that cannot be decoded: what several events share may be said once."""
     strict: bool
+    level: float | None = None
+    """Probability of the intervals that are wanted."""
 
 
 class FieldCounts:
@@ -127,13 +131,14 @@ class Scoring:
             raise bad_events(asking.errors(faults, scorer.schema.paths))
         self._count_fields(scorer.decoder, asking)
 
-        def score(attached: Attached) -> NDArray[np.float64]:
-            return attached.score(columns)
+        def score(attached: Attached) -> tuple[NDArray[np.float64], HalfWidths]:
+            halves = {} if asking.level is None else attached.half_widths(asking.level)
+            return attached.score(columns), halves
 
-        scores, served = live.read(score)
+        (scores, halves), served = live.read(score)
         if not np.isfinite(scores).all():
             raise _not_finite(live, scores, asking)
-        return Scored(scores, scorer, served)
+        return Scored(scores, scorer, served, halves)
 
     def took(self, started_s: float) -> None:
         """Note how long a reply took since `started_s` of time.perf_counter."""

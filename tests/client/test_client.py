@@ -91,6 +91,18 @@ def test_events_are_predicted(client: Any) -> None:
 
 
 @pytest.mark.e2e
+def test_intervals_of_numbers_are_told_where_asked_for(client: Any) -> None:
+    """
+    One for each prediction; null until enough is known. A level that is none is refused.
+    """
+    assert [{"refund": None}] * 2 == client.predict(EVENTS, intervals=0.9).intervals
+    assert client.predict(EVENTS).intervals is None
+    assert {"0.9": None}.items() <= client.model().targets["refund"].intervals.items()
+    with pytest.raises(Problem, match=r"intervals=1.5: write \?intervals=0.9"):
+        client.predict(EVENTS, intervals=1.5)
+
+
+@pytest.mark.e2e
 def test_candidates_are_ranked(client: Any) -> None:
     """
     The best of them in one context, by number or by name of the target.

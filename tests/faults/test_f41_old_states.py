@@ -87,7 +87,7 @@ def test_f41_the_state_of_every_released_layout_is_read(state: Path) -> None:
     assert 112 == int(after.learner.state.outcomes.sum())
     then = safetensors.torch.load_file(state / "final.safetensors")
     now = after.learner.state.parts()["weights"]
-    assert then.keys() == now.keys()
+    assert now.keys() == then.keys() | {"intervals/amount"}, "layout 4 has it, from nothing"
     for name, tensor in then.items():
         # another processor may round another way: the bits are what lineages are for
         np.testing.assert_allclose(now[name].numpy(), tensor.numpy(), rtol=1e-5, atol=1e-7)

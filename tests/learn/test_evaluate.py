@@ -33,6 +33,8 @@ def test_bikes_are_predicted_better_than_by_no_change(data_file):
     found = backtest("toulouse_bikes", data_file("toulouse_bikes.csv.gz"))["targets"]["bikes"]
 
     assert found["metrics"]["mae"] < 0.5 * found["baselines"]["no_change"]["mae"]
+    for level, share in found["intervals"].items():
+        assert float(level) == pytest.approx(share, abs=0.03), "as many inside as promised"
 
 
 def test_ratings_are_predicted_ten_percent_better_than_by_their_mean(data_file):
