@@ -111,13 +111,13 @@ class Demo:
 
     def _introduce(self, service: DemoService) -> None:
         shown = self._clicks.draw(1, 0.0)[0]
-        score = service.first([shown.features])[0]
+        score = service.first([shown.features], self._view.say)[0]
         event = msgspec.json.encode(shown.features).decode()
         labelled = msgspec.json.encode(shown.features | {"click": 1}).decode()
         self._view.introduce(
             f"first prediction, version {service.model['version']}: click {score:.3f} for {event}",
             [
-                f"echo '{labelled}' | {_ourselves()} publish -c {service.config} -",
+                f"echo '{labelled}' | {_ourselves()} publish -c {shlex.quote(str(service.config))} -",
                 f"curl -s {service.url}/v1/predict -d '{{\"events\":[{event}]}}'",
                 f"curl -s {service.url}/metrics | grep headwater_score",
             ],
