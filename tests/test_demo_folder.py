@@ -1,4 +1,4 @@
-"""What a demo holds: its folder, its port, its signals."""
+"""What a demo holds: its folder, its port, its topic, its signals."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,8 +17,10 @@ import pytest
 from service.cli import demo_service
 from service.cli.demo_ending import Ending
 from service.cli.demo_folder import PREFIX, own_folder
+from service.cli.demo_run import TopicLeft, topic_on
 from service.cli.demo_service import DemoService, PortTaken
 from service.cli.demo_stream import SETTINGS
+from service.stream.embedded import EmbeddedBroker, is_installed
 from tests.processes import until
 
 
@@ -144,3 +147,15 @@ def test_signals_are_noted() -> None:
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
+
+
+@pytest.mark.skipif(not is_installed(), reason="the extra `embedded` is not installed")
+def test_a_topic_on_a_kafka_that_went_away_is_named_and_holds_nobody_up(tmp_path: Path) -> None:
+    with EmbeddedBroker(tmp_path) as broker:
+        held = topic_on(broker.bootstrap_servers, "headwater-demo-7")
+        held.__enter__()
+    closed_s = time.monotonic()
+    with pytest.raises(TopicLeft, match=f"headwater-demo-7 is left on {broker.bootstrap_servers}"):
+        held.__exit__(None, None, None)
+
+    assert time.monotonic() - closed_s < 4.0

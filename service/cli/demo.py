@@ -62,7 +62,7 @@ def demo(
 
     ending = Ending()  # first: from here on nothing is left behind
     from service.cli.demo_folder import own_folder
-    from service.cli.demo_run import Demo
+    from service.cli.demo_run import Demo, TopicLeft
     from service.cli.demo_service import PortTaken
     from service.errors import HeadwaterError
 
@@ -78,8 +78,8 @@ def demo(
         typer.echo(json.dumps(result) if as_json else _summary(result))
     except PortTaken as error:
         raise typer.BadParameter(str(error), param_hint="--port") from None
-    except HeadwaterError:
-        if not ending.asked:
+    except HeadwaterError as error:
+        if isinstance(error, TopicLeft) or not ending.asked:
             raise
     except OSError as error:
         if error.errno != errno.EPIPE and not ending.asked:

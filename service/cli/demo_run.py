@@ -23,15 +23,22 @@ from service.cli.demo_service import DemoService
 from service.cli.demo_stream import SETTINGS, Clicks, moment_of
 from service.cli.demo_twin import Twin
 from service.cli.demo_view import Frame, View
+from service.errors import HeadwaterError
 from service.stream.broker import Outgoing, Producer
 from service.stream.kafka import KafkaBroker
 
 _TICK_S = 0.05
 _LOOK_S = 1.0
+_DELETED_S = 2.5
+"""For the topic on somebody's Kafka: all must be over five seconds after Ctrl-C."""
 _KEPT_S = 60
 """Of the records; a restart needs those since the last snapshot, 30 seconds."""
 _FREEZE_S = 60.0
 """When the twin is frozen, or at 0.6 of the first taste where that is sooner."""
+
+
+class TopicLeft(HeadwaterError):
+    """The demo's topic could not be deleted from somebody's Kafka."""
 
 
 class Demo:
@@ -63,7 +70,7 @@ class Demo:
         self._view.say(f"starting {where} ...")
         with contextlib.ExitStack() as stack:
             if self._bootstrap is not None:
-                stack.enter_context(_topic_on(self._bootstrap, topic))
+                stack.enter_context(topic_on(self._bootstrap, topic))
             service = DemoService(self._folder, tree, self._port, lambda: self._ending.asked)
             stack.enter_context(service)
             broker = KafkaBroker(service.bootstrap(), name="demo-clicks")
@@ -111,13 +118,13 @@ class Demo:
 
     def _introduce(self, service: DemoService) -> None:
         shown = self._clicks.draw(1, 0.0)[0]
-        score = service.first([shown.features])[0]
+        score = service.first([shown.features], self._view.say)[0]
         event = msgspec.json.encode(shown.features).decode()
         labelled = msgspec.json.encode(shown.features | {"click": 1}).decode()
         self._view.introduce(
             f"first prediction, version {service.model['version']}: click {score:.3f} for {event}",
             [
-                f"echo '{labelled}' | {_ourselves()} publish -c {service.config} -",
+                f"echo '{labelled}' | {_ourselves()} publish -c {shlex.quote(str(service.config))} -",
                 f"curl -s {service.url}/v1/predict -d '{{\"events\":[{event}]}}'",
                 f"curl -s {service.url}/metrics | grep headwater_score",
             ],
@@ -169,14 +176,20 @@ def _ourselves() -> str:
 
 
 @contextlib.contextmanager
-def _topic_on(bootstrap: str, topic: str) -> Iterator[None]:
-    """Have a topic on somebody's Kafka inside the block; it is deleted afterwards."""
-    broker = KafkaBroker(bootstrap, name="demo-clicks", timeout_s=4.0)
-    try:
+def topic_on(bootstrap: str, topic: str) -> Iterator[None]:
+    """Have a topic on somebody's Kafka inside the block; it is deleted afterwards. TopicLeft where
+    that cannot be."""
+    with contextlib.closing(KafkaBroker(bootstrap, name="demo-clicks", timeout_s=4.0)) as broker:
         broker.create_topic(topic, 1)
-        try:
-            yield
-        finally:
-            broker.delete_topic(topic)
+    try:
+        yield
     finally:
-        broker.close()
+        ending = KafkaBroker(bootstrap, name="demo-clicks", timeout_s=_DELETED_S)
+        with contextlib.closing(ending):
+            try:
+                ending.delete_topic(topic)
+            except HeadwaterError as error:
+                raise TopicLeft(
+                    f"topic {topic} is left on {bootstrap}; delete it there, for nobody else will: "
+                    f"{error}"
+                ) from None

@@ -21,7 +21,9 @@ from ruamel.yaml import YAML
 
 from service import settings
 from service.cli.demo_folder import hold
+from service.cli.demo_waiting import reason_in, started_in, troubles_in, wait_for_end, waiting
 from service.errors import BrokerAway, HeadwaterError
+from service.progress import Lines, Pace
 from service.serve.listening import url_of
 from service.stream.embedded import address
 from service.supervise import environment, python
@@ -29,6 +31,8 @@ from service.supervise import environment, python
 PATIENCE_S = 600.0
 """A first start compiles the code of the model, which takes long on a busy machine."""
 _LOOK_S = 0.05
+_QUIET_S = 3.0
+"""A start that takes no longer needs no word."""
 _END_S = 3.5
 """The second signal has killed what would take longer; this is for a supervisor that hangs."""
 _USUAL_PORT = 8080
@@ -76,6 +80,7 @@ class DemoService:
         self._latencies: deque[float] = deque(maxlen=_LAST)
         self._answered = 0
         self.failed = 0
+        self._waits_for: str | None = None
         self.model: dict[str, Any] = {}
         """What the last reply said of the version it came from."""
 
@@ -104,6 +109,8 @@ class DemoService:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)  # its children too: the session is theirs
             self._process.wait()
+        if self._process.returncode < 0:  # killed: its children see that, and end by themselves
+            wait_for_end(started_in(self._log.read_text(errors="replace")), _END_S)
 
     def close(self) -> None:
         """Give the port back, where the service was never started."""
@@ -129,15 +136,36 @@ class DemoService:
         if self._process.poll() is not None:
             raise HeadwaterError(f"the service ended early:\n{self._last_words()}")
 
-    def first(self, events: list[dict[str, Any]]) -> list[float]:
-        """Wait for the first predictions there are; before anything is learned they are 0.5."""
-        deadline = time.monotonic() + PATIENCE_S
+    def first(
+        self, events: list[dict[str, Any]], say: Callable[[str], None] = lambda _: None
+    ) -> list[float]:
+        """Wait for the first predictions there are; before anything is learned they are 0.5.
+
+        say: told what is waited for, now and then, where that takes longer than a moment.
+        """
+        began = time.monotonic()
+        lines = Lines(
+            Pace(""),
+            lambda _: say(waiting(self._waits_for, time.monotonic() - began)),
+            after_s=_QUIET_S,
+        )
         while (scores := self.ask(events)) is None:
             self.check()
-            if self._stopped() or time.monotonic() > deadline:
+            if self._stopped() or time.monotonic() > began + PATIENCE_S:
                 raise HeadwaterError(f"the service did not start:\n{self._last_words()}")
+            self._give_up_on_trouble()
+            lines.look()
             time.sleep(_LOOK_S)
         return scores
+
+    def _give_up_on_trouble(self) -> None:
+        """Raise HeadwaterError where a part of the service has ended twice, saying why."""
+        troubles = troubles_in(self._log.read_text(errors="replace"))
+        if len(troubles) > 1:
+            raise HeadwaterError(
+                f"the service does not start: {troubles[-1]}\n"
+                f"All that the demo has is in {self._folder}; TMPDIR names another place for it."
+            )
 
     def ask(self, events: list[dict[str, Any]]) -> list[float] | None:
         """Return predictions, None while there are none; what fails is counted from the first on."""
@@ -147,8 +175,9 @@ class DemoService:
         try:
             with _open(request, timeout=_REPLY_S if self._latencies else _FIRST_S) as reply:
                 answer = msgspec.json.decode(reply.read())
-        except (urllib.error.URLError, TimeoutError, ConnectionError):
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
             self.failed += bool(self._latencies)
+            self._waits_for = reason_in(error)
             return None
         self._latencies.append(time.monotonic() - began)
         self._answered += 1

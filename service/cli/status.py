@@ -62,8 +62,8 @@ def _show(found: dict[str, Any]) -> None:
     for name, value in found.items():
         if name == "published" and found["uptime_seconds"] is not None:
             continue  # the learner's own figures say it
-        if value not in (None, [], {}):
-            table.add_row(name.replace("_", " "), _told(value))
+        if value is not None and (told := _told(value)):
+            table.add_row(name.replace("_", " "), told)
     Console(highlight=False).print(table)
 
 

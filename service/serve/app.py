@@ -105,6 +105,7 @@ def create_app(
 
 _MEANT = ("/v1/predict", "/v1/model", "/v1/schema", "/healthz", "/readyz", "/metrics", "/docs")
 _LONGEST_PATH = 64
+_LISTED = "GET /docs shows what there is, as a page; GET /openapi.json is the same for programs"
 
 
 async def _keep_following(live: LiveModel) -> None:
@@ -135,8 +136,8 @@ def _not_here(path: str) -> str:
     if path == PREFIX or path.startswith(f"{PREFIX}/"):
         return (
             f"no such command, or {PREFIX} is off: it is on where api.admin_token (better "
-            "HEADWATER_API__ADMIN_TOKEN_FILE) is set; GET /openapi.json lists what there is"
+            f"HEADWATER_API__ADMIN_TOKEN_FILE) is set; {_LISTED}"
         )
     close = difflib.get_close_matches(path[:_LONGEST_PATH], _MEANT, n=1, cutoff=0.7)
     meant = f"did you mean {close[0]}? " if close and close[0] != path else ""
-    return f"{meant}GET /openapi.json lists what there is"
+    return f"{meant}{_LISTED}"

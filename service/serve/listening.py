@@ -24,7 +24,8 @@ def _unbound(api: ApiSettings, error: OSError) -> Problem:
             "api.port",
             None,
             f"port {api.port} on {api.host} is taken by another process",
-            "Stop that process, or set api.port (HEADWATER_API__PORT) to a free one; 0 picks one.",
+            "Stop that process (a `headwater run` that still runs?), or set api.port "
+            "(HEADWATER_API__PORT) to a free one; 0 picks one.",
         )
     if error.errno == errno.EACCES:
         return Problem(

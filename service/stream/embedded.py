@@ -166,7 +166,7 @@ def address(runtime_directory: Path) -> str:
     except FileNotFoundError:
         raise BrokerAway(
             f"no embedded broker is running for this model (looked in {told}); "
-            "start `headwater run` or `headwater demo` first, with the same settings"
+            "start `headwater run` first, with the same settings"
         ) from None
     host, _, port = found.partition(":")
     with socket.socket() as probe:

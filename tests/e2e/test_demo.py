@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import pty
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.service import CHECKOUT
-from tests.processes import PATIENCE_S, lost_s
+from tests.processes import PATIENCE_S, is_alive, lost_s, until
 
 CHAOS = bool(os.environ.get("HEADWATER_TEST_CHAOS"))  # noqa: TID251 - the suite's own name
 
@@ -97,6 +98,37 @@ def test_the_demo_on_a_small_old_terminal(tmp_path: Path) -> None:
     assert b"\x1b[3" not in demo.sent
     assert b"Traceback" not in demo.sent
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.e2e
+@pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="finds processes in /proc")
+def test_nothing_is_left_where_its_service_is_killed(tmp_path: Path) -> None:
+    """
+    A supervisor that is killed leaves a learner that still takes a last snapshot: it must not make
+    the demo's folder anew when that is removed.
+    """
+    demo = DemoOnTerminal(tmp_path, 80, 24)
+    demo.wait_for(rb"live.*Ctrl-C stops")
+    service = processes_in(tmp_path)
+    (supervisor,) = (pid for pid, words in service.items() if b"run" in words)
+    os.kill(supervisor, signal.SIGKILL)
+    code = demo.ended()
+
+    assert 1 == code
+    assert b"the service ended early" in demo.sent
+    until(lambda: not any(is_alive(pid) for pid in service))
+    assert [] == list(tmp_path.iterdir())
+
+
+def processes_in(folder: Path) -> dict[int, list[bytes]]:
+    """Those whose command line names a folder or something in it, and their words."""
+    found = {}
+    for told in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            words = told.read_bytes().split(b"\0")
+            if any(bytes(folder) in word for word in words):
+                found[int(told.parent.name)] = words
+    return found
 
 
 @pytest.mark.e2e
