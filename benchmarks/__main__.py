@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TypeVar
 
 from benchmarks import accuracy, cluster, freshness, learn, machine, predict, snapshot, torn
-from benchmarks.accuracy_streams import STREAMS
+from benchmarks.accuracy_streams import MODELS, STREAMS
 from benchmarks.plan import Plan
 from benchmarks.results import Failed, Result, as_json, as_table
 from service import logs
@@ -85,6 +85,7 @@ def _asked(asked: argparse.Namespace, folder: Path) -> accuracy.Asked:
         folder,
         _say,
         streams=asked.streams or tuple(STREAMS),
+        models=asked.models or MODELS,
         rows=asked.rows,
         seeds=asked.rounds or 1,
         seconds=60.0 if asked.seconds is None else asked.seconds,
@@ -125,17 +126,21 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     asked = parser.parse_args(arguments)
     if unknown := [name for name in asked.names if name not in (*BENCHMARKS, *ALONE)]:
         parser.error(f"there is no benchmark {unknown[0]!r}; there are {names}, {alone}")
-    if unknown := [name for name in asked.streams or () if name not in STREAMS]:
-        known = ", ".join(STREAMS)
-        parser.error(f"there is no stream {unknown[0]!r}; there are {known}")
+    for what, chosen, known in (
+        ("stream", asked.streams, STREAMS),
+        ("model of River", asked.models, MODELS),
+    ):
+        if unknown := [name for name in chosen or () if name not in known]:
+            parser.error(f"there is no {what} {unknown[0]!r}; there are {', '.join(known)}")
     return asked
 
 
 def _add_accuracy(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("accuracy and leaks")
-    group.add_argument(
-        "--streams", type=lambda text: text.split(","), metavar="A,B", help="these only"
-    )
+    for name, what in (("--streams", "streams"), ("--models", "models of River")):
+        group.add_argument(
+            name, type=lambda text: text.split(","), metavar="A,B", help=f"these {what} only"
+        )
     group.add_argument(
         "--rows", type=_positive(int), default=50_000, metavar="N",
         help="of each stream that is made up (50000); 1000000 is what is published elsewhere",

@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.accuracy_scores import Scored, bounds, headwater, no_change, of_river
 from benchmarks.accuracy_streams import (
     CHECKOUT,
+    MODELS,
     RIVER,
     STREAMS,
     Missing,
@@ -62,6 +63,8 @@ class Asked:
     folder: Path
     say: Callable[[str], None]
     streams: Sequence[str] = tuple(STREAMS)
+    models: Sequence[str] = MODELS
+    """Of River, where they can learn a stream."""
     rows: int = 50_000
     seeds: int = 1
     seconds: float = 60.0
@@ -147,7 +150,7 @@ def _round(asked: Asked, stream: Stream, seed: int) -> Round | None:
         rule = no_change(path, scored.labels, key)
         named = f"last of the {key}" if key else "no change"
         others.append(Other(named, n, rule.figure(stream.figure, n)))
-    for model in stream.competitors:
+    for model in (one for one in stream.competitors if one in asked.models):
         others.append(_competitor(asked, stream, path, model, n, seed))
         asked.say(f"  {others[-1].name}: {others[-1].figure} of {others[-1].rows:,} rows")
     path.unlink()

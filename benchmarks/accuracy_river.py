@@ -5,8 +5,10 @@ that has River; imports nothing of the house.
     python accuracy_river.py compete MODEL ROWS.jsonl FIELDS.json SECONDS SEED     one JSON object
 
 FIELDS.json: {"numbers", "categories", "text": names; "target", "type", "positive", "pair"}. A model
-is stopped after SECONDS of processor time, and says how many rows it got through. All have the
-defaults of River but for ten trees instead of none where a model is needed inside.
+is stopped after SECONDS of processor time, and says how many rows it got through. All have River's
+own defaults. Linear models and neighbours get scaled numbers and an input for each value of a
+category; trees get numbers as they are, and the value itself, or its number where they cannot have
+texts; all get counts of words.
 """
 
 from __future__ import annotations
@@ -130,10 +132,12 @@ def regressor(name: str, fields: Event, seed: int) -> Any:
     from river import forest, linear_model, optim, reco, tree
 
     made: dict[str, Callable[[], Any]] = {
-        "ARFRegressor": lambda: forest.ARFRegressor(seed=seed),
+        "ARFRegressor": lambda: numbered(forest.ARFRegressor(seed=seed), fields),
         "AMFRegressor": lambda: numbered(forest.AMFRegressor(seed=seed), fields),
         "LinearRegression": lambda: scaled(linear_model.LinearRegression(), fields),
-        "HoeffdingAdaptiveTree": lambda: tree.HoeffdingAdaptiveTreeRegressor(seed=seed),
+        "HoeffdingAdaptiveTree": lambda: numbered(
+            tree.HoeffdingAdaptiveTreeRegressor(seed=seed), fields
+        ),
         "BiasedMF": lambda: reco.BiasedMF(  # the rates of River's documentation
             n_factors=10,
             bias_optimizer=optim.SGD(0.025),

@@ -19,9 +19,12 @@ from service.stream.files import read_files, to_json
 
 CHECKOUT = Path(__file__).parent.parent
 RIVER = Path(__file__).parent / "accuracy_river.py"
-FOREST = ["ARFClassifier", "SRPClassifier", "LeveragingBagging", "AMFClassifier"]
-CLASSIFIERS = (*FOREST, "ALMAClassifier", "LogisticRegression", "KNNClassifier")
+CLASSIFIERS = (
+    *("ARFClassifier", "SRPClassifier", "LeveragingBagging", "AMFClassifier"),
+    *("ALMAClassifier", "LogisticRegression", "KNNClassifier"),
+)
 REGRESSORS = ("ARFRegressor", "AMFRegressor", "LinearRegression", "HoeffdingAdaptiveTree")
+MODELS = (*CLASSIFIERS, *REGRESSORS, "BiasedMF")
 
 
 class Missing(Exception):
