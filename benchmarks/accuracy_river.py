@@ -7,8 +7,8 @@ that has River; imports nothing of the house.
 FIELDS.json: {"numbers", "categories", "text": names; "target", "type", "positive", "pair"}. A model
 is stopped after SECONDS of processor time, and says how many rows it got through. All have River's
 own defaults. Linear models and neighbours get scaled numbers and an input for each value of a
-category; trees get numbers as they are, and the value itself, or its number where they cannot have
-texts; all get counts of words.
+category; trees get numbers as they are, scaled where their leaves are linear, and the value itself, or
+its number where they cannot have texts; all get counts of words.
 """
 
 from __future__ import annotations
@@ -87,8 +87,12 @@ def drifting(parts: list[Any], rows: int, draw: random.Random) -> Iterator[tuple
 
 
 def scaled(model: Any, fields: Event) -> Any:
-    """Return the model behind scaled numbers and one input for each value of a category."""
+    """Return the model behind scaled numbers and one input for each value of a category; counts of
+    words are not scaled."""
     from river import compose, preprocessing
+
+    if fields["text"]:
+        return model
 
     numbers = compose.SelectType((int, float)) | preprocessing.StandardScaler()
     if not fields["categories"]:
@@ -96,19 +100,24 @@ def scaled(model: Any, fields: Event) -> Any:
     return (numbers + (compose.SelectType(str) | preprocessing.OneHotEncoder())) | model
 
 
-def numbered(model: Any, fields: Event) -> Any:
-    """Return the model behind numbers as they are, and categories numbered as they come."""
+def numbered(model: Any, fields: Event, *, scale: bool = False) -> Any:
+    """Return the model behind numbers, as they are or scaled, and categories numbered as they come."""
     from river import compose, preprocessing
 
+    if scale and not fields["categories"]:
+        return preprocessing.StandardScaler() | model
     if not fields["categories"]:
         return model
+    numbers: Any = compose.SelectType((int, float))
+    if scale:
+        numbers |= preprocessing.StandardScaler()
     categories = compose.SelectType(str) | preprocessing.OrdinalEncoder()
-    return (compose.SelectType((int, float)) + categories) | model
+    return (numbers + categories) | model
 
 
 def classifier(name: str, fields: Event, seed: int) -> Any:
     """Return a model for classes."""
-    from river import ensemble, forest, linear_model, multiclass, neighbors, tree
+    from river import ensemble, forest, linear_model, multiclass, naive_bayes, neighbors, tree
 
     def linear(model: Any) -> Any:
         many = fields["type"] == "multiclass"
@@ -122,6 +131,7 @@ def classifier(name: str, fields: Event, seed: int) -> Any:
         "ALMAClassifier": lambda: linear(linear_model.ALMAClassifier()),
         "AMFClassifier": lambda: numbered(forest.AMFClassifier(seed=seed), fields),
         "LogisticRegression": lambda: linear(linear_model.LogisticRegression()),
+        "MultinomialNB": naive_bayes.MultinomialNB,
         "KNNClassifier": lambda: scaled(neighbors.KNNClassifier(), fields),
     }
     return made[name]()
@@ -132,11 +142,11 @@ def regressor(name: str, fields: Event, seed: int) -> Any:
     from river import forest, linear_model, optim, reco, tree
 
     made: dict[str, Callable[[], Any]] = {
-        "ARFRegressor": lambda: numbered(forest.ARFRegressor(seed=seed), fields),
+        "ARFRegressor": lambda: numbered(forest.ARFRegressor(seed=seed), fields, scale=True),
         "AMFRegressor": lambda: numbered(forest.AMFRegressor(seed=seed), fields),
         "LinearRegression": lambda: scaled(linear_model.LinearRegression(), fields),
         "HoeffdingAdaptiveTree": lambda: numbered(
-            tree.HoeffdingAdaptiveTreeRegressor(seed=seed), fields
+            tree.HoeffdingAdaptiveTreeRegressor(seed=seed), fields, scale=True
         ),
         "BiasedMF": lambda: reco.BiasedMF(  # the rates of River's documentation
             n_factors=10,

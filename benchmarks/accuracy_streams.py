@@ -24,7 +24,7 @@ CLASSIFIERS = (
     *("ALMAClassifier", "LogisticRegression", "KNNClassifier"),
 )
 REGRESSORS = ("ARFRegressor", "AMFRegressor", "LinearRegression", "HoeffdingAdaptiveTree")
-MODELS = (*CLASSIFIERS, *REGRESSORS, "BiasedMF")
+MODELS = (*CLASSIFIERS, *REGRESSORS, "MultinomialNB", "BiasedMF")
 
 
 class Missing(Exception):
@@ -54,7 +54,9 @@ class Stream:
     @property
     def competitors(self) -> tuple[str, ...]:
         """Models of River that can learn it."""
-        if self.figure != "MAE":
+        if self.figure == "F1":
+            return (*CLASSIFIERS, "MultinomialNB")
+        if self.figure == "accuracy":
             return CLASSIFIERS
         return (*REGRESSORS, "BiasedMF") if self.pair else REGRESSORS
 
