@@ -54,7 +54,7 @@ def concepts(name: str, seed: int) -> list[Any]:
     """Return the concepts of a made-up stream, as in Gomes et al., Adaptive random forests (2017)."""
     from river.datasets import synth
 
-    s = 10 * seed
+    s = 10 * seed + 1
     if name == "sea":
         return [synth.SEA(variant=v, noise=0.1, seed=s + i) for i, v in enumerate((3, 1, 2, 0))]
     if name == "agrawal":
