@@ -201,21 +201,29 @@ def _results(stream: Stream, rounds: Sequence[Round]) -> list[Result]:
                 one.scored.figure(stream.figure, len(one.scored.labels)) for one in rounds
             ],
         }
-        if not all(other.figure for _, other in pairs):  # none, or one that allows no ratio
-            runs = [
-                Run(figure, other.figure)
-                for figure, (_, other) in zip(details["all_rows"], pairs, strict=True)
-            ]
-            why = next((other.why for _, other in pairs if other.why), "")
-            baseline = Baseline(f"{first.name}{': ' if why else ''}{why}", first.figure)
-            value = statistics.median(details["all_rows"])
-            results.append(Result(stream.name, value, stream.figure, baseline, None, runs, details))
-            continue
-        runs = [
-            Run.against(one.scored.figure(stream.figure, other.rows), other.figure or 0.0)
-            for one, other in pairs
-        ]
+        runs = [_held(stream, one.scored, other) for one, other in pairs]
+        why = next((other.why for _, other in pairs if other.why), "")
         fewest = min(other.rows for _, other in pairs)
-        part = f", first {fewest:,} rows" if first.why else ""
-        results.append(of_rounds(stream.name, stream.figure, first.name + part, runs, details))
+        part = f", first {fewest:,} rows" if fewest else f": {why}"
+        name = first.name + (part if why else "")
+        value = statistics.median(run.value for run in runs)
+        known = [run.baseline for run in runs if run.baseline is not None]
+        ratios = [run.ratio for run in runs if run.ratio is not None]
+        results.append(
+            Result(
+                stream.name,
+                value,
+                stream.figure,
+                Baseline(name, statistics.median(known) if known else None),
+                statistics.median(ratios) if ratios else None,
+                runs,
+                details,
+            )
+        )
     return results
+
+
+def _held(stream: Stream, scored: Scored, other: Other) -> Run:
+    """Return both figures of the rows that both have seen; of all rows where there is no other."""
+    value = scored.figure(stream.figure, other.rows or len(scored.labels))
+    return Run(value, other.figure, value / other.figure if other.figure else None)
