@@ -23,7 +23,7 @@ RATES = ((0.025, 0.05), (0.05, 0.05), (0.025, 0.025))
 
 def biased_mf(path: Path, bias_rate: float, latent_rate: float) -> dict[str, Any]:
     """Return what River's BiasedMF gives. Runs where River is installed."""
-    from river import optim, reco  # type: ignore[import-not-found]
+    from river import optim, reco
 
     model = reco.BiasedMF(
         n_factors=10,

@@ -31,10 +31,10 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Baseline(msgspec.Struct, frozen=True):
-    """What the figure is held against."""
+    """What the figure is held against. value: None where it could not be had; the name says why."""
 
     name: str
-    value: float
+    value: float | None
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -98,7 +98,7 @@ def _row(result: Result) -> tuple[str, ...]:
         _figure(result.value),
         _spread([run.value for run in result.runs]),
         "" if baseline is None else baseline.name,
-        "" if baseline is None else _figure(baseline.value),
+        "" if baseline is None or baseline.value is None else _figure(baseline.value),
         "" if result.ratio is None else _figure(result.ratio),
         _spread(ratios),
     )
