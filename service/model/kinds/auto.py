@@ -12,6 +12,7 @@ TypeError.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -24,7 +25,7 @@ from service.model.experts.mixture import Mixture
 from service.model.experts.moved import mark, move
 from service.model.experts.seam import Expert, Held, Inputs, Task, Tensor
 from service.model.featurizer import Rows
-from service.model.kinds import auto_pass
+from service.model.kinds import auto_pass, together
 from service.model.kinds.compiled import target_table
 from service.model.kinds.seam import (
     Extra,
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 
 PIECE = 256
 """Rows that go through all experts together: their inputs stay in the cache."""
+LONGEST = ("forest", "nets", "newton", "squares", "kernel")
+"""Experts that take longest with a row, those first."""
+FEW = 8
+"""Rows of which no more than one expert learns at a time: to ask another thread takes as long."""
 
 
 class Holder(NamedTuple):
@@ -87,8 +92,13 @@ class Ensemble:
     def learn(self, held: list[Held], rows: Inputs, into: NDArray[np.float64]) -> None:
         """Write the scores [N, O] in the target's frame, then learn."""
         members = self._members(len(rows))
-        for expert, mine, place in zip(self.experts, held[1:-1], members.parts, strict=True):
-            expert.learn(mine, rows, place)
+        works = [
+            (expert.name, partial(expert.learn, mine, rows, place))
+            for expert, mine, place in zip(self.experts, held[1:-1], members.parts, strict=True)
+        ]
+        works.sort(key=lambda one: LONGEST.index(one[0]) if one[0] in LONGEST else len(LONGEST))
+        way = together.do if len(rows) >= FEW else together.in_turn
+        way([work for _, work in works])
         learn = (rows.weights > 0).astype(np.uint8)
         self.mixture.learn(held[-1], members.joined(), rows.y, learn, into)
 
