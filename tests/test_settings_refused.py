@@ -145,7 +145,7 @@ REFUSED = [
     ("event:", "event:\n  time: {field: at, zone: Mars}", "event.time.zone", 5, "no time zone"),
     ("event:", "event:\n  time: {format: s}", "event.time.field", 5, "is required"),
     ("event:", "event:\n  format: avro", "event.format", 5, "must be one of json"),
-    ("event:", "model: {kind: forest}\nevent:", "model.kind", 4, "no kind of model 'forest'"),
+    ("event:", "model: {kind: jungle}\nevent:", "model.kind", 4, "no kind of model 'jungle'"),
     ("event:", "model: {kind: my net:Net}\nevent:", "model.kind", 4, "names no class"),
     ("event:", "model: {arguments: {size: 3}}\nevent:", "model.arguments", 4, "has no effect"),
     (

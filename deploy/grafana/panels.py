@@ -126,6 +126,12 @@ RIGHT = (
     Shown("Learning rate", "Moves only with learning.adapt; its factor is above 1 after an alarm of drift "
           "that raises rates.",
           (("headwater_learning_rate{@}", "rate"), ("headwater_learning_rate_factor{@}", "factor"))),
+    Shown("Weights of experts", "What each member counts in a mixture; nothing where the model is one. "
+          "The largest change hands when the stream changes.",
+          (("topk(8, headwater_expert_weight{@})", "{{target}} {{expert}}"),), "percentunit"),
+    Shown("Experts", "Recent loss of the best members of a mixture, each by itself. The mixture above "
+          "should be at or below the lowest.",
+          (('bottomk(8, headwater_expert_score{@, metric=~"log_loss|mae"})', "{{target}} {{expert}}"),)),
     Shown("Strategies", "Those in force, how full their memories are, and the share of blocks that "
           "contradicted the memory of A-GEM.",
           (("headwater_strategy{@}", "{{name}}"), ("headwater_memory_events{@}", "events in {{memory}}"),

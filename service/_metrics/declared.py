@@ -218,6 +218,18 @@ METRICS: tuple[Declared, ...] = (
         ("target", "metric", "window", "model"),
     ),
     Declared(
+        "headwater_expert_weight",
+        "gauge",
+        "Share of each member in a mixture of experts; they sum to 1.",
+        ("target", "expert"),
+    ),
+    Declared(
+        "headwater_expert_score",
+        "gauge",
+        "Fading metrics of each member of a mixture, scored before it learned.",
+        ("target", "expert", "metric"),
+    ),
+    Declared(
         "headwater_twin_events_learned",
         "gauge",
         "Events that the frozen copy of the model had learned; nothing while there is none.",

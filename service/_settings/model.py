@@ -13,8 +13,8 @@ class ModelSettings(Section):
 
     kind: ModelKind = Field(
         "auto",
-        description="auto (a mixture of all experts), linear, svm (hinge loss; classes only), mlp (one hidden "
-        "layer), fm (factorization machine), rls (recursive least squares; numbers only), one expert "
+        description="auto (today: linear), linear, svm (hinge loss; classes only), mlp (one hidden "
+        "layer), fm (factorization machine), rls (recursive least squares; numbers only), mixture (of all experts), one expert "
         "of the mixture alone ("
         + ", ".join(EXPERTS)
         + "), or package.module:Class: a torch.nn.Module of "

@@ -1,6 +1,6 @@
 """Several threads for work that does not depend on each other; kernels hold no GIL.
 
-How many threads there are changes no bit of what is learned: see model/kinds/together.py.
+How many threads there are changes no bit of what is learned: see model/experts/together.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
-from service.model.kinds import together
-from service.model.kinds.together import Work
+from service.model.experts import together
+from service.model.experts.together import Work
 
 MOST = 4
 """Threads where none are asked for: there are no more long pieces of work than that."""

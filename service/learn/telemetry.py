@@ -22,6 +22,7 @@ import service
 from service.learn.drift.report import report as report_of_drift
 from service.learn.drift.report import show as show_drift
 from service.learn.inbox import Inbox
+from service.learn.leaderboard import leaderboard
 from service.learn.learner import Learner, Step
 from service.learn.standing import nested
 from service.metrics import Metrics
@@ -135,6 +136,7 @@ class Telemetry:
         m.gauge("headwater_learning_rate").set(math.nan if learner.rate is None else learner.rate)
         for target, report in learner.report().items():
             self._scores(target, report)
+        self._experts(learner)
         show_drift(self.metrics, report_of_drift(learner.watch, learner.state))
         self._strategies(learner)
 
@@ -215,6 +217,13 @@ class Telemetry:
             for place, headroom in inbox.source.headroom().items()
             if place in self.snapshot_offsets
         }
+
+    def _experts(self, learner: Learner) -> None:
+        for one in leaderboard(learner):
+            target, expert = one["target"], one["expert"]
+            self.metrics.gauge("headwater_expert_weight").set(one["weight"], target, expert)
+            for metric, value in one["fading"].items():
+                self.metrics.gauge("headwater_expert_score").set(value, target, expert, metric)
 
     def _offsets(self, name: str, offsets: Mapping[TP, float]) -> None:
         gauge = self.metrics.gauge(name)

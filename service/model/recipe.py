@@ -70,8 +70,8 @@ class Recipe:
 
     @property
     def kind(self) -> str:
-        """What stands in model.kind."""
-        return self.model.kind
+        """Name of the kind of model that is built; `auto` is the linear one in this release."""
+        return "linear" if self.model.kind == "auto" else self.model.kind
 
     @property
     def optimizer(self) -> str:

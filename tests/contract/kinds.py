@@ -16,7 +16,7 @@ from service.stream.records import Record
 from tests.learn import cuts
 
 NET = "tests.modules.nets:Net"
-KINDS = ("auto", "bayes", "linear", "svm", "mlp", "fm", "rls", "module")
+KINDS = ("mixture", "bayes", "linear", "svm", "mlp", "fm", "rls", "module")
 FEATURES: dict[str, Any] = {
     "amount": {"type": "number"},
     "income": {"type": "number", "scale": "log"},

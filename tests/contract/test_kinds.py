@@ -279,7 +279,7 @@ def test_a_field_that_is_added_changes_a_prediction_only_once_it_was_learned_fro
         cuts.take(grown, [one_record(60 + i, event) for i, event in enumerate(told)])
         with_it, without = (grown.score(grown.decoder.features(e)[0]) for e in (told, given))
 
-        if kind == "auto":  # crosses with the new field may meet others
+        if kind == "mixture":  # crosses with the new field may meet others
             assert np.isclose(after, before, rtol=1e-5).all(axis=1).mean() > 0.6, name
         elif kind != "rls" or spec["type"] in {"number", "boolean", "vector"}:  # names meet others
             np.testing.assert_allclose(after, before, rtol=1e-5, err_msg=name)

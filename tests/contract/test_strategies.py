@@ -38,7 +38,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 
 REFUSED: dict[str, set[str]] = {
-    "auto": {*WAYS},
+    "mixture": {*WAYS},
     "bayes": {*WAYS},
     "linear": {"trunk_every"},
     "mlp": set(),

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from service.learn.crew import Crew, working
-from service.model.kinds import together
+from service.model.experts import together
 
 
 def test_all_is_done_and_whoever_asks_works_too() -> None:

@@ -7,6 +7,7 @@ over 1 and over 64 rows. Those that find no place among MOST are left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,22 +64,22 @@ class Served(NamedTuple):
 
 
 class Curved:
-    """One set of columns of an expert, under a name."""
+    """One set of columns of an expert, under a name. memories: what each keeps from row to row, and
+    its ridge."""
 
     def __init__(
         self,
         name: str,
         order: NDArray[np.int64],
-        keeps: tuple[float, ...],
+        memories: Sequence[tuple[float, float]],
         outputs: int,
-        ridges: tuple[float, ...],
         every: int,
         fields: Fields,
     ) -> None:
         self._name = name
         self._order, self._labels = order, {*fields.lags, *label_keys(fields)}
-        self._keeps = np.array(keeps)
-        self._ridges = np.array(ridges)
+        keeps, ridges = zip(*memories, strict=True)
+        self._keeps, self._ridges = np.array(keeps), np.array(ridges)
         self._every = np.array([every])
         self.most = min(MOST, -(-len(order) // BLOCK) * BLOCK)
         k, m = len(keeps), self.most

@@ -28,7 +28,6 @@ from service.model.experts.factors_pass import (
 )
 from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale
 
-
 FEWEST = 2
 """Categories that there must be: of one alone the keys of the inputs say as much."""
 

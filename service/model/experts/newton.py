@@ -41,9 +41,8 @@ class Newton:
             Curved(
                 name,
                 order,
-                KEEPS,
+                [(keep, times * ridge) for keep, ridge in zip(KEEPS, ridges, strict=True)],
                 task.outputs,
-                tuple(times * one for one in ridges),
                 EVERY,
                 fields,
             )

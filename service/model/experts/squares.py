@@ -48,9 +48,16 @@ class Squares:
             "squares/near",
         )
         self._plain = Curved(
-            "plain", plain_columns(fields), SHORT_KEEPS, 1, RIDGES[0], EVERY, fields
+            "plain",
+            plain_columns(fields),
+            [*zip(SHORT_KEEPS, RIDGES[0], strict=True)],
+            1,
+            EVERY,
+            fields,
         )
-        self._all = Curved("all", all_columns(fields), KEEPS, 2, RIDGES[1], EVERY, fields)
+        self._all = Curved(
+            "all", all_columns(fields), [*zip(KEEPS, RIDGES[1], strict=True)], 2, EVERY, fields
+        )
         v = len(fields.keys) // KEY_INPUTS
         firsts = [fields.keys.start + c * KEY_INPUTS for c in range(v)]
         lasts = [fields.lags.start, *firsts]

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from service.model.experts import EXPERTS
-from service.model.kinds.auto import Auto, alone
 from service.model.kinds.fm import Fm
 from service.model.kinds.linear import Linear
+from service.model.kinds.mixture import Mixture, alone
 from service.model.kinds.mlp import Mlp
 from service.model.kinds.rls import Rls
 from service.model.kinds.seam import Kind
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from service.settings import Settings
 
 KINDS: dict[str, type[Kind]] = {
-    "auto": Auto,
+    "mixture": Mixture,
     "linear": Linear,
     "svm": Svm,
     "mlp": Mlp,

@@ -17,7 +17,12 @@ RIDGES = (1.0, 0.5)
 def part_of(width: int, every: int = 1000):
     """Return a set of bias and so many columns, and its tensors."""
     curved = Curved(
-        "a", np.array([BIAS, *range(width)]), KEEPS, 1, RIDGES, every, fields_of(width, 0, 0)
+        "a",
+        np.array([BIAS, *range(width)]),
+        [*zip(KEEPS, RIDGES, strict=True)],
+        1,
+        every,
+        fields_of(width, 0, 0),
     )
     held = held_of(curved.tensors)
     return curved.part(held), held

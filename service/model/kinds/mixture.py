@@ -11,21 +11,19 @@ TypeError.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.events.schema import Target, TargetKind
+from service.events.schema import TargetKind
 from service.model.experts import EXPERTS
-from service.model.experts.inputs import Labels, Shared
-from service.model.experts.mixture import Mixture
+from service.model.experts.ensemble import Ensemble, Holder
+from service.model.experts.inputs import Shared
 from service.model.experts.moved import mark, move
-from service.model.experts.seam import Expert, Held, Inputs, Task, Tensor
+from service.model.experts.seam import Held, Inputs
 from service.model.featurizer import Rows
-from service.model.kinds import auto_pass, together
+from service.model.kinds import mixture_pass
 from service.model.kinds.compiled import target_table
 from service.model.kinds.seam import (
     Extra,
@@ -40,94 +38,26 @@ from service.model.kinds.seam import (
     Standing,
     placed,
 )
-from service.model.names import escape
 
 if TYPE_CHECKING:
     from service.model.recipe import Recipe
 
 PIECE = 256
 """Rows that go through all experts together: their inputs stay in the cache."""
-LONGEST = ("forest", "nets", "newton", "squares", "kernel")
-"""Experts that take longest with a row, those first."""
-FEW = 8
-"""Rows of which no more than one expert learns at a time: to ask another thread takes as long."""
 
 
-class Holder(NamedTuple):
-    """Whose tensors, and how their names begin."""
+class Views(NamedTuple):
+    """The tensors of one state."""
 
-    prefix: str
-    tensors: tuple[Tensor, ...]
-
-
-class Ensemble:
-    """All that learns one target."""
-
-    def __init__(self, shared: Shared, target: Target, chosen: Sequence[str], seed: int) -> None:
-        self.target = target
-        self.labels = Labels(shared, target)
-        task = Task(target.kind, target.outputs, seed)
-        self.experts: list[Expert] = [
-            EXPERTS[name](self.labels.fields, task)
-            for name in chosen
-            if target.kind in EXPERTS[name].fits
-        ]
-        self.experts = [one for one in self.experts if one.members]
-        self.members = tuple(name for expert in self.experts for name in expert.members)
-        self.mixture = Mixture(self.members, task)
-        start = f"experts/{escape(target.name)}"
-        self.holders = [
-            Holder(f"{start}/labels", self.labels.tensors),
-            *(Holder(f"{start}/{one.name}", one.tensors) for one in self.experts),
-            Holder(f"{start}/mixture", self.mixture.tensors),
-        ]
-
-    def score(self, held: list[Held], rows: Inputs, into: NDArray[np.float64]) -> None:
-        """Write the scores [N, O] in the target's frame."""
-        members = self._members(len(rows))
-        for expert, mine, place in zip(self.experts, held[1:-1], members.parts, strict=True):
-            expert.score(mine, rows, place)
-        self.mixture.score(held[-1], members.joined(), into)
-
-    def learn(self, held: list[Held], rows: Inputs, into: NDArray[np.float64]) -> None:
-        """Write the scores [N, O] in the target's frame, then learn."""
-        members = self._members(len(rows))
-        works = [
-            (expert.name, partial(expert.learn, mine, rows, place))
-            for expert, mine, place in zip(self.experts, held[1:-1], members.parts, strict=True)
-        ]
-        works.sort(key=lambda one: LONGEST.index(one[0]) if one[0] in LONGEST else len(LONGEST))
-        way = together.do if len(rows) >= FEW else together.in_turn
-        way([work for _, work in works])
-        learn = (rows.weights > 0).astype(np.uint8)
-        self.mixture.learn(held[-1], members.joined(), rows.y, learn, into)
-
-    def rescale(self, held: list[Held], ratio: float, shift: float) -> None:
-        """The unit of the target changes."""
-        self.labels.rescale(held[0], ratio, shift)
-        for expert, mine in zip(self.experts, held[1:-1], strict=True):
-            expert.rescale(mine, ratio, shift)
-        self.mixture.rescale(held[-1], ratio, shift)
-
-    def _members(self, n: int) -> Members:
-        counts = [len(one.members) for one in self.experts]
-        return Members([np.empty((n, k, self.target.outputs), np.float32) for k in counts])
+    shared: Held
+    each: list[list[Held]]
+    """Of each ensemble, in the order of its holders."""
 
 
-class Members(NamedTuple):
-    """Predictions of the members, expert by expert."""
-
-    parts: list[NDArray[np.float32]]
-
-    def joined(self) -> NDArray[np.float32]:
-        """Return them [N, K, O]."""
-        return np.concatenate(self.parts, axis=1)
-
-
-class Auto:
+class Mixture:
     """A mixture of all experts; subclasses have a choice of them."""
 
-    name: ClassVar[str] = "auto"
+    name: ClassVar[str] = "mixture"
     learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
     differentiable: ClassVar[bool] = False
     chosen: ClassVar[tuple[str, ...]] = tuple(EXPERTS)
@@ -174,7 +104,7 @@ class Auto:
 
     def inherit(self, old: Kind, held: Extras, into: Extras) -> None:
         """Bring what was learned to other fields, by their names; see seam.Kind."""
-        if not isinstance(old, Auto):
+        if not isinstance(old, Mixture):
             return
         before = {f"{at}/{one.name}": one for at, tensors in old.holders for one in tensors}
         for at, tensors in self.holders:
@@ -198,13 +128,13 @@ class Auto:
                 }
                 expert.added(Held(views, {}))
 
-    def _held(
+    def _views(
         self,
         theta: NDArray[np.float32],
         touched: NDArray[np.uint8],
         extras: tuple[NDArray[np.generic], ...],
-    ) -> tuple[Held, list[list[Held]]]:
-        """Return the views: of the shared inputs; of each ensemble, in the order of its holders."""
+    ) -> Views:
+        """Return the views of a state's arrays."""
         left = iter(extras)
         found = []
         for at, tensors in self.holders:
@@ -222,13 +152,13 @@ class Auto:
                     flags[one.name] = touched[first >> 6 : (first + size) >> 6]
             found.append(Held(views, flags))
         rest = iter(found[1:])
-        return found[0], [[next(rest) for _ in one.holders] for one in self._ensembles]
+        return Views(found[0], [[next(rest) for _ in one.holders] for one in self._ensembles])
 
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Score N rows; see seam.Kind."""
         scores = np.empty((len(rows), self.recipe.schema.outputs))
         theta, extras = _read_only(served.theta), tuple(map(_read_only, served.extras))
-        shared, each = self._held(theta, np.empty(0, np.uint8), extras)
+        shared, each = self._views(theta, np.empty(0, np.uint8), extras)
         n = len(rows)
         for t, (ensemble, held) in enumerate(zip(self._ensembles, each, strict=True)):
             target, fields = ensemble.target, ensemble.labels.fields
@@ -251,63 +181,63 @@ class Auto:
     ) -> None:
         """Learn N rows; see seam.Kind."""
         into.norms[:] = 0.0
-        shared, each = self._held(moving.theta, moving.touched, moving.extras)
-        sound = auto_pass.sound(self._targets, rows.x, rows.y)
+        views = self._views(moving.theta, moving.touched, moving.extras)
+        sound = mixture_pass.sound(self._targets, rows.x, rows.y)
         into.applied[:] = np.where(weights <= 0.0, 0, np.where(sound, 1, 2))
         allowed = np.where(sound, weights, 0.0)
+        importance = np.ones_like(rows.y)
+        if moving.strategy is not None and len(moving.strategy.importance):
+            importance = moving.strategy.importance
         first, n = 0, len(rows)
         while first < n:
             last = min(first + PIECE, n)
             for t in range(len(self._ensembles)):
                 y = np.ascontiguousarray(rows.y[first:last, t])
-                last = first + auto_pass.until_renewal(
+                last = first + mixture_pass.until_renewal(
                     moving.frames[t], self._targets[t, 3], y, allowed[first:last]
                 )
-            self._piece(moving, shared, each, rows, allowed, first, last, into)
+            self._piece(
+                moving, views, rows.part(first, last), allowed[first:last], importance[first:last],
+                into.between(first, last),
+            )  # fmt: skip
             first = last
 
     def _piece(
         self,
         moving: Moving,
-        shared: Held,
-        each: list[list[Held]],
+        views: Views,
         rows: Rows,
         weights: NDArray[np.float64],
-        first: int,
-        last: int,
+        importance: NDArray[np.float64],
         into: Learned,
     ) -> None:
-        """Learn rows in which no frame is renewed but by the last."""
-        part, n = rows.part(first, last), last - first
-        learn = (weights[first:last] > 0).astype(np.uint8)
-        importance = None if moving.strategy is None else moving.strategy.importance
+        """Learn rows in which no frame is renewed but by the last. importance: [N, T]."""
+        n, learn = len(rows), (weights > 0).astype(np.uint8)
         width = max(one.labels.fields.width for one in self._ensembles)
-        x, ranks, ids = self._shared.write(shared, part, learn, width)
-        for t, (ensemble, held) in enumerate(zip(self._ensembles, each, strict=True)):
+        x, ranks, ids = self._shared.write(views.shared, rows, learn, width)
+        for t, (ensemble, held) in enumerate(zip(self._ensembles, views.each, strict=True)):
             target, frame = ensemble.target, moving.frames[t]
-            mine = weights[first:last]
-            if importance is not None and len(importance):
-                mine = mine * importance[first:last, t]  # classes count as their weights say
-            y = np.ascontiguousarray(part.y[:, t])
+            labels = np.ascontiguousarray(rows.y[:, t])
+            y = labels
             if target.kind == "number":
-                y = (y - frame[3]) / frame[4] if frame[4] > 0.0 else np.full(n, np.nan)
+                y = (labels - frame[3]) / frame[4] if frame[4] > 0.0 else np.full(n, np.nan)
             fitting = np.ascontiguousarray(x[:, : ensemble.labels.fields.width])
-            given = Inputs(fitting, ranks, ids, part.spans, part.entries, part.values, y, mine)
+            given = Inputs(
+                fitting, ranks, ids, rows.spans, rows.entries, rows.values, y,
+                weights * importance[:, t],
+            )  # fmt: skip
             ensemble.labels.write(held[0], fitting, given)
             block = np.empty((n, target.outputs))
             ensemble.learn(held, given, block)
             if target.kind == "number":
                 block *= frame[4]
                 block += frame[3]
-            into.scores[first:last, target.start : target.start + target.outputs] = block
-            auto_pass.losses(
-                self._targets[t, 0], part.y[:, t], block, frame, learn, into.losses[first:last, t],
-                into.norms[first:last],
-            )  # fmt: skip
-            moving.steps[t] += int((learn & ~np.isnan(part.y[:, t])).sum())
-            ratio, shift, renewed = auto_pass.grow(
-                frame, self._targets[t, 3], np.ascontiguousarray(part.y[:, t]), learn
+            into.scores[:, target.start : target.start + target.outputs] = block
+            mixture_pass.losses(
+                self._targets[t, 0], labels, block, frame, learn, into.losses[:, t], into.norms
             )
+            moving.steps[t] += int((learn & ~np.isnan(labels)).sum())
+            ratio, shift, renewed = mixture_pass.grow(frame, self._targets[t, 3], labels, learn)
             if renewed:
                 ensemble.rescale(held, ratio, shift)
 
@@ -328,7 +258,9 @@ class Auto:
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient
     ) -> None:
         """Raise TypeError: experts learn each in their own way."""
-        raise TypeError("auto has no gradient; look at Kind.differentiable before asking for one")
+        raise TypeError(
+            "a mixture has no gradient; look at Kind.differentiable before asking for one"
+        )
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
@@ -338,7 +270,7 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     return view
 
 
-def alone(name: str) -> type[Auto]:
+def alone(name: str) -> type[Mixture]:
     """Return the kind that is a mixture of one expert's members."""
-    fits = tuple(kind for kind in Auto.learns if kind in EXPERTS[name].fits)
-    return type(name.title(), (Auto,), {"name": name, "learns": fits, "chosen": (name,)})
+    fits = tuple(kind for kind in Mixture.learns if kind in EXPERTS[name].fits)
+    return type(name.title(), (Mixture,), {"name": name, "learns": fits, "chosen": (name,)})

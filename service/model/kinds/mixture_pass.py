@@ -1,4 +1,4 @@
-"""What kinds/auto.py does row by row, compiled: which rows are sound, frames of targets, losses."""
+"""What kinds/mixture.py does row by row, compiled: which rows are sound, frames of targets, losses."""
 
 from __future__ import annotations
 
