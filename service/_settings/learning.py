@@ -84,6 +84,13 @@ class LearningSettings(Section):
         "looks into the memory of replay and agem, in rows. Other models learn row by row whatever "
         "it says.",
     )
+    threads: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Threads that learn the experts of a mixture side by side; null: as many as there "
+        "are processors, at most 4. Changes no bit of what is learned.",
+    )
     optimizer: Literal["sgd", "adagrad", "adam"] = Field(
         "adagrad", description="How a gradient becomes a change of weights."
     )

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from service.cli.doctor_finding import Finding, fail, ok, size, warn
+from service.learn import crew
 from service.settings import Settings
 
 _GROUP = Path("/sys/fs/cgroup")
@@ -32,7 +33,7 @@ def findings(settings: Settings, image: int) -> Iterator[Finding]:
 
 def _processors(settings: Settings) -> Finding:
     seen = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    quota = _quota()
+    quota = crew.quota(_GROUP)
     have = seen if quota is None else min(float(seen), quota)
     limit = "" if quota is None else f", of which this container may use {quota:.2g}"
     want = 1 + settings.api.workers
@@ -42,18 +43,6 @@ def _processors(settings: Settings) -> Finding:
     if have < want:
         return ok("processors", f"{said}; more would answer faster under load")
     return ok("processors", said)
-
-
-def _quota() -> float | None:
-    """Return how many processors a container may use; None: all that it sees."""
-    text = _read(_GROUP / "cpu.max")
-    if text is None:
-        names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
-        parts = [_read(_GROUP / "cpu" / name) or "-1" for name in names]
-    else:
-        parts = text.split(" ")
-    quota, period = parts
-    return None if quota in ("max", "-1") else float(quota) / float(period)
 
 
 def _memory(settings: Settings, image: int) -> Finding:
@@ -75,7 +64,7 @@ def _memory(settings: Settings, image: int) -> Finding:
 
 def _limit() -> int | None:
     for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        text = _read(_GROUP / name)
+        text = crew.read(_GROUP / name)
         if text is not None:
             return int(text) if text.isdigit() and int(text) < _UNLIMITED else None
     return None
@@ -107,10 +96,3 @@ def _versions() -> Finding:
     names = ("headwater", "torch", "numba", "numpy", "confluent-kafka")
     told = ", ".join(f"{name} {version(name)}" for name in names)
     return ok("versions", f"{told}, Python {platform.python_version()}")
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return None

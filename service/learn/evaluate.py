@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from service.events.schema import Target
 from service.learn import exact, pretrained, warm
+from service.learn.crew import working
 from service.learn.drift.report import report as report_of_drift
 from service.learn.leaderboard import leaderboard
 from service.learn.learner import Learner, Step
@@ -43,6 +44,17 @@ def evaluate(
     """Return the result in the shape of headwater.evaluate/1, and counts of what was not learned
     by its reason. rows: events as JSON bytes. watch is told the rows and the report of each target
     at some 50 places and at the end."""
+    with working(settings.learning.threads):
+        return _evaluate(settings, rows, expected, progress, watch)
+
+
+def _evaluate(
+    settings: Settings,
+    rows: Iterable[bytes],
+    expected: int | None,
+    progress: Callable[[int], None],
+    watch: Callable[[int, dict[str, Any]], None],
+) -> tuple[dict[str, Any], dict[str, int]]:
     recipe = recipe_of(settings).begun(from_file=settings.model.pretrained is not None)
     warm.compile_passes(recipe)
     lineage = hashlib.sha256(recipe.to_json()).hexdigest()[:16]

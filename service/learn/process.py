@@ -28,6 +28,7 @@ from service.errors import (
 from service.learn import inquest, loop, warm
 from service.learn.acts import Acts
 from service.learn.burial import Burial
+from service.learn.crew import working
 from service.learn.door import Door, door_of, present_or_new, served_in
 from service.learn.drift.telling import Teller
 from service.learn.environment import fingerprint
@@ -98,6 +99,7 @@ def _main(settings: Settings, options: Options, stop: threading.Event, outage: O
         telemetry = Telemetry(Metrics("learner"))
         door = door_of(settings, present_or_new(runtime_at, recipe), telemetry.metrics)
         stack.callback(door.close)
+        stack.enter_context(working(settings.learning.threads))
         door.beat("restoring", "compiling")
         stack.enter_context(ControlServer(runtime_at / "control.sock", door.answer))
         with door:  # a long journal takes its time too, and whoever is silent counts as hung

@@ -28,7 +28,7 @@ LAYOUT = 4
 """
 _READABLE = {1, 2, 3, 4}
 """Layouts whose tensors are taken over name by name."""
-_NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "frozen_after"}
+_NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "frozen_after", "threads"}
 _IN_WEIGHTS = {"raise_rates", "reset_head"}
 
 

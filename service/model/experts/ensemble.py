@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.events.schema import Target
-from service.model.experts import EXPERTS
+from service.model.experts import EXPERTS, together
 from service.model.experts.inputs import Labels, Shared
 from service.model.experts.mixture import Mixture
 from service.model.experts.seam import Expert, Held, Inputs, Task, Tensor
 from service.model.names import escape
+
+LONGEST = ("forest", "nets", "newton", "squares", "kernel")
+"""Experts that take longest with a row, those first."""
+FEW = 8
+"""Rows of which no more than one expert learns at a time: to ask another thread takes as long."""
 
 
 class Holder(NamedTuple):
@@ -55,8 +61,13 @@ class Ensemble:
     def learn(self, held: list[Held], rows: Inputs, into: NDArray[np.float64]) -> None:
         """Write the scores [N, O] in the target's frame, then learn."""
         members = self._members(len(rows))
-        for expert, mine, place in zip(self.experts, held[1:-1], members.parts, strict=True):
-            expert.learn(mine, rows, place)
+        works = [
+            (expert.name, partial(expert.learn, mine, rows, place))
+            for expert, mine, place in zip(self.experts, held[1:-1], members.parts, strict=True)
+        ]
+        works.sort(key=lambda one: LONGEST.index(one[0]) if one[0] in LONGEST else len(LONGEST))
+        way = together.do if len(rows) >= FEW else together.in_turn
+        way([work for _, work in works])
         learn = (rows.weights > 0).astype(np.uint8)
         self.mixture.learn(held[-1], members.joined(), rows.y, learn, into)
 

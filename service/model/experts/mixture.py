@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from service.model.experts import mixture_numbers_pass as numbers
 from service.model.experts import mixture_pass as classes
+from service.model.experts.mixture_shares_pass import SLEEPING
 from service.model.experts.seam import Held, Task, Tensor, rescale
 
 
@@ -24,15 +25,10 @@ class Mixture:
         self.tensors: tuple[Tensor, ...] = (
             Tensor("awake", (k,), "uint8", 1.0, axes=(names,)),
             Tensor(
-                "logs",
-                (3, k),
-                "float64",
-                -np.log(max(k, 1)),
-                axes=(None, names),
-                added=classes.SLEEPING,
+                "weights", (3, k), "float64", 1.0 / max(k, 1), axes=(None, names), added=SLEEPING
             ),
-            Tensor("tops", (3,), "float64", -np.log(3.0)),
-            Tensor("ends", (n_ends,), "float64", -np.log(n_ends)),
+            Tensor("tops", (3,), "float64", 1.0 / 3.0),
+            Tensor("ends", (n_ends,), "float64", 1.0 / n_ends),
         )
         if self._number:
             ridges = np.eye(m) * numbers.RIDGES[:, None, None]
@@ -70,7 +66,7 @@ class Mixture:
             numbers.score(
                 p,
                 at["awake"],
-                at["logs"],
+                at["weights"],
                 at["tops"],
                 at["ends"],
                 at["usual"],
@@ -79,7 +75,7 @@ class Mixture:
                 into,
             )
         else:
-            classes.score(p, at["awake"], at["logs"], at["tops"], at["ends"], at["stack"], into)
+            classes.score(p, at["awake"], at["weights"], at["tops"], at["ends"], at["stack"], into)
 
     def learn(
         self,
@@ -93,12 +89,12 @@ class Mixture:
         at = held.at
         if self._number:
             numbers.learn(
-                p, y, learn, at["awake"], at["logs"], at["tops"], at["ends"], at["usual"], at["stacks"],
+                p, y, learn, at["awake"], at["weights"], at["tops"], at["ends"], at["usual"], at["stacks"],
                 at["gradients"], at["curvatures"], at["counts"], at["tally"], into,
             )  # fmt: skip
         else:
             classes.learn(
-                p, y, learn, at["awake"], at["logs"], at["tops"], at["ends"], at["stack"], at["gradient"],
+                p, y, learn, at["awake"], at["weights"], at["tops"], at["ends"], at["stack"], at["gradient"],
                 at["curvature"], at["counts"], at["tally"], into,
             )  # fmt: skip
 
@@ -111,7 +107,7 @@ class Mixture:
 
     def weights(self, held: Held) -> NDArray[np.float64]:
         """Return [K]: how much each member counts in the mixture of Bayes; they sum to 1."""
-        logs, tops = held.at["logs"], held.at["tops"]
+        logs, tops = held.at["weights"], held.at["tops"]
         each = np.exp(logs - logs.max(axis=1, keepdims=True))
         each /= each.sum(axis=1, keepdims=True)
         top = np.exp(tops - tops.max())

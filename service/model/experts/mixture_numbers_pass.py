@@ -2,6 +2,8 @@
 
 Members and candidates are judged by how far they were from the label against their own usual
 distance: a Laplace density, so that one wild label costs no more than it must.
+
+Legend: K members, M = K + 1; inside the passes rounded up, see mixture_shares_pass.full.
 """
 
 from __future__ import annotations
@@ -11,16 +13,24 @@ import math
 import numpy as np
 from numba import njit
 
-from service.model.experts.mixture_pass import (
-    ALL,
+from service.model.experts.mixture_shares_pass import (
     DISCOUNTS,
+    LOWEST,
     SHARES,
-    cholesky_solve,
-    normalise,
+    add,
+    awakened,
+    dot,
+    exponentials,
+    full,
+    keep,
+    logarithms,
     note,
+    reward,
+    solve,
+    total,
+    wide,
 )
 
-LOWEST = -7.0
 USUAL = 1.0 / 256.0
 """Slowest rate of a member's usual distance."""
 LEAST = 1e-6
@@ -33,116 +43,111 @@ HUBER = 1.5
 EVERY = 8
 CANDIDATES = 3 + 3 + 1 + 2
 """Means and medians of three mixtures, their mixture, two stacks."""
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _weights(logs, awake, w):
-    total = 0.0
-    for k in range(logs.shape[0]):
-        w[k] = math.exp(logs[k]) if awake[k] else 0.0
-        total += w[k]
-    for k in range(logs.shape[0]):
-        w[k] /= total
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def _median(values, order, w):
-    """Return the weighted median; order: indices that sort values."""
-    total = 0.0
-    for i in range(order.shape[0]):
-        total += w[order[i]]
-        if total >= 0.5:
-            return values[order[i]]
-    return values[order[-1]]
+TOP_SHARE, TOP_DISCOUNT = 1e-2, 0.998
+END_SHARE, END_DISCOUNT = 1e-3, 0.999
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
 def _sort(values, order):
-    """Sort indices by value; nearly sorted already from the row before."""
+    """Sort indices by value, equal ones by themselves; they are nearly sorted from the row before."""
     for i in range(1, order.shape[0]):
         one = order[i]
+        value = values[one]
         j = i - 1
-        while j >= 0 and values[order[j]] > values[one]:
+        while j >= 0 and (
+            values[order[j]] > value or (values[order[j]] == value and order[j] > one)
+        ):
             order[j + 1] = order[j]
             j -= 1
         order[j + 1] = one
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _candidates(p, awake, logs, tops, usual, stacks, seen, order, w, found):
-    """Write the candidates [CANDIDATES] of one row. p: [K]; usual: [K + CANDIDATES]."""
-    n = p.shape[0]
+def _median(values, order, w, half):
+    """Return the weighted median; order: indices that sort values; half: of the sum of weights."""
+    reached = 0.0
+    for i in range(order.shape[0]):
+        reached += w[order[i]]
+        if reached >= half:
+            return values[order[i]]
+    return values[order[-1]]
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
+    """Write the candidates [CANDIDATES] of one row, and what the stacks see of it, near [M].
+
+    p: [K]; on: [K] 1: awake; w: [3, K] weights, of sleepers 0; usual: [K + CANDIDATES].
+    """
+    wide_n, n = p.shape[0], order.shape[0]
     _sort(p, order)
     for i in range(3):
-        _weights(logs[i], awake, w[:n])
-        total = 0.0
-        for k in range(n):
-            total += w[k] * p[k]
-        found[i] = total
-        found[3 + i] = _median(p, order, w)
-    _weights(tops, ALL, w[:3])
-    base = w[0] * found[0] + w[1] * found[1] + w[2] * found[2]
+        norm = total(w[i], wide_n)
+        found[i] = dot(w[i], p, wide_n) / norm
+        found[3 + i] = _median(p, order, w[i], 0.5 * norm)
+    base = dot(tops, found, 3) / total(tops, 3)
     found[6] = base
     scale = max(usual[n + 6], LEAST)
+    by = 1.0 / scale
+    for k in range(min(wide_n, near.shape[0])):
+        near[k] = (p[k] - base) * on[k] * by
     low, high = base, base
     for k in range(n):
-        if awake[k]:
-            low, high = min(low, p[k]), max(high, p[k])
+        value = p[order[k]]
+        if on[order[k]] > 0.0:
+            low, high = min(low, value), max(high, value)
+    near[n] = 1.0
     low, high = low - scale, high + scale
     for s in range(2):
-        total = stacks[s, n]
-        for k in range(n):
-            if awake[k]:
-                total += stacks[s, k] * (p[k] - base) / scale
-        value = base + scale * total
+        value = base + scale * dot(stacks[s], near, n + 1)
         found[7 + s] = min(max(value, low), high) if seen >= BEGIN else base
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _final(found, ends, w):
-    _weights(ends, ALL, w[:CANDIDATES])
-    total = 0.0
-    for i in range(CANDIDATES):
-        total += w[i] * found[i]
-    return total
+def _final(found, ends):
+    return dot(ends, found, CANDIDATES) / total(ends, CANDIDATES)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def score(p, awake, logs, tops, ends, usual, stacks, counts, out):
+def score(p, awake, weights, tops, ends, usual, stacks, counts, out):
     """Write the mixture of N rows. p: float32 [N, K, 1]; out: float64 [N, 1]."""
     n = p.shape[1]
-    each, w, found = np.empty(n), np.empty(max(n, CANDIDATES)), np.empty(CANDIDATES)
+    on = awakened(awake)
+    wide_n = on.shape[0]
+    w = wide(weights, 3, wide_n) * on
+    each, near, found = np.zeros(wide_n), np.zeros(full(n + 1)), np.empty(CANDIDATES)
     order = np.arange(n)
     for r in range(p.shape[0]):
         for k in range(n):
             each[k] = p[r, k, 0]
-        order[:] = np.arange(n)
-        _candidates(each, awake, logs, tops, usual, stacks, counts[1], order, w, found)
-        out[r, 0] = _final(found, ends, w)
+        _candidates(each, on, w, tops, usual, stacks, counts[1], order, near, found)
+        out[r, 0] = _final(found, ends)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _reward(logs, distances, usual, share, discount, awake, w):
-    """Give every member its due; w: [2 K] room to work."""
-    n, count, best = logs.shape[0], 0, -math.inf
+def _likelihoods(distances, usual, on, likely, room):
+    """Write how likely the label was by each of K, against the likeliest. usual, likely: [K]; room:
+    [4, K]."""
+    n, best = likely.shape[0], -math.inf
+    own, logs = room[2], room[3]
     for k in range(n):
-        if awake[k]:
-            count += 1
-            b = max(usual[k], LEAST)
-            w[n + k] = -distances[k] / b - math.log(2.0 * b)
-            best = max(best, w[n + k])
-    _weights(logs, awake, w[:n])
+        own[k] = 2.0 * max(usual[k], LEAST)
+    logarithms(own[:n], logs, room)
     for k in range(n):
-        if awake[k]:
-            prior = math.log((1.0 - share) * w[k] + share / count)
-            logs[k] = discount * prior + max(w[n + k] - best, LOWEST)
-    normalise(logs, awake)
+        logs[k] = -2.0 * distances[k] / own[k] - logs[k]
+    for k in range(n):
+        best = max(best, logs[k] if on[k] > 0.0 else best)
+    for k in range(n):
+        own[k] = max(min(logs[k] - best, 0.0), LOWEST)
+    exponentials(own[:n], likely, room)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _follow(usual, distance, seen):
+def _follow(usual, distances, seen, n):
+    """Take the first n distances into what is usual."""
     rate = max(1.0 / (seen + 1.0), USUAL)
-    return usual + rate * (distance - usual)
+    for k in range(n):
+        usual[k] += rate * (distances[k] - usual[k])
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -151,7 +156,7 @@ def learn(
     y,
     learn_it,
     awake,
-    logs,
+    weights,
     tops,
     ends,
     usual,
@@ -164,66 +169,79 @@ def learn(
 ):
     """Write the mixture of each row, then learn from its label, row after row.
 
-    gradients: [2, M], curvatures: [2, M, M] with M = K + 1; counts: [2]: rows since the last
-    solution, rows learned. tally: [K, 5], see mixture_pass.note.
+    gradients: [2, M], curvatures: [2, M, M], see mixture_shares_pass.solve; counts: [2]: rows since
+    the last solution, rows learned. tally: [K, 5], see mixture_shares_pass.note.
     """
     n_rows, n = p.shape[0], p.shape[1]
-    m = n + 1
-    each, w, found = np.empty(n), np.empty(2 * max(n, CANDIDATES)), np.empty(CANDIDATES)
-    far, order, j = np.empty(max(n, CANDIDATES)), np.arange(n), np.empty(m)
+    on, all_on = awakened(awake), np.ones(CANDIDATES)
+    m, wide_n, wide_m, count = n + 1, on.shape[0], full(n + 1), total(on, n)
+    w = wide(weights, 3, wide_n) * on
+    slopes, noted, own = wide(gradients, 2, wide_m), np.zeros((5, wide_n)), np.ones(wide_n)
+    first, second = wide(curvatures[0], wide_m, wide_m), wide(curvatures[1], wide_m, wide_m)
+    noted[:, :n], own[:n], ours = tally.T, usual[:n], usual[n:]
+    each, near, found, order = (
+        np.zeros(wide_n),
+        np.zeros(wide_m),
+        np.empty(CANDIDATES),
+        np.arange(n),
+    )
+    far, squares, likely, prior = np.empty((4, wide_n))
+    off, judged, mine = np.empty((3, CANDIDATES))
+    low, room = np.empty((wide_m, wide_m)), np.empty((4, wide_n))
     for r in range(n_rows):
         for k in range(n):
             each[k] = p[r, k, 0]
-        order[:] = np.arange(n)
-        _candidates(each, awake, logs, tops, usual, stacks, counts[1], order, w, found)
-        out[r, 0] = _final(found, ends, w)
+        _candidates(each, on, w, tops, usual, stacks, counts[1], order, near, found)
+        out[r, 0] = _final(found, ends)
         if not learn_it[r] or math.isnan(y[r]):
             continue
         seen = counts[1]
-        base, scale = found[6], max(usual[n + 6], LEAST)
-        for k in range(n):
+        base, scale = found[6], max(ours[6], LEAST)
+        for k in range(wide_n):
             far[k] = abs(y[r] - each[k])
-            if awake[k]:
-                note(tally[k], far[k] * far[k], far[k])
+        for k in range(wide_n):
+            squares[k] = far[k] * far[k]
+        note(noted, squares, far, on, prior)
         if seen > 0:
+            _likelihoods(far, own, on, likely, room)
             for i in range(3):
-                _reward(logs[i], far, usual, SHARES[i], DISCOUNTS[i], awake, w)
+                reward(w[i], likely, SHARES[i], DISCOUNTS[i], on, count, prior, room)
         for k in range(n):
-            if awake[k]:
-                usual[k] = _follow(usual[k], far[k], seen)
+            prior[k] = own[k]
+        _follow(own, far, seen, n)
+        for k in range(n):
+            own[k] = own[k] if awake[k] else prior[k]
         for i in range(CANDIDATES):
-            far[i] = abs(y[r] - found[i])
+            off[i] = abs(y[r] - found[i])
         if seen > 0:
-            _reward(tops, far[:3], usual[n:], 1e-2, 0.998, ALL, w)
-            _reward(ends, far, usual[n:], 1e-3, 0.999, ALL, w)
-        for k in range(n):
-            near = min(max((each[k] - base) / scale, -30.0), 30.0)
-            j[k] = near if awake[k] else 0.0
-        j[n] = 1.0
+            _likelihoods(off, ours, all_on, judged, room)
+            reward(ends, judged, END_SHARE, END_DISCOUNT, all_on, CANDIDATES, mine, room)
+            _likelihoods(off, ours, all_on, judged[:3], room)
+            reward(tops, judged, TOP_SHARE, TOP_DISCOUNT, all_on, 3.0, mine[:3], room)
+        for k in range(wide_m):
+            near[k] = min(max(near[k], -30.0), 30.0)
         for s in range(2):
-            e = (y[r] - found[7 + s]) / scale
-            if seen < BEGIN:
-                e = (y[r] - base) / scale
+            e = (y[r] - (found[7 + s] if seen >= BEGIN else base)) / scale
             h = 1.0 if abs(e) <= HUBER else HUBER / abs(e)
-            for i in range(m):
-                gradients[s, i] += h * e * j[i]
-                g = h * j[i]
-                for k in range(m):
-                    curvatures[s, i, k] += g * j[k]
-        for i in range(CANDIDATES):
-            usual[n + i] = _follow(usual[n + i], far[i], seen)
+            slope, by = slopes[s], h * e
+            for i in range(wide_m):
+                slope[i] += by * near[i]
+            add(first if s == 0 else second, near, h, m)
+        _follow(ours, off, seen, CANDIDATES)
         counts[0] += 1.0
         counts[1] += 1.0
         if counts[0] >= min(EVERY, max(1.0, counts[1] / 64.0)):
             for s in range(2):
                 kept = MEMORIES[s] ** counts[0]
-                for i in range(m):
-                    for k in range(m):
-                        curvatures[s, i, k] *= kept
-                    curvatures[s, i, i] += (1.0 - kept) * RIDGES[s]
-                    gradients[s, i] -= (1.0 - kept) * RIDGES[s] * stacks[s, i]
-                cholesky_solve(curvatures[s], gradients[s])
-                for i in range(m):
-                    stacks[s, i] += gradients[s, i]
-                    gradients[s, i] = 0.0
+                curved = first if s == 0 else second
+                solve(curved, slopes[s], stacks[s], kept, RIDGES[s], low, m)
             counts[0] = 0.0
+    for k in range(n):
+        usual[k] = own[k]
+        for i in range(3):
+            weights[i, k] = w[i, k] if awake[k] else weights[i, k]
+        for i in range(5):
+            tally[k, i] = noted[i, k]
+    keep(slopes, gradients)
+    keep(first, curvatures[0])
+    keep(second, curvatures[1])
