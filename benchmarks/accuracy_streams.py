@@ -144,9 +144,13 @@ STREAMS = {
 
 
 def settings_of(stream: Stream, folder: Path, seed: int) -> Settings:
-    """Return settings that name the fields, and nothing else but a seed. Raises BadSettings."""
+    """Return settings that name the fields, a mixture, and nothing else but a seed. Raises
+    BadSettings."""
     written = folder / f"{stream.name}.yaml"
-    text = {"name": stream.name, "kafka": {"topics": ["none"]}, "event": stream.event}
+    text = {
+        "name": stream.name, "kafka": {"topics": ["none"]}, "event": stream.event,
+        "model": {"kind": "mixture"},
+    }  # fmt: skip
     written.write_text(json.dumps(text))
     return settings.load(written, {"learning.seed": seed}, environment={})
 
