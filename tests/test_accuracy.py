@@ -39,11 +39,11 @@ def test_a_stream_names_its_fields_and_nothing_else(
     stream: Stream, tmp_path: Path, load_settings: Callable[..., Settings]
 ) -> None:
     """
-    Model and learning are what they are without a word about them.
+    It asks for a mixture; model and learning are else what they are without a word about them.
     """
     untold = load_settings(
         '{"name": "n", "kafka": {"topics": ["t"]}, "event": {"features": {"x": {"type": "number"}}, '
-        '"targets": {"y": {"type": "binary"}}}}'
+        '"targets": {"y": {"type": "binary"}}}, "model": {"kind": "mixture"}}'
     )
 
     found = settings_of(stream, tmp_path, seed=untold.learning.seed)

@@ -43,7 +43,8 @@ class Client:
     them. attempts: how often it is made at most; made again is only what broke off before its
     reply, or was told by a 503 when to come again, where that is within a few seconds and the time
     that is left. No call changes anything, so none is ever done twice. Raises ClientError where
-    `url` is no address.
+    `url` is no address. A server that sends the headers of a reply byte by byte can make a call last
+    longer: ask such a one by AsyncClient.
     """
 
     def __init__(

@@ -18,7 +18,8 @@ import service
 
 _LIBRARIES = ("numpy", "numba", "llvmlite", "torch", "msgspec")
 _CODE = (
-    "model/*.py", "model/kinds/*.py", "model/strategies/*.py", "events/*.py", "learn/learner.py",
+    "model/*.py", "model/kinds/*.py", "model/experts/*.py", "model/strategies/*.py", "events/*.py",
+    "learn/learner.py",
     "learn/quarantine.py", "learn/history.py", "learn/pretrained.py", "learn/drift/*.py",
     "stream/cutter.py", "stream/lanes.py",
 )  # fmt: skip

@@ -174,8 +174,7 @@ def seen_in(x, seen, ratio, shift):
 def test_what_was_learned_stays_when_a_field_is_added(case):
     """Predictions of events without it stay as they were."""
     expert, seen, given, y = case
-    if not expert.members:
-        pytest.skip("has nothing to learn here")
+    assert expert.members
     memory, _ = taught(expert, seen, given, y)
     wider = Seen(
         seen.task.kind, {**FEATURES, "brand": {"type": "category"}, "cost": {"type": "number"}}
