@@ -75,6 +75,7 @@ class DemoOnTerminal:
 
 
 @pytest.mark.e2e
+@pytest.mark.skipif(not CHAOS, reason="`make faults`: tests/test_demo_screen.py holds the pictures")
 def test_the_demo_on_a_small_old_terminal(tmp_path: Path) -> None:
     """
     Sixty columns, no block characters, no colours; another size while it runs; Ctrl-C ends it

@@ -21,6 +21,7 @@ from service.weights.journal import Entry, Journal, JournalReader
 from service.weights.snapshots import Keep, SnapshotReader, Snapshots
 from tests.e2e.service import Topic, until
 from tests.e2e.test_learning import events
+from tests.faults.clusters import chaos
 from tests.weights.states import meta, parts, same
 
 VERSIONS = (1, 2, 3, 4)
@@ -152,6 +153,7 @@ def test_f04_any_damage_to_the_middle_of_the_journal_is_found(
         assert len(found) >= segment * EACH
 
 
+@chaos
 @pytest.mark.e2e
 @pytest.mark.slow
 def test_f04_f05_a_damaged_snapshot_is_refused_by_the_process_and_the_one_before_used(

@@ -16,7 +16,8 @@ from tests.faults.clusters import chaos
 pytestmark = [pytest.mark.e2e, pytest.mark.kafka]
 
 
-@pytest.mark.parametrize("seconds", [2, pytest.param(60, marks=chaos)])
+@chaos
+@pytest.mark.parametrize("seconds", [2, 60])
 def test_f9_a_learner_that_stands_still_goes_on_where_it_stood(
     make_service, kafka_bootstrap, seconds
 ):

@@ -113,6 +113,7 @@ def test_f7_f8_told_to_stop_at_a_bad_moment(make_service: Make, embedded_bootstr
     assert 2 == service.log().count('"entries_replayed": 0'), "after the two clean stops"
 
 
+@chaos
 def test_f34_a_learner_that_hangs_is_started_again(
     make_service: Make, embedded_bootstrap: str
 ) -> None:
