@@ -20,6 +20,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 Event = dict[str, Any]
@@ -183,7 +184,7 @@ def compete(name: str, rows: str, fields: Event, seconds: float, seed: int) -> E
     began = time.process_time()
     if name != "BiasedMF":
         fields = {**fields, "pair": None}
-    with open(rows, encoding="utf-8") as file:  # noqa: PTH123
+    with Path(rows).open(encoding="utf-8") as file:
         for line in file:
             x, y = row_of(json.loads(line), fields)
             guess = model.predict_one(**x) if fields["pair"] else model.predict_one(x)
@@ -215,7 +216,7 @@ def main() -> int:
         for event in make(rest[0], int(rest[1]), int(rest[2])):
             print(json.dumps(event))
     else:
-        with open(rest[2], encoding="utf-8") as file:  # noqa: PTH123
+        with Path(rest[2]).open(encoding="utf-8") as file:
             fields = json.load(file)
         print(json.dumps(compete(rest[0], rest[1], fields, float(rest[3]), int(rest[4]))))
     return 0
