@@ -13,7 +13,7 @@ from service._settings.problems import Found
 
 _UNKNOWN = {"number": 1, "boolean": 1, "category": 1, "text": 1, "vector": 1, "time": 3}
 """Inputs that are 1 where a field of the type is missing: of a time also its hour and weekday."""
-_IN_ONE_STEP = frozenset(("auto", "linear", "fm"))
+_IN_ONE_STEP = frozenset(("linear", "fm"))
 """Kinds of which the bottom of a row's squared error can be told beforehand."""
 _LONG = 1.0
 

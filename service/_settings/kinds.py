@@ -40,7 +40,6 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     kind = section.get("kind", default_at(model, ("model", "kind")))
     if not isinstance(kind, str):
         return
-    kind = "linear" if kind == "auto" else kind
     for name, owner in OWNERS.items():
         where = ("model", name)
         if name in section and kind != owner and section[name] != default_at(model, where):

@@ -15,7 +15,7 @@ EXPERTS = (
     "prior", "cross", "bayes", "newton", "squares", "nets", "kernel", "forest", "factors", "words",
 )  # fmt: skip
 """The experts of a mixture, by the names that service/model/experts gives them."""
-MIXTURES = ("mixture", *EXPERTS)
+MIXTURES = ("auto", "mixture", *EXPERTS)
 """Kinds that are a mixture: of all experts, or of the members of one."""
 KINDS = ("auto", "linear", "svm", "mlp", "fm", "rls", "mixture", *EXPERTS)
 """The kinds that are built in."""
