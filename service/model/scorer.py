@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from service.events.decode import Columns, Decoder
 from service.model import intervals, prequential
 from service.model.featurizer import Featurizer
-from service.model.kinds.seam import Served
 from service.model.layout import Entry, Layout
 from service.model.rate import rate_of
 from service.model.recipe import Recipe
@@ -76,20 +75,18 @@ class Attached:
         self._scorer = scorer
         self._image = image
         layout, schema = scorer.layout, scorer.schema
-        self._theta = _view(image, layout.served, np.float32, (layout.theta_size,))
+        theta = _view(image, layout.served, np.float32, (layout.theta_size,))
         self._frames = _view(image, layout.frames, np.float64, (len(schema.targets), 5))
         self._scales = image[: layout.scales_bytes]
-        self._extras = tuple(
-            layout.by_name[one.part, one.name].view(image) for one in layout.kind.extras
-        )
+        extras = tuple(layout.by_name[one.part, one.name].view(image) for one in layout.kind.extras)
+        self._read = layout.kind.reader(theta, extras)
 
     def score(self, columns: Columns) -> NDArray[np.float64]:
         """Return the scores [N, O] of the events."""
         # A kernel compiled for memory it may write takes a copy of these few numbers.
         scales = self._scorer.layout.scales(self._scales.copy())
         rows = self._scorer.featurizer.rows(columns, scales)
-        served = Served(self._theta, self._frames.copy(), self._extras)
-        return self._scorer.layout.kind.score(served, rows)
+        return self._read(self._frames.copy(), rows)
 
     def half_widths(self, level: float) -> HalfWidths:
         """Return how far from its prediction each number target lies with probability `level`."""

@@ -45,11 +45,7 @@ class Bayes:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        at = held.at
-        compiled.score(
-            self._first, self._rows, rows.ranks, rows.ids, at["counts"], at["totals"],
-            at["classes"], at["gain"], at["values"], into,
-        )  # fmt: skip
+        self.learn(held, rows, into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from service.model.experts.compiling import kernel, piece
 
 KEEP = np.array([0.9998, 0.998])
 """What is left of a count after one row, by member."""
@@ -15,7 +16,7 @@ LARGEST = 1e30
 """What a new row counts grows instead of old ones shrinking; from here on all are made small."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _places(first, rows, ranks, ids, out):
     n = ranks.shape[0]
     for f in range(out.shape[0]):
@@ -26,7 +27,7 @@ def _places(first, rows, ranks, ids, out):
         out[f] = first[f] + value
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _predict(places, counts, totals, classes, gain, values, k, p):
     """Write member k's probabilities [C]."""
     n = p.shape[0]
@@ -50,17 +51,7 @@ def _predict(places, counts, totals, classes, gain, values, k, p):
         p[c] /= total
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def score(first, rows, ranks, ids, counts, totals, classes, gain, values, into):
-    places, p = np.empty(first.shape[0] - 1, dtype=np.int64), np.empty(classes.shape[1])
-    for r in range(ranks.shape[0]):
-        _places(first, rows, ranks[r], ids[r], places)
-        for k in range(into.shape[1]):
-            _predict(places, counts, totals, classes, gain, values, k, p)
-            _into(p, into[r, k])
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _into(p, into):
     if into.shape[0] == 1:
         into[0] = p[1]
@@ -69,7 +60,7 @@ def _into(p, into):
             into[c] = p[c]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def learn(
     first, rows, ranks, ids, y, weights, counts, flags, totals, classes, gain, values, into
 ):  # fmt: skip

@@ -54,11 +54,7 @@ class Cross:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        at = held.at
-        compiled.score(
-            self._kind, self._salts, at["combos"], self._dense, rows.x, rows.ranks, rows.ids,
-            at["table"], at["dense"], into,
-        )  # fmt: skip
+        self.learn(held, rows, into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from service.model.codes import mixed
+from service.model.experts.compiling import kernel, piece
 
 RATES = np.array([1.0, 4.0])
 BINS, PAIR_BINS, TRIPLE_BINS = 16, 8, 4
@@ -16,7 +16,7 @@ KEEP = 0.999
 HUBER = 1.5
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _places(salts, combos, ranks, ids, rows, keys, out):
     """Write the row of the table of each active input; return how many there are. keys: uint64
     [F + V, 3], room for what each field is in 16, 8 and 4 bins. rows is a power of two."""
@@ -43,7 +43,7 @@ def _places(salts, combos, ranks, ids, rows, keys, out):
     return n
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _outputs(kind, dense_at, x, places, table, dense, k, out):
     """Write the outputs of member k [O]: sums, then the link."""
     n = dense_at.shape[0]
@@ -68,19 +68,7 @@ def _outputs(kind, dense_at, x, places, table, dense, k, out):
             out[o] /= total
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def score(kind, salts, combos, dense_at, x, ranks, ids, table, dense, into):
-    room = np.empty(salts.shape[0] + combos.shape[0], dtype=np.int64)
-    keys, out = np.empty((salts.shape[0], 3), dtype=np.uint64), np.empty(into.shape[2])
-    for r in range(x.shape[0]):
-        n = _places(salts, combos, ranks[r], ids[r], table.shape[0], keys, room)
-        for k in range(into.shape[1]):
-            _outputs(kind, dense_at, x[r], room[:n], table, dense, k, out)
-            for o in range(out.shape[0]):
-                into[r, k, o] = out[o]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def learn(
     kind, salts, combos, dense_at, x, ranks, ids, y, weights, table, dense, t_flags, d_flags, into
 ):  # fmt: skip

@@ -55,14 +55,6 @@ class Part(NamedTuple):
     given back of the ridge that is forgotten."""
 
 
-class Served(NamedTuple):
-    """What a prediction reads of a set."""
-
-    order: NDArray[np.int64]
-    counts: NDArray[np.float64]
-    weights: NDArray[np.float32]
-
-
 class Curved:
     """One set of columns of an expert, under a name. memories: what each keeps from row to row, and
     its ridge."""
@@ -143,10 +135,6 @@ class Curved:
         compiled.renew(part, n)
         for flags in (part.f_weights, part.f_inverse, part.f_curvature, part.f_fresh):
             flags[:] = 1
-
-    def served(self, held: Held) -> Served:
-        """Return the views that a prediction reads."""
-        return Served(*(held.at[f"{self._name}_{one}"] for one in Served._fields))
 
 
 def plain_columns(fields: Fields) -> NDArray[np.int64]:

@@ -20,7 +20,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from service.model.experts.compiling import kernel, piece
 
 FAR = np.float32(32.0)
 """Furthest that an input lies from 0; deviations end at 8."""
@@ -32,16 +33,16 @@ GONE = -2
 """Stands for a column that is no more: always 0."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def gather(part, x, values):
-    """Write the n inputs in use of a row x [D] into values [M]; return n. part: a Part, or a Served."""
+    """Write the n inputs in use of a row x [D] into values [M]; return n."""
     n = np.int64(part.counts[0])
     for i in range(n):
         values[i] = value_of(x, part.order[i])
     return n
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def value_of(x, column):
     if column == BIAS:
         return np.float32(1.0)
@@ -51,7 +52,7 @@ def value_of(x, column):
     return min(max(value, -FAR), FAR) if math.isfinite(value) else np.float32(0.0)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def widen(part, x, values, n):
     """Take in the columns that are other than 0 for the first time, those of most worth first;
     return how many are in use now. Their weights are 0, so the row's outputs stand."""
@@ -74,9 +75,9 @@ def widen(part, x, values, n):
     return n
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def outputs(part, values, n, out):
-    """Write the outputs [K * O] of all memories. part: a Part, or a Served."""
+    """Write the outputs [K * O] of all memories."""
     weights, whole = part.weights, n // 4 * 4
     out[:] = 0.0
     for i in range(0, whole, 4):  # no test for 0: it would keep the inner loop from vector form
@@ -90,7 +91,7 @@ def outputs(part, values, n, out):
             out[m] += e * t[m]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def step(part, k, n, v, by):
     """Move the weights of memory k along v by that much for each output: float32 [O]."""
     first, size = k * by.shape[0], by.shape[0]
@@ -104,7 +105,7 @@ def step(part, k, n, v, by):
             row[c] += along_i * by[c]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def along(part, k, values, n, v):
     """Write P x of memory k into v [M], without the memory's scale; return x' P x, which is at
     least 0 but for rounding."""
@@ -125,7 +126,7 @@ def along(part, k, values, n, v):
     return spread * part.scales[k]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def sink(part, k, n, v, spread, h):
     """Take a row of curvature h into P of memory k; v and spread are those of `along`."""
     held, scale = part.inverse[k], part.scales[k]
@@ -137,7 +138,7 @@ def sink(part, k, n, v, spread, h):
     part.scales[k] = scale / part.keeps[k]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def add(part, values, n, h):
     """Take a row of curvature h into what the curvatures have not heard of yet, and renew the
     inverses where it is time."""
@@ -153,7 +154,7 @@ def add(part, values, n, h):
         renew(part, n)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def renew(part, n):
     """Compute every P from its curvature and the rows since, give back the ridge forgotten since,
     and let it pull the weights towards 0 for as much."""
@@ -185,7 +186,7 @@ def renew(part, n):
     part.counts[1] = 0.0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def invert(work, low, least, into):
     """Write the inverse of a symmetric matrix, given by its upper triangle work [n, n], into
     into [n, n] or larger, by Cholesky. No eigenvalue is below `least`: a pivot that is has been
@@ -236,7 +237,7 @@ def invert(work, low, least, into):
             into[j, i] = row[j]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def mark(part, n):
     """Flag what learning n columns in use has changed."""
     k_n, most = part.inverse.shape[0], part.inverse.shape[1]

@@ -71,10 +71,7 @@ class Factors:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        at = held.at
-        compiled.score(
-            self._kind, rows.ids, self._rows, self._settings, at["values"], at["constant"], into
-        )  # fmt: skip
+        self.learn(held, rows, into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

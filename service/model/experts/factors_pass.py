@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from service.model.codes import mixed
+from service.model.experts.compiling import kernel, piece
 
 SETTINGS = ((3.0, 0.0, 20.0), (3.0, 0.6, 20.0), (3.0, 0.6, 60.0), (8.0, 0.6, 30.0))
 """m, rate of the factors, and memory in rows, of each member."""
@@ -34,7 +34,7 @@ LARGEST = np.float32(8.0)
 """Largest factor."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _places(ids, rows, into):
     """Write where the values of a row are kept; return how many are not missing."""
     first, count = 0, 0
@@ -46,7 +46,7 @@ def _places(ids, rows, into):
     return count
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _outputs(kind, places, count, values, constant, sums, out):
     """Write the prediction of each member into out [K], and the sums of factors [K, WIDTH]."""
     for k in range(out.shape[0]):
@@ -70,18 +70,7 @@ def _outputs(kind, places, count, values, constant, sums, out):
             out[k] = 1.0 / (1.0 + math.exp(-min(max(out[k], -30.0), 30.0)))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def score(kind, ids, rows, settings, values, constant, into):
-    places, n = np.empty(rows.shape[0], dtype=np.int64), settings.shape[0]
-    sums, out = np.empty((n, WIDTH), dtype=np.float32), np.empty(n)
-    for r in range(ids.shape[0]):
-        count = _places(ids[r], rows, places)
-        _outputs(kind, places, count, values, constant, sums, out)
-        for k in range(n):
-            into[r, k, 0] = out[k]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def learn(kind, ids, y, weights, rows, settings, seed, values, constant, touched, into):
     places, n = np.empty(rows.shape[0], dtype=np.int64), settings.shape[0]
     sums, out = np.empty((n, WIDTH), dtype=np.float32), np.empty(n)
@@ -127,7 +116,7 @@ def learn(kind, ids, y, weights, rows, settings, seed, values, constant, touched
                         values[p, at + f] = min(max(v, -LARGEST), LARGEST)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def begin(place, code):
     """Draw the factors of a value that comes for the first time: evenly, with deviation BEGIN."""
     for f in range(FACTORS, FACTORS + (BIASES - 1) * WIDTH):

@@ -99,22 +99,24 @@ class Forest:
         )
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
-        """See seam.Expert."""
-        at = held.at
-        compiled.score(
-            rows.x, self._columns, self._last, self._groups, at["splits"], at["leaves"],
-            at["bases"], into,
+        """Look at no counter but the rows': it may be in the middle of a change; see seam.Expert."""
+        self._pass(held, rows, 0, into)
+
+    def _pass(self, held: Held, rows: Inputs, first: int, into: NDArray[np.float32]) -> int:
+        """Take rows from `first` on; return the row before which borders are due, or N."""
+        at, flags = held.at, held.flags
+        row: int = compiled.learn(
+            self._kind, rows.x, self._columns, self._last, rows.y, rows.weights, first,
+            self._groups, at["ring"], at["edges"], at["splits"], at["leaves"], at["counts"],
+            at["bases"], flags["ring"], flags["splits"], flags["leaves"], self._seed, into,
         )  # fmt: skip
+        return row
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
         at, flags, row = held.at, held.flags, 0
         while row < len(rows):
-            row = compiled.learn(
-                self._kind, rows.x, self._columns, self._last, rows.y, rows.weights, row,
-                self._groups, at["ring"], at["edges"], at["splits"], at["leaves"], at["counts"],
-                at["bases"], flags["ring"], flags["splits"], flags["leaves"], self._seed, into,
-            )  # fmt: skip
+            row = self._pass(held, rows, row, into)
             if at["counts"][SEEN] >= at["counts"][RENEW]:
                 self._renew(held)
                 compiled.make_due(

@@ -8,7 +8,8 @@ vectors of no loop over so many that it must ask too often whether they overlap.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from service.model.experts.compiling import piece
 
 BINS = 32
 LANES = 16
@@ -21,7 +22,7 @@ TINY = np.float32(1e-6)
 """Least share of a node's weight that may be split off, about: below that sums are rounded away."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def fill_labels(codes, y, w, order, first, end, hist):
     """Add up weights and labels. hist: [BINS, F, 2]."""
     hist[:] = 0.0
@@ -34,7 +35,7 @@ def fill_labels(codes, y, w, order, first, end, hist):
             cell[1] += label
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def fill_classes(codes, y, w, order, first, end, plane_of, hist):
     """Add up weights by the label's plane; plane 0 is all rows. hist: [P, BINS, F]."""
     hist[:] = 0.0
@@ -50,7 +51,7 @@ def fill_classes(codes, y, w, order, first, end, plane_of, hist):
                 s[row[f], f] += weight
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def take_apart(hist, sums):
     """Write a histogram [BINS, F, 2] as [2, BINS, F]."""
     h, n, s = hist.reshape(-1), sums[0].reshape(-1), sums[1].reshape(-1)
@@ -58,7 +59,7 @@ def take_apart(hist, sums):
         n[i], s[i] = h[2 * i], h[2 * i + 1]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def cumulate(hist, used, room):
     """Put what lies at or below each bin in the place of what lies in it. hist: [P, BINS, F]; room:
     [>= F]."""
@@ -74,7 +75,7 @@ def cumulate(hist, used, room):
                 row[f] = below
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def part(whole, child, swap):
     """Take a child's histogram out of its parent's: what remains is the other child's. With swap
     both change places."""
@@ -89,7 +90,7 @@ def part(whole, child, swap):
             a[i] -= b[i]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _compare(at, n, each, room):
     """Keep the best of squares / (n (1 - n)) in each of PACK lanes. each: one over the weight of the
     node. room: [5 PACK], one array so that LLVM need not ask whether they overlap: squares, n (1 - n)
@@ -106,7 +107,7 @@ def _compare(at, n, each, room):
         room[2 * PACK + i] = where if better else place
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _begin(room):
     for i in range(PACK):
         room[i] = 0.0
@@ -114,7 +115,7 @@ def _begin(room):
         room[2 * PACK + i] = 0.0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _winner(room):
     """Return the place of the best of all lanes, or -1 if none is better than GAIN."""
     for i in range(PACK):
@@ -133,7 +134,7 @@ def _winner(room):
     return int(room[2 * PACK]) if room[0] > GAIN * room[PACK] else -1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def best_labels(sums, used, total, label, room):
     """Return where the best split is, bin * F + column, or -1. sums: [2, BINS, F]; total, label: of
     the node; room: see _compare."""
@@ -149,7 +150,7 @@ def best_labels(sums, used, total, label, room):
     return _winner(room)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def best_classes(sums, used, total, weights, room):
     """The same of classes. sums: [P, BINS, F]; weights: [P]."""
     n, each = sums[0].reshape(-1), np.float32(1.0 / total)

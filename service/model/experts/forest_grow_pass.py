@@ -11,9 +11,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from service.model.codes import mixed
+from service.model.experts.compiling import piece
 from service.model.experts.forest_bins_pass import (
     BINS,
     LANES,
@@ -39,13 +39,13 @@ PURE = 1e-6
 _ONE = np.uint64(0x9E3779B97F4A7C15)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _chance(seed, i):
     """Return the i-th draw, in [0, 1)."""
     return (mixed(seed + np.uint64(i) * _ONE) >> np.uint64(40)) / 2.0**24
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def choose_columns(edges, width, seed, chosen):
     """Write which of the first `width` columns a tree sees, those with the most bins first, else in
     any order; return how many. edges: [D, BINS], its last the number of edges."""
@@ -70,7 +70,7 @@ def choose_columns(edges, width, seed, chosen):
     return n
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def code_rows(ring, edges, end, window, seed, chosen, y_at, w_at, codes, y, w):
     """Write codes uint8 [<= M, F], labels and weights of the rows that a tree sees, of the `window`
     rows before the end-th; return how many."""
@@ -97,7 +97,7 @@ def code_rows(ring, edges, end, window, seed, chosen, y_at, w_at, codes, y, w):
     return n
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _planes(sums, plane_of, weights):
     """Give each label of a node but the most frequent a plane, while there are some; return how
     many planes there are, that of all rows among them. weights: [P] of each plane."""
@@ -114,7 +114,7 @@ def _planes(sums, plane_of, weights):
     return n
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _add(kind, y, w, order, first, end, sums):
     """Write the sums of rows: weight, squared labels, then labels, or weights of classes [O]."""
     for o in range(sums.shape[0]):
@@ -129,7 +129,7 @@ def _add(kind, y, w, order, first, end, sums):
             sums[2] += weight * label
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _is_open(kind, sums, rows, depth, least):
     """Return whether a node is to be split, if it can be."""
     if depth >= DEPTH or rows < least or not sums[0] > 0.0:
@@ -142,7 +142,7 @@ def _is_open(kind, sums, rows, depth, least):
     return sums[0] - most > PURE
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _divide(codes, border, order, spare, first, end):
     """Bring the rows with a code up to the border to the front; return where the others begin."""
     middle, rest = first, 0
@@ -157,7 +157,7 @@ def _divide(codes, border, order, spare, first, end):
     return middle
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
     """Make a tree of n coded rows. kind: 1: labels are classes; else numbers. least: rows that a
     node to be split has. prior: [O] the value above the root's.
@@ -169,7 +169,7 @@ def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
     n_columns, n_out = chosen.shape[0], prior.shape[0]
     order, spare = np.arange(n, dtype=np.int32), np.empty(n + 1, dtype=np.int32)
     deep = DEPTH + 2
-    wide, used = -(-n_columns // LANES) * LANES, 0
+    wide, used = -(-n_columns // LANES) * LANES, np.int64(0)
     for f in range(n_columns):
         used = max(used, int(edges[chosen[f], BINS - 1]))
     hist = np.empty((BINS, wide, 2), dtype=np.float32)
@@ -183,9 +183,9 @@ def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
     stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = 0, 0, n, 0
     above[0] = prior
     least = max(least, 2)
-    _add(kind, y, w, order, 0, n, sums[0])
+    _add(kind, y, w, order, np.int64(0), n, sums[0])
     if kind != 1 and n_columns > 0:
-        fill_labels(codes, y, w, order, 0, n, hist)
+        fill_labels(codes, y, w, order, np.int64(0), n, hist)
         take_apart(hist, hists[0])
         cumulate(hists[0], used, room)
     height, nodes, ends = 1, 1, 0

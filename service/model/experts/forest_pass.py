@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from service.model.codes import mixed
+from service.model.experts.compiling import kernel, piece
 from service.model.experts.forest_grow_pass import (
     DEPTH,
     MOST_COLUMNS,
@@ -35,7 +35,7 @@ FAST = 1.0 / 200.0
 """Rate at which it is learned which earlier label is nearest to the next one."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def walk(row, splits, first, stride, at):
     """Write the leaf [T] that a row [D] comes to, in each of T trees with `stride` nodes each."""
     n = at.shape[0]
@@ -54,7 +54,7 @@ def walk(row, splits, first, stride, at):
         at[k] = int(splits[first + k * stride + at[k], 2])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def predict(row, base, groups, splits, leaves, at, into):
     """Write the predictions [G, O] of a row [D], and the leaves [G, TREES] that it comes to."""
     for g in range(groups.shape[0]):
@@ -70,18 +70,7 @@ def predict(row, base, groups, splits, leaves, at, into):
             into[g, c] = total / TREES + change
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def score(x, columns, last, groups, splits, leaves, bases, into):
-    """Write the predictions of each row, float32 [N, K, O]; see learn."""
-    row = np.empty(columns.shape[0], dtype=np.float32)
-    at = np.empty((groups.shape[0], TREES), dtype=np.int64)
-    for r in range(x.shape[0]):
-        for j in range(columns.shape[0]):
-            row[j] = x[r, columns[j]]
-        predict(row, _base(x[r], last, bases), groups, splits, leaves, at, into[r])
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def learn(
     kind, x, columns, last, y, weights, start, groups, ring, edges, splits, leaves, counts, bases,
     r_flags, s_flags, l_flags, seed, into,
@@ -119,7 +108,7 @@ def learn(
     return x.shape[0]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _base(x, last, bases):
     """Return the earlier label that was nearest lately."""
     if last.shape[0] == 0:
@@ -131,7 +120,7 @@ def _base(x, last, bases):
     return float(x[last[best]])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _move(kind, leaves, at, label, weight, flags):
     """Take a label into a leaf."""
     leaf = leaves[at]
@@ -145,7 +134,7 @@ def _move(kind, leaves, at, label, weight, flags):
         flags[b] = 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _append(row, y, weight, base, ring, seen, flags):
     d, slot = row.shape[0], seen % ROWS
     ring[slot, :d] = row
@@ -157,7 +146,7 @@ def _append(row, y, weight, base, ring, seen, flags):
         flags[b] = 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def make_due(kind, groups, ring, edges, splits, leaves, counts, s_flags, l_flags, seed):
     """Make the tree of each group that is due: one for every eighth of the window or
     LEAST_GAP rows, or every eighth of the rows seen while these are fewer."""
@@ -177,7 +166,7 @@ def make_due(kind, groups, ring, edges, splits, leaves, counts, s_flags, l_flags
         counts[DUE + at] = ((seen + phase) // gap + 1) * gap - phase
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _make(kind, group, window, ring, edges, splits, leaves, end, made, s_flags, l_flags, seed):
     """Make one tree of a group in place of its oldest."""
     size = group[MOST_LEAVES]

@@ -101,7 +101,7 @@ class Shared:
         at = held.at
         x, ranks, ids = self._begin(rows, width)
         compiled.numbers(
-            rows.numbers[:, : self.n_numbers], learn, at["moments"], at["recent"], at["ordered"], at["sampled"], x,
+            rows.numbers, learn, at["moments"], at["recent"], at["ordered"], at["sampled"], x,
             ranks, self._at,
         )  # fmt: skip
         compiled.one_hot(ids, learn, at["known"], x, self._spans[3].start)
@@ -110,28 +110,6 @@ class Shared:
                 rows.times_ms, ids, self._rows, learn, at["before"], at["last"],
                 held.flags["last"], x, self._clock_at,
             )  # fmt: skip
-        return x, ranks, ids
-
-    def read(
-        self, held: Held, rows: Rows, width: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
-        """Return the same; nothing moves."""
-        at = held.at
-        x, ranks, ids = self._begin(rows, width)
-        compiled.numbers_read(
-            rows.numbers[:, : self.n_numbers],
-            at["moments"],
-            at["ordered"],
-            at["sampled"],
-            x,
-            ranks,
-            self._at,
-        )
-        compiled.one_hot_read(ids, at["known"], x, self._spans[3].start)
-        if self._timed:
-            compiled.clock_read(
-                rows.times_ms, ids, self._rows, at["before"], at["last"], x, self._clock_at
-            )
         return x, ranks, ids
 
     def _begin(
@@ -180,10 +158,3 @@ class Labels:
                 rows.ids, self._rows, rows.y, learn, at["prior"], at["keys"],
                 held.flags["keys"], x, fields.keys.start,
             )  # fmt: skip
-
-    def read(self, held: Held, x: NDArray[np.float32], ids: NDArray[np.int64]) -> None:
-        """Write the same columns; nothing moves."""
-        at, fields = held.at, self.fields
-        compiled.lags_read(at["lags"], x, fields.lags.start)
-        if len(fields.keys):
-            compiled.keys_read(ids, self._rows, at["prior"], at["keys"], x, fields.keys.start)

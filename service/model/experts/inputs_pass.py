@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from service.model.codes import mixed
+from service.model.experts.compiling import kernel, piece
 from service.model.experts.seam import KEY_INPUTS
 
 CLIP = 8.0
@@ -29,31 +29,23 @@ ONE_HOT = 32
 """Most values of a category that have an input of their own: those seen first."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def numbers(values, learn, stats, recent, ordered, sizes, into, ranks, at):
     """Write what is known of each number: deviation, missing, context and pieces of its rank.
 
-    values: [N, F], NaN is missing. stats: [F, 3 + S]: count, mean, variance, moving averages, in
+    values: [N, F or more], NaN is missing. stats: [F, 3 + S]: count, mean, variance, moving averages, in
     the number's units. recent, ordered: [F, SAMPLE], a ring of values and the same, sorted. sizes:
     int64 [F, 2]: values seen by the ring, values that are sorted. into: float32 [N, D]; at: where in
     it deviations, missing, contexts and pieces begin. ranks: float32 [N, F], -1 where missing.
     """
     for r in range(values.shape[0]):
-        for j in range(values.shape[1]):
+        for j in range(ranks.shape[1]):
             _number(values[r, j], stats[j], ordered[j], sizes[j], j, into[r], ranks[r], at)
             if learn[r] and abs(values[r, j]) < 1e150:
                 _observe(stats[j], recent[j], ordered[j], sizes[j], values[r, j])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def numbers_read(values, stats, ordered, sizes, into, ranks, at):
-    """Write the same, and remember nothing."""
-    for r in range(values.shape[0]):
-        for j in range(values.shape[1]):
-            _number(values[r, j], stats[j], ordered[j], sizes[j], j, into[r], ranks[r], at)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _number(value, stats, ordered, sizes, j, into, ranks, at):
     n_spans = SPANS.shape[0]
     if math.isnan(value):
@@ -77,12 +69,12 @@ def _number(value, stats, ordered, sizes, j, into, ranks, at):
         into[at[3] + j * PLE + b] = min(max(PLE * rank - b, 0.0), 1.0)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _clipped(z):
     return min(max(z, -CLIP), CLIP) if math.isfinite(z) else 0.0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _rank(ordered, n, value):
     """Return the middle rank of a value among n sorted ones, inside (0, 1)."""
     if n == 0:
@@ -92,7 +84,7 @@ def _rank(ordered, n, value):
     return (low + high + 1.0) / (2.0 * (n + 1.0))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _observe(stats, recent, ordered, sizes, value):
     """Take a value into moments, averages and sample."""
     stats[0] += 1.0
@@ -107,7 +99,7 @@ def _observe(stats, recent, ordered, sizes, value):
         _keep(recent, ordered, sizes, value)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _keep(recent, ordered, sizes, value):
     """Put a value into the ring, in the place of the oldest, and into the sorted values."""
     n, slot = sizes[1], sizes[0] % SAMPLE
@@ -127,7 +119,7 @@ def _keep(recent, ordered, sizes, value):
     sizes[0] += 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def one_hot(ids, learn, known, into, at):
     """Write one input for each of the values seen first. ids: [N, V] rows of tables; known: int64
     [V, ONE_HOT], 0 is free, else a table's row + 1."""
@@ -138,15 +130,7 @@ def one_hot(ids, learn, known, into, at):
                 known[c, free] = ids[r, c] + 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def one_hot_read(ids, known, into, at):
-    """Write the same, and remember nothing."""
-    for r in range(ids.shape[0]):
-        for c in range(ids.shape[1]):
-            _hot(ids[r, c], known[c], into[r], at + c * ONE_HOT)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _hot(value, known, into, first):
     """Write the inputs of one value; return a free place for it, -1: it has one, or none is left."""
     into[first : first + ONE_HOT] = 0.0
@@ -159,7 +143,7 @@ def _hot(value, known, into, first):
     return -1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def lags(y, classes, learn, held, into, at):
     """Write the moving averages of the label before each row. classes: 1 for a label in [0, 1] or a
     number in the target's frame, else how many classes. held: [S, classes + 1], the last the count."""
@@ -176,14 +160,7 @@ def lags(y, classes, learn, held, into, at):
                 held[s, c] += rate * (truth - held[s, c])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def lags_read(held, into, at):
-    """Write the same, and remember nothing."""
-    for r in range(into.shape[0]):
-        _lags(held, into[r], at)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _lags(held, into, at):
     n = held.shape[1] - 1
     for s in range(SPANS.shape[0]):
@@ -196,7 +173,7 @@ KEY = 6
 averages over 3 and 10 of its own events, seen."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def keys(ids, rows, y, learn, prior, memory, touched, into, at):
     """Write what the labels of earlier events with the same value of a category say.
 
@@ -219,17 +196,7 @@ def keys(ids, rows, y, learn, prior, memory, touched, into, at):
             prior[1] += max(1.0 / prior[0], FORGET) * (y[r] - prior[1])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def keys_read(ids, rows, prior, memory, into, at):
-    """Write the same, and remember nothing."""
-    for r in range(ids.shape[0]):
-        first = 0
-        for c in range(ids.shape[1]):
-            _key(memory[first + ids[r, c] % rows[c]], prior[1], into[r], at + c * KEY_INPUTS)
-            first += rows[c]
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _key(one, mean, into, j):
     n = one[0]
     into[j] = one[2] if n > 0 else mean
@@ -239,7 +206,7 @@ def _key(one, mean, into, j):
     into[j + 4] = one[4] if n > 0 else mean
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _remember(one, y):
     one[5] += 1.0
     one[3] += max(1.0 / one[5], 1.0 / 3.0) * (y - one[3])
@@ -258,7 +225,7 @@ _DAY_MS, _WEEK_MS = 86_400_000, 604_800_000
 _MONDAY_MS = 345_600_000  # 1970-01-05, the first Monday
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def clock(times, ids, rows, learn, before, last, touched, into, at):
     """Write what the time of each event says. times: int64 [N] ms since 1970, -1: none. before:
     int64 [2] the first and the latest time that was learned, 0: none. last: float32 [sum, 1] by
@@ -278,14 +245,7 @@ def clock(times, ids, rows, learn, before, last, touched, into, at):
             touched[place >> 6] = 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def clock_read(times, ids, rows, before, last, into, at):
-    """Write the same, and remember nothing."""
-    for r in range(times.shape[0]):
-        _clock(times[r], ids[r], rows, before, last, into[r], at)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _clock(time, ids, rows, before, last, into, at):
     into[at : at + CLOCK + ids.shape[0]] = 0.0
     if time < 0:
@@ -304,6 +264,6 @@ def _clock(time, ids, rows, before, last, into, at):
             into[at + CLOCK + c] = _age((time - before[0]) / 1000.0 + 1.0 - held)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _age(seconds):
     return math.log1p(max(seconds, 0.0)) / 10.0

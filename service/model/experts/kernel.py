@@ -61,11 +61,7 @@ class Kernel:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        at = held.at
-        compiled.score(
-            self._kind, self._keys(rows), self._categories, rows.x, self._last, at["ring"],
-            at["labels"], at["near"], at["bases"], into,
-        )  # fmt: skip
+        self.learn(held, rows, into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from service.model.experts.compiling import kernel, piece
 
 RING = 2048
 """Rows that are remembered; a multiple of 4 LANES. Half of them are as good on electricity and phishing,
@@ -34,7 +35,7 @@ FAST = 1.0 / 200.0
 """Rate at which it is learned which earlier label is nearest to the next one."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def keys(x, ranks, ids, numbers, z, plain, categories, into):
     """Write the key of each row, float32 [N, Q]: deviations and ranks of numbers (missing: the
     middle), plain inputs, then categories."""
@@ -51,7 +52,7 @@ def keys(x, ranks, ids, numbers, z, plain, categories, into):
             into[r, at + c] = ids[r, c] & 0xFFFFFF  # a float32 holds no larger ones
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def distances(key, categories, ring, filled, d):
     """Write the squared distance [R] of a key [Q] to each row of the ring [Q, R]."""
     n = key.shape[0] - categories
@@ -85,7 +86,7 @@ def distances(key, categories, ring, filled, d):
             d[i] += np.float32(0.0) if r0[i] == k0 else OTHER
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def least(d, room):
     """Return the least of d [R]."""
     room[:] = FAR
@@ -100,8 +101,8 @@ def least(d, room):
     return low
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def kernel(d, low, scale, e):
+@piece
+def closeness(d, low, scale, e):
     """Write the weights e [W, R] of distances d: exp(-(d - low) * scale), and its powers."""
     e0, e1, e2 = e[0], e[1], e[2]
     one, part = np.float32(1.0), np.float32(-1.0 / 64.0)
@@ -125,7 +126,7 @@ def kernel(d, low, scale, e):
         e2[i] = w * w * w
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def weighted(e, m, room):
     """Return the sum of e * m, both [R]."""
     room[:] = 0.0
@@ -145,7 +146,7 @@ def weighted(e, m, room):
     return total
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def by_class(e, labels, sums):
     """Write the weights of each class, sums [C, W]."""
     sums[:] = 0.0
@@ -157,7 +158,7 @@ def by_class(e, labels, sums):
         of[2] += e2[i] * m
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def nearest_base(x, last, bases):
     """Return which of the earlier labels, columns `last` of x, was nearest lately."""
     best = 0
@@ -167,7 +168,7 @@ def nearest_base(x, last, bases):
     return float(x[last[best]])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def predict(kind, key, categories, x, last, ring, labels, near, base, d, e, room, sums, into):
     """Write the predictions [K, O] of a row; return the distance of the nearest.
 
@@ -177,7 +178,7 @@ def predict(kind, key, categories, x, last, ring, labels, near, base, d, e, room
     if near[0] > 0:
         distances(key, categories, ring, near[0], d)
         low = least(d, room)
-        kernel(d, low, np.float32(1.0 / (WIDTHS[0] * max(near[1], 1e-6))), e)
+        closeness(d, low, np.float32(1.0 / (WIDTHS[0] * max(near[1], 1e-6))), e)
     else:
         e[:] = 0.0
     if kind == 1:
@@ -200,21 +201,7 @@ def predict(kind, key, categories, x, last, ring, labels, near, base, d, e, room
     return low
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def score(kind, key, categories, x, last, ring, labels, near, bases, into):
-    """Write the predictions of each row, float32 [N, K, O]; see learn."""
-    d, room = np.empty(RING, dtype=np.float32), np.empty(LANES, dtype=np.float32)
-    e = np.empty((len(WIDTHS), RING), dtype=np.float32)
-    sums = np.empty((into.shape[2], len(WIDTHS)), dtype=np.float32)
-    for r in range(key.shape[0]):
-        base = nearest_base(x[r], last, bases) if kind == 2 else 0.0
-        predict(
-            kind, key[r], categories, x[r], last, ring, labels, near, base, d, e, room, sums,
-            into[r],
-        )  # fmt: skip
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def learn(
     kind, key, categories, x, last, y, weights, ring, labels, near, bases, flags, l_flags, into
 ):
@@ -241,7 +228,7 @@ def learn(
                 bases[j] += rate * (abs(y[r] - x[r, last[j]]) - bases[j])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _remember(kind, key, y, weight, low, base, ring, labels, near, flags, l_flags):
     """Put a row in the place of the oldest."""
     slot = int(near[0]) % RING

@@ -61,21 +61,8 @@ class Mixture:
 
     def score(self, held: Held, p: NDArray[np.float32], into: NDArray[np.float64]) -> None:
         """Write the mixture [N, O] of predictions p [N, K, O]."""
-        at = held.at
-        if self._number:
-            numbers.score(
-                p,
-                at["awake"],
-                at["weights"],
-                at["tops"],
-                at["ends"],
-                at["usual"],
-                at["stacks"],
-                at["counts"],
-                into,
-            )
-        else:
-            classes.score(p, at["awake"], at["weights"], at["tops"], at["ends"], at["stack"], into)
+        n = len(p)
+        self.learn(held, p, np.full(n, np.nan), np.zeros(n, np.uint8), into)
 
     def learn(
         self,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from service.model.experts.compiling import kernel, piece
 from service.model.experts.mixture_shares_pass import (
     DISCOUNTS,
     LOWEST,
@@ -47,7 +47,7 @@ TOP_SHARE, TOP_DISCOUNT = 1e-2, 0.998
 END_SHARE, END_DISCOUNT = 1e-3, 0.999
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _sort(values, order):
     """Sort indices by value, equal ones by themselves; they are nearly sorted from the row before."""
     for i in range(1, order.shape[0]):
@@ -62,7 +62,7 @@ def _sort(values, order):
         order[j + 1] = one
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _median(values, order, w, half):
     """Return the weighted median; order: indices that sort values; half: of the sum of weights."""
     reached = 0.0
@@ -73,7 +73,7 @@ def _median(values, order, w, half):
     return values[order[-1]]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
     """Write the candidates [CANDIDATES] of one row, and what the stacks see of it, near [M].
 
@@ -103,28 +103,12 @@ def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
         found[7 + s] = min(max(value, low), high) if seen >= BEGIN else base
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _final(found, ends):
     return dot(ends, found, CANDIDATES) / total(ends, CANDIDATES)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def score(p, awake, weights, tops, ends, usual, stacks, counts, out):
-    """Write the mixture of N rows. p: float32 [N, K, 1]; out: float64 [N, 1]."""
-    n = p.shape[1]
-    on = awakened(awake)
-    wide_n = on.shape[0]
-    w = wide(weights, 3, wide_n) * on
-    each, near, found = np.zeros(wide_n), np.zeros(full(n + 1)), np.empty(CANDIDATES)
-    order = np.arange(n)
-    for r in range(p.shape[0]):
-        for k in range(n):
-            each[k] = p[r, k, 0]
-        _candidates(each, on, w, tops, usual, stacks, counts[1], order, near, found)
-        out[r, 0] = _final(found, ends)
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _likelihoods(distances, usual, on, likely, room):
     """Write how likely the label was by each of K, against the likeliest. usual, likely: [K]; room:
     [4, K]."""
@@ -142,7 +126,7 @@ def _likelihoods(distances, usual, on, likely, room):
     exponentials(own[:n], likely, room)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _follow(usual, distances, seen, n):
     """Take the first n distances into what is usual."""
     rate = max(1.0 / (seen + 1.0), USUAL)
@@ -150,7 +134,7 @@ def _follow(usual, distances, seen, n):
         usual[k] += rate * (distances[k] - usual[k])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def learn(
     p,
     y,
@@ -175,10 +159,19 @@ def learn(
     n_rows, n = p.shape[0], p.shape[1]
     on, all_on = awakened(awake), np.ones(CANDIDATES)
     m, wide_n, wide_m, count = n + 1, on.shape[0], full(n + 1), total(on, n)
-    w = wide(weights, 3, wide_n) * on
-    slopes, noted, own = wide(gradients, 2, wide_m), np.zeros((5, wide_n)), np.ones(wide_n)
-    first, second = wide(curvatures[0], wide_m, wide_m), wide(curvatures[1], wide_m, wide_m)
-    noted[:, :n], own[:n], ours = tally.T, usual[:n], usual[n:]
+    w = wide(weights, weights.shape[0], wide_n) * on
+    held = wide_m if learn_it.any() else 0  # what scoring has no use for
+    slopes, noted, own = (
+        wide(gradients, gradients.shape[0], wide_m),
+        np.zeros((5, wide_n)),
+        np.ones(wide_n),
+    )
+    first, second = wide(curvatures[0], held, held), wide(curvatures[1], held, held)
+    for k in range(n):
+        own[k] = usual[k]
+        for i in range(5):
+            noted[i, k] = tally[k, i]
+    ours = usual[n:]
     each, near, found, order = (
         np.zeros(wide_n),
         np.zeros(wide_m),
@@ -187,7 +180,7 @@ def learn(
     )
     far, squares, likely, prior = np.empty((4, wide_n))
     off, judged, mine = np.empty((3, CANDIDATES))
-    low, room = np.empty((wide_m, wide_m)), np.empty((4, wide_n))
+    low, room = np.empty((held, held)), np.empty((4, wide_n))
     for r in range(n_rows):
         for k in range(n):
             each[k] = p[r, k, 0]
@@ -236,6 +229,8 @@ def learn(
                 curved = first if s == 0 else second
                 solve(curved, slopes[s], stacks[s], kept, RIDGES[s], low, m)
             counts[0] = 0.0
+    if held == 0:
+        return
     for k in range(n):
         usual[k] = own[k]
         for i in range(3):

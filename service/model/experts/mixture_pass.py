@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from service.model.experts.compiling import kernel, piece
 from service.model.experts.mixture_shares_pass import (
     DISCOUNTS,
     LOWEST,
@@ -42,7 +42,7 @@ TOP_SHARE, END_SHARE = 1e-2, 1e-3
 _UNLIKELY = math.exp(LOWEST)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _mixed(w, p, out):
     """Write the mixture [C] of a few distributions p [N, C] by weights w [N]."""
     norm = 1.0 / total(w, w.shape[0])
@@ -53,7 +53,7 @@ def _mixed(w, p, out):
         out[c] *= norm
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _row(p, n, on, w, tops, ends, a, work, pb, ps, sure, j, room, out):
     """Write the mixture of one row.
 
@@ -89,7 +89,7 @@ def _row(p, n, on, w, tops, ends, a, work, pb, ps, sure, j, room, out):
     _mixed(ends, work[3:5], out)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _open(p, each):
     """Write the probabilities p [K, O] into each [C, K], none of them below TINY."""
     n = p.shape[0]
@@ -104,7 +104,7 @@ def _open(p, each):
             each[c, k] = max(float(p[k, c]), TINY)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _close(mixed, out):
     if out.shape[0] == 1:
         out[0] = min(max(mixed[1], TINY), 1.0 - TINY)
@@ -112,24 +112,7 @@ def _close(mixed, out):
         out[:] = mixed
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def score(p, awake, weights, tops, ends, a, out):
-    """Write the mixture of N rows. p: float32 [N, K, O] with O = 1 for two classes; out: [N, O]."""
-    n_rows, n, o = p.shape
-    c_n = max(o, 2)
-    on = awakened(awake)
-    wide_n, wide_m = on.shape[0], full(n + c_n + 1)
-    w = wide(weights, 3, wide_n) * on
-    each, work, sure = np.ones((c_n, wide_n)), np.empty((5, c_n)), np.empty((c_n, wide_n))
-    pb, ps, mixed = np.empty(c_n), np.empty(c_n), np.empty(c_n)
-    j, room = np.zeros((c_n, wide_m)), np.empty((4, wide_n))
-    for r in range(n_rows):
-        _open(p[r], each)
-        _row(each, n, on, w, tops, ends, a, work, pb, ps, sure, j, room, mixed)
-        _close(mixed, out[r])
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _note(each, sure, label, on, tally, losses, right, seen):
     """Take how every member did into its tally [5, K]: whether the class that came had the highest
     probability, and the first of those that had."""
@@ -148,7 +131,7 @@ def _note(each, sure, label, on, tally, losses, right, seen):
     note(tally, losses, right, on, seen)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _few(w, p, label, share, discount):
     """Give mixtures of mixtures their due: p [N, C]."""
     n, norm = w.shape[0], 0.0
@@ -162,7 +145,7 @@ def _few(w, p, label, share, discount):
         w[i] /= norm
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _step(j, ps, label, gradient, curvature, mean, m):
     """Take a row into the slope and the curvature of the stack, of m inputs. j: [C, M]."""
     c_n, wide_m = j.shape
@@ -188,7 +171,7 @@ def _step(j, ps, label, gradient, curvature, mean, m):
         add(curvature, one, ps[c], m)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def learn(p, y, learn_it, awake, weights, tops, ends, a, gradient, curvature, counts, tally, out):
     """Write the mixture of each row, then learn from its label, row after row.
 
@@ -200,12 +183,17 @@ def learn(p, y, learn_it, awake, weights, tops, ends, a, gradient, curvature, co
     c_n = max(o, 2)
     on, m = awakened(awake), n + c_n + 1
     wide_n, wide_m, count = on.shape[0], full(m), total(on, n)
-    w = wide(weights, 3, wide_n) * on
-    slope, curved, noted = np.zeros(wide_m), wide(curvature, wide_m, wide_m), np.zeros((5, wide_n))
-    slope[:m], noted[:, :n] = gradient, tally.T
+    w = wide(weights, weights.shape[0], wide_n) * on
+    held = wide_m if learn_it.any() else 0  # what scoring has no use for
+    slope, curved, noted = np.zeros(wide_m), wide(curvature, held, held), np.zeros((5, wide_n))
+    for i in range(m):
+        slope[i] = gradient[i]
+    for k in range(n):
+        for i in range(5):
+            noted[i, k] = tally[k, i]
     each, work, sure = np.ones((c_n, wide_n)), np.empty((5, c_n)), np.empty((c_n, wide_n))
     pb, ps, mixed = np.empty(c_n), np.empty(c_n), np.empty(c_n)
-    j, mean, low = np.zeros((c_n, wide_m)), np.empty(wide_m), np.empty((wide_m, wide_m))
+    j, mean, low = np.zeros((c_n, wide_m)), np.empty(wide_m), np.empty((held, held))
     likely, prior, room = np.empty(wide_n), np.empty(wide_n), np.empty((4, wide_n))
     slow = np.log(DISCOUNTS)
     for r in range(n_rows):
@@ -235,10 +223,13 @@ def learn(p, y, learn_it, awake, weights, tops, ends, a, gradient, curvature, co
         if counts[0] >= min(EVERY, max(1.0, counts[1] / 64.0)):
             solve(curved, slope, a, MEMORY ** counts[2], RIDGE, low, m)
             counts[0] = counts[2] = 0.0
+    if held == 0:
+        return
     for k in range(n):
         for i in range(3):
             weights[i, k] = w[i, k] if awake[k] else weights[i, k]
         for i in range(5):
             tally[k, i] = noted[i, k]
-    gradient[:] = slope[:m]
+    for i in range(m):
+        gradient[i] = slope[i]
     keep(curved, curvature)

@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from service.model.experts.compiling import piece
 
 SHARES = np.array([1e-4, 1e-3, 1e-2])
 DISCOUNTS = np.array([1.0, 0.998, 0.99])
@@ -31,7 +32,7 @@ _NEAREST = 6755399441055744.0
 _LN2, _LN2_HIGH, _LN2_LOW = math.log(2.0), 0.693147180369123816490, 1.90821492927058770002e-10
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def logarithms(x, out, room):
     """Write the logarithms [N] of positive x [N], to within 1e-12, not into x. room: [2, N or more]."""
     n = x.shape[0]
@@ -49,7 +50,7 @@ def logarithms(x, out, room):
         out[i] = (room[1, i] - 4503599627371519.0) * _LN2 + 2.0 * s * t
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def exponentials(x, out, room):
     """Write the exponentials [N] of x [N] within -700 .. 700, to within 1e-12 of each, not into x."""
     n = x.shape[0]
@@ -67,7 +68,7 @@ def exponentials(x, out, room):
         out[i] = t * room[1, i]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def total(x, n):
     """Return the sum of the first n."""
     whole = n // 4 * 4
@@ -82,7 +83,7 @@ def total(x, n):
     return (a + b) + (c + d)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def dot(x, y, n):
     """Return the sum of the first n products."""
     whole = n // 4 * 4
@@ -97,7 +98,7 @@ def dot(x, y, n):
     return (a + b) + (c + d)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def reward(w, likely, share, discount, on, count, prior, room):
     """Give every member its due: fixed share, what is forgotten, then Bayes.
 
@@ -124,7 +125,7 @@ def reward(w, likely, share, discount, on, count, prior, room):
         w[k] *= norm
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def note(tally, losses, marks, on, seen):
     """Take losses and marks [K] (1: the class was right; of a number, how far it was off) of those
     that are awake into the tally [5, K]: rows, mean loss and mark of all of them, and both as fading
@@ -141,19 +142,19 @@ def note(tally, losses, marks, on, seen):
     _follow(tally[4], marks, seen)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _follow(means, values, rates):
     for k in range(means.shape[0]):
         means[k] += rates[k] * (values[k] - means[k])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def full(n):
     """Return the next multiple of LANES: loops over so many have no rest to do one by one."""
     return (n + LANES - 1) // LANES * LANES
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def awakened(awake):
     """Return [full(K)] 1: awake, 0: asleep, or not there."""
     on = np.zeros(full(awake.shape[0]))
@@ -162,21 +163,21 @@ def awakened(awake):
     return on
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def wide(matrix, rows, columns):
     """Return a copy with so many rows and columns; what is added is 0, but for ones on the diagonal
-    of what has as many of both."""
+    of what has as many of both. Of no rows and columns there is nothing to copy."""
     into = np.zeros((rows, columns))
     if rows == columns:
         for i in range(rows):
             into[i, i] = 1.0
-    for i in range(matrix.shape[0]):
+    for i in range(min(rows, matrix.shape[0])):
         for k in range(matrix.shape[1]):
             into[i, k] = matrix[i, k]
     return into
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def keep(matrix, into):
     """Write what `wide` was given back, the lower triangle of a square one from the upper."""
     square = matrix.shape[0] == matrix.shape[1]
@@ -185,7 +186,7 @@ def keep(matrix, into):
             into[i, k] = matrix[k, i] if square and k < i else matrix[i, k]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def add(curvature, j, by, m):
     """Add by * j j' to a symmetric matrix [full(m), full(m)]: to its upper triangle."""
     for i in range(m):
@@ -195,7 +196,7 @@ def add(curvature, j, by, m):
             row[k] += s * along[k]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def solve(curvature, gradient, stack, kept, ridge, low, m):
     """Forget, give back the ridge that was forgotten, and take the stack to where it pays best.
 
@@ -216,7 +217,7 @@ def solve(curvature, gradient, stack, kept, ridge, low, m):
         gradient[i] = 0.0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _cholesky(u, b, n):
     """Solve A x = b in place of b, for a positive definite A [n, n] given by its upper triangle u;
     what is below it is spoilt."""

@@ -116,10 +116,7 @@ class Nets:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        narrow, wide = self._banks(held)
-        compiled.score(
-            self._kind, rows.x, self._columns, self._few, narrow, wide, self._seeds, into
-        )
+        self.learn(held, rows, into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

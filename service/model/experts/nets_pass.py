@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from service.model.codes import mixed
+from service.model.experts.compiling import kernel, piece
 from service.model.experts.nets_step import (
     FURTHEST,
     HIDDEN,
@@ -34,7 +34,7 @@ AGAIN_AFTER = 8
 """Rows that must be in the ring before any is learned again."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def taken(x, columns, into):
     """Write the chosen columns of a row."""
     for j in range(columns.shape[0]):
@@ -42,7 +42,7 @@ def taken(x, columns, into):
         into[j] = min(max(value, -FURTHEST), FURTHEST) if math.isfinite(value) else 0.0
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def packed(row, few, n, values, places):
     """Write the bias, then what is not 0 of a row's first n inputs, and where; return how many, of
     the first `few` and of all."""
@@ -60,7 +60,7 @@ def packed(row, few, n, values, places):
     return fewer, count
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def hand_down(bank, losses):
     """Compare every net with the next faster one, by their losses on a row before it was learned;
     copy the faster one over it where it is surely better. Return whether any was."""
@@ -95,7 +95,7 @@ def hand_down(bank, losses):
     return any_copied
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def mark(touched, n, flags, size):
     """Set the flag of every 64 floats of the bias and of the touched ones among n inputs."""
     for j in range(n + 1):
@@ -104,7 +104,7 @@ def mark(touched, n, flags, size):
                 flags[b] = 1
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def told(room, seeds, first, into):
     """Write the mean of the nets of each member into into[first:] [K, C]."""
     out = room.out
@@ -116,25 +116,7 @@ def told(room, seeds, first, into):
             into[first + k, o] = total / seeds
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def score(kind, x, columns, few, narrow, wide, seeds, into):
-    """Write the predictions of N rows. columns [D]: those of the wide bank, of which the narrow one
-    sees the first `few`. seeds: nets per member, narrow and wide. into: float32 [N, K, O]."""
-    n = columns.shape[0]
-    row = np.empty(n, dtype=np.float32)
-    values, places = np.empty(n + 1, dtype=np.float32), np.empty(n + 1, dtype=np.int64)
-    one, two = room_of(narrow), room_of(wide)
-    few_nets, all_nets = narrow.bias.shape[1], wide.bias.shape[1]
-    for r in range(x.shape[0]):
-        taken(x[r], columns, row)
-        fewer, count = packed(row, few, n, values, places)
-        forward(kind, narrow, one, few_nets, values, places, fewer)
-        forward(kind, wide, two, all_nets, values, places, count)
-        told(one, seeds[0], 0, into[r])
-        told(two, seeds[1], few_nets // seeds[0], into[r])
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def learn(
     kind, x, y, weights, columns, few, narrow, wide, seeds, again, ring, counts, flags_narrow, flags_wide,
     flags_ring, into,
@@ -155,7 +137,7 @@ def learn(
         fewer, count = packed(row, few, n, values, places)
         forward(kind, narrow, one, few_nets, values, places, fewer)
         forward(kind, wide, two, all_nets, values, places, count)
-        told(one, seeds[0], 0, into[r])
+        told(one, seeds[0], np.int64(0), into[r])
         told(two, seeds[1], few_nets // seeds[0], into[r])
         if weights[r] <= 0.0 or math.isnan(y[r]):
             continue
@@ -169,14 +151,14 @@ def learn(
         backward(kind, label, wide, two, all_nets)
         observe(narrow, one, row, few, rate)
         observe(wide, two, row, n, rate)
-        update(kind, narrow, one, few_nets, values, places, fewer, weight, False, most)
-        update(kind, wide, two, all_nets, values, places, count, weight, False, most)
+        update(kind, narrow, one, few_nets, values, places, fewer, weight, np.bool_(False), most)
+        update(kind, wide, two, all_nets, values, places, count, weight, np.bool_(False), most)
         for k in range(again if t >= AGAIN_AFTER else 0):
             back = mixed(np.uint64(t * again + k)) % np.uint64(min(t, size))
             old = ring[(t - 1 - np.int64(back)) % size]
             fewer, count = packed(old, few, n, values, places)
             forward(kind, narrow, one, narrow.repeating, values, places, fewer)
-            backward(kind, float(old[n]), narrow, one, narrow.repeating)
+            backward(kind, np.float64(old[n]), narrow, one, narrow.repeating)
             update(
                 kind,
                 narrow,
@@ -185,12 +167,12 @@ def learn(
                 values,
                 places,
                 fewer,
-                float(old[n + 1]),
-                True,
+                np.float64(old[n + 1]),
+                np.bool_(True),
                 most,
             )
             forward(kind, wide, two, wide.repeating, values, places, count)
-            backward(kind, float(old[n]), wide, two, wide.repeating)
+            backward(kind, np.float64(old[n]), wide, two, wide.repeating)
             update(
                 kind,
                 wide,
@@ -199,8 +181,8 @@ def learn(
                 values,
                 places,
                 count,
-                float(old[n + 1]),
-                True,
+                np.float64(old[n + 1]),
+                np.bool_(True),
                 most,
             )
             for j in range(n):

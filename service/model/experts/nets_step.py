@@ -19,7 +19,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
+
+from service.model.experts.compiling import piece
 
 HIDDEN = 32
 ONE = np.float32(1.0)
@@ -95,7 +96,7 @@ class Room(NamedTuple):
     """float64 [M]"""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def room_of(bank):
     """Return room for a bank."""
     n, size = bank.first.shape
@@ -115,7 +116,7 @@ def room_of(bank):
     )  # fmt: skip
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def forward(kind, bank, room, nets, values, places, count):
     """Write hidden units and outputs (probabilities, or the number) of the first nets."""
     flat, hidden, out, w = room.flat, room.hidden, room.out, bank.first
@@ -155,7 +156,7 @@ def forward(kind, bank, room, nets, values, places, count):
                 out[m, o] /= total
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _sum(a, i):
     """Return the sum of a[i] [H], in float32 over eight fixed lanes."""
     s0, s1, s2, s3, s4, s5, s6, s7 = (
@@ -173,7 +174,7 @@ def _sum(a, i):
     return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def judged(kind, y, room):
     """Write the loss of every net."""
     out, losses = room.out, room.losses
@@ -187,7 +188,7 @@ def judged(kind, y, room):
             losses[m] = min(e - 0.5 * HUBER if e > HUBER else 0.5 * e * e / HUBER, MOST_LOSS)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def backward(kind, y, bank, room, nets):
     """Write the slope of the loss by every output and every hidden unit of the first nets."""
     slope, wrong, output, out = room.slope, room.wrong, bank.output, room.out
@@ -210,7 +211,7 @@ def backward(kind, y, bank, room, nets):
         flat_slope[h] = flat_slope[h] if flat_hidden[h] > 0.0 else np.float32(0.0)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def observe(bank, room, inputs, n, rate):
     """Take a new row into the second moments, after `backward`, and write what they scale by.
     inputs: float32 [>= n], zeros and all."""
@@ -230,14 +231,14 @@ def observe(bank, room, inputs, n, rate):
             room.by_output[m, o] = ONE / np.sqrt(v)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _observe(of, by, values, rate):
     for h in range(of.shape[0]):
         of[h] = max(of[h] + rate * (values[h] * values[h] - of[h]), FLOOR)
         by[h] = ONE / np.sqrt(of[h])
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def update(kind, bank, room, nets, values, places, count, weight, again, most):
     """Take a step of the first nets for the row that `forward` and `backward` were called for;
     what they left in the room is used up. most: no factor of a step is larger, in roots of second
@@ -271,7 +272,10 @@ def update(kind, bank, room, nets, values, places, count, weight, again, most):
             bent = steep * out[m, 0] * (1.0 - out[m, 0])
         elif kind == 2:
             bent = steep
-        full = float(bank.rates[m]) * weight * (float(bank.again[m]) if again else 1.0)
+        if again:  # weights are kept in float32
+            full = np.float64(bank.rates[m] * np.float32(weight)) * bank.again[m]
+        else:
+            full = np.float64(bank.rates[m]) * weight
         by = full / (1.0 + full * moves * bent / (steep * steep))
         by32 = np.float32(by)
         for h in range(HIDDEN):

@@ -55,15 +55,14 @@ class Newton:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        plain, full = self._sets
-        compiled.score(rows.x, plain.served(held), full.served(held), into)
+        self.learn(held, rows, into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
         plain, full = self._sets
         k = len(KEEPS)
-        compiled.learn(plain.part(held), rows.x, rows.y, rows.weights, into[:, :k])
-        compiled.learn(full.part(held), rows.x, rows.y, rows.weights, into[:, k:])
+        compiled.learn(plain.part(held), rows.x, rows.y, rows.weights, 0, into)
+        compiled.learn(full.part(held), rows.x, rows.y, rows.weights, k, into)
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """It learns no numbers; see seam.Expert."""

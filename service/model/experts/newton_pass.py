@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from service.model.experts.compiling import kernel, piece
 from service.model.experts.curvature_pass import (
     HEAVY,
     add,
@@ -26,7 +26,7 @@ LEAST = 0.01
 """Smallest curvature of a row, in units of p (1 - p)."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _linked(out, k, into):
     """Write the probabilities [O] of memory k from the outputs [K * O]."""
     n = into.shape[0]
@@ -44,7 +44,7 @@ def _linked(out, k, into):
         into[c] /= total
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _bend(p):
     """Return the curvature of a row with probabilities p [O]."""
     if p.shape[0] == 1:
@@ -55,25 +55,10 @@ def _bend(p):
     return 0.75 * max(total, 2.0 * LEAST)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def score(x, plain, full, into):
-    """Write the predictions [N, 2 K, O] of two sets, each a curvature.Served."""
-    k_n, o_n = into.shape[1] // 2, into.shape[2]
-    out, p = np.empty(k_n * o_n), np.empty(o_n)
-    values = np.empty(full.weights.shape[0], dtype=np.float32)
-    for r in range(x.shape[0]):
-        for s in range(2):
-            served = plain if s == 0 else full
-            outputs(served, values, gather(served, x[r], values), out)
-            for k in range(k_n):
-                _linked(out, k, p)
-                into[r, s * k_n + k] = p
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
-def learn(part, x, y, weights, into):
-    """Predict and learn one set. into: float32 [N, K, O]."""
-    k_n, o_n, most = into.shape[1], into.shape[2], part.inverse.shape[1]
+@kernel
+def learn(part, x, y, weights, first, into):
+    """Predict and learn one set. into: float32 [N, >= first + K, O]."""
+    k_n, most, o_n = part.inverse.shape[0], part.inverse.shape[1], into.shape[2]
     values, v = np.empty(most, dtype=np.float32), np.empty(most, dtype=np.float32)
     out, p = np.empty(k_n * o_n), np.empty((k_n, o_n))
     steps, changed = np.empty(o_n, dtype=np.float32), False
@@ -82,7 +67,9 @@ def learn(part, x, y, weights, into):
         outputs(part, values, n, out)
         for k in range(k_n):
             _linked(out, k, p[k])
-        into[r] = p
+        for k in range(k_n):
+            for c in range(o_n):
+                into[r, first + k, c] = p[k, c]
         if weights[r] <= 0.0 or math.isnan(y[r]):
             continue
         changed = True

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from service.model.experts.compiling import kernel
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def learn(y, weights, spans, means, seen, into):
     outputs = means.shape[1]
     for r in range(y.shape[0]):

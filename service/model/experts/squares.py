@@ -83,11 +83,7 @@ class Squares:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        at = held.at
-        compiled.score(
-            rows.x, self._plain.served(held), self._all.served(held), self._columns,
-            self._lasts, at["remembered"], at["labels"], into,
-        )  # fmt: skip
+        self.learn(held, rows, into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from service.model.experts.compiling import kernel, piece
 from service.model.experts.curvature_pass import (
     HEAVY,
     add,
@@ -36,7 +36,7 @@ FURTHEST = 1e6
 """Where labels are cut off, in units of the frame."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _least(errors, n):
     """Return which of the first n has the least error."""
     best = 0
@@ -46,7 +46,7 @@ def _least(errors, n):
     return best
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _inside(value, labels):
     """Return a value brought into the range of the labels so far and a little more. labels: [3]:
     how many, the lowest, the highest."""
@@ -54,7 +54,7 @@ def _inside(value, labels):
     return min(max(value, labels[1] - room), labels[2] + room)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _predict(x, columns, lasts, plain, full, remembered, labels, into):
     """Write the predictions [2 * K + K + 2] of a row x [D] from the outputs plain [K], full [2 K];
     return the last label that changes are counted from."""
@@ -70,18 +70,7 @@ def _predict(x, columns, lasts, plain, full, remembered, labels, into):
     return last
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def score(x, smaller, larger, columns, lasts, remembered, labels, into):
-    """Write the predictions [N, 3 K + 2, 1] of two sets, each a curvature.Served."""
-    plain, full = np.empty(smaller.weights.shape[1]), np.empty(larger.weights.shape[1])
-    values = np.empty(larger.weights.shape[0], dtype=np.float32)
-    for r in range(x.shape[0]):
-        outputs(smaller, values, gather(smaller, x[r], values), plain)
-        outputs(larger, values, gather(larger, x[r], values), full)
-        _predict(x[r], columns, lasts, plain, full, remembered, labels, into[r])
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def learn(part0, part1, x, y, weights, columns, lasts, errors, shares, remembered, labels, into):
     """Predict and learn both sets, row after row. columns: [L] of earlier labels, of which the first
     `lasts` are last ones; remembered: [L] their running errors; errors: [3 K] those of the outputs."""
@@ -122,13 +111,13 @@ def learn(part0, part1, x, y, weights, columns, lasts, errors, shares, remembere
         mark(part1, np.int64(part1.counts[0]))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _share(error, usual, huber):
     """Return how much a row with this error counts."""
     return min(1.0, huber * usual / max(abs(error), 1e-12))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _solve(part, values, n, away, usual, huber, shares, rate, weight, v):
     """Learn one row. away: errors [K * O] of the outputs; usual: running means of them; huber: [O].
     shares: [K * O] running means of how much rows count: errors are weighed against those, since the

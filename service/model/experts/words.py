@@ -50,11 +50,7 @@ class Words:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        at = held.at
-        compiled.score(
-            self._kind, self._dense, rows.x, self._salts, rows.spans, rows.entries, rows.values, at["table"],
-            at["dense"], at["counted"], at["classes"], at["seen"], into,
-        )  # fmt: skip
+        self.learn(held, rows, into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from service.model.codes import mixed
+from service.model.experts.compiling import kernel, piece
 
 RATES = np.array([6.25, 16.0, 0.3, 1.0, 2.5])
 """Steps of the linear members."""
@@ -30,13 +30,13 @@ MANY = 30.0
 """Known entries of a row from which on the power falls, so that long texts are not surer."""
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _place(salts, bag, entry, rows):
     code = mixed(salts[bag] + np.uint64(entry) * np.uint64(0x9E3779B97F4A7C15))
     return np.int64(code & np.uint64(rows - 1))
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _places(salts, spans, entries, values, rows, places, counts):
     """Write rows of the table and values of a row's entries; return how many there are."""
     n = 0
@@ -49,7 +49,7 @@ def _places(salts, spans, entries, values, rows, places, counts):
     return n
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _outputs(kind, dense_at, x, places, values, table, bias, k, out):
     """Write the outputs of linear member k [O]."""
     plain = BY_VALUE[k] == 0
@@ -67,7 +67,7 @@ def _outputs(kind, dense_at, x, places, values, table, bias, k, out):
         _softmax(out)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _softmax(out):
     top, total = out.max(), 0.0
     for o in range(out.shape[0]):
@@ -77,7 +77,7 @@ def _softmax(out):
         out[o] /= total
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _bayes(places, table, classes, seen, out):
     """Write the probabilities [C] of naive Bayes. classes: [C, 2] rows and entries."""
     n, total, known = out.shape[0], 0.0, 0
@@ -97,25 +97,7 @@ def _bayes(places, table, classes, seen, out):
     _softmax(out)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
-def score(
-    kind, dense_at, x, salts, spans, entries, values, table, bias, counted, classes, seen, into
-):
-    n_linear, n_out = RATES.shape[0], into.shape[2]
-    room, each = np.empty(MOST, dtype=np.int64), np.empty(MOST)
-    out, p = np.empty(n_out), np.empty(classes.shape[0])
-    for r in range(into.shape[0]):
-        n = _places(salts, spans[r], entries, values, table.shape[0], room, each)
-        for k in range(n_linear):
-            _outputs(kind, dense_at, x[r], room[:n], each[:n], table, bias, k, out)
-            for o in range(n_out):
-                into[r, k, o] = out[o]
-        if kind != 2:
-            _bayes(room[:n], counted, classes, seen, p)
-            _probabilities(p, into[r, n_linear])
-
-
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _probabilities(p, into):
     if into.shape[0] == 1:
         into[0] = p[1]
@@ -124,7 +106,7 @@ def _probabilities(p, into):
             into[c] = p[c]
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@kernel
 def learn(
     kind, dense_at, x, salts, spans, entries, values, y, weights, table, bias, counted, classes, seen,
     t_flags, c_flags, into,
@@ -171,7 +153,7 @@ def learn(
             _count(room[:n], int(y[r]), weights[r], counted, classes, seen, c_flags)
 
 
-@njit(nogil=True, cache=True, error_model="numpy")
+@piece
 def _count(places, label, weight, counted, classes, seen, flags):
     n = counted.shape[1]
     for m in range(places.shape[0]):

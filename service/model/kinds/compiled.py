@@ -25,6 +25,7 @@ from service.model.kinds.seam import (
     Learned,
     Moving,
     Parameter,
+    Reader,
     Served,
     Standing,
     placed,
@@ -105,6 +106,14 @@ class Compiled(ABC):
         scores = np.empty((len(rows), self.recipe.schema.outputs))
         self.passes.score(self.tables, served, given(rows), scores)
         return scores
+
+    def reader(self, theta: NDArray[np.float32], extras: tuple[NDArray[np.generic], ...]) -> Reader:
+        """Return what scores rows on these weights; see seam.Kind."""
+
+        def read(frames: NDArray[np.float64], rows: Rows) -> NDArray[np.float64]:
+            return self.score(Served(theta, frames, extras), rows)
+
+        return read
 
     def learn(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Learned

@@ -11,13 +11,15 @@ TypeError.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.events.schema import TargetKind
 from service.model.experts import EXPERTS
+from service.model.experts.compiling import lent
 from service.model.experts.ensemble import Ensemble, Holder
 from service.model.experts.inputs import Shared
 from service.model.experts.moved import mark, move
@@ -34,6 +36,7 @@ from service.model.kinds.seam import (
     Learned,
     Moving,
     Parameter,
+    Reader,
     Served,
     Standing,
     placed,
@@ -156,23 +159,33 @@ class Mixture:
 
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Score N rows; see seam.Kind."""
-        scores = np.empty((len(rows), self.recipe.schema.outputs))
-        theta, extras = _read_only(served.theta), tuple(map(_read_only, served.extras))
-        shared, each = self._views(theta, np.empty(0, np.uint8), extras)
+        return self.reader(served.theta, served.extras)(served.frames, rows)
+
+    def reader(self, theta: NDArray[np.float32], extras: tuple[NDArray[np.generic], ...]) -> Reader:
+        """Return what scores rows on these weights; see seam.Kind."""
+        views = self._views(lent(theta), np.empty(0, np.uint8), tuple(map(lent, extras)))
+        return partial(self._read, views)
+
+    def _read(self, views: Views, frames: NDArray[np.float64], rows: Rows) -> NDArray[np.float64]:
+        """Learn nothing of N rows, return the scores [N, O]."""
         n = len(rows)
-        for t, (ensemble, held) in enumerate(zip(self._ensembles, each, strict=True)):
-            target, fields = ensemble.target, ensemble.labels.fields
-            x, ranks, ids = self._shared.read(shared, rows, fields.width)
+        scores = np.empty((n, self.recipe.schema.outputs))
+        nothing, weightless = np.zeros(n, np.uint8), np.zeros(n)
+        unlabelled = np.full(n, np.nan)
+        for t, (ensemble, held) in enumerate(zip(self._ensembles, views.each, strict=True)):
+            target = ensemble.target
+            x, ranks, ids = self._shared.write(
+                views.shared, rows, nothing, ensemble.labels.fields.width
+            )
             given = Inputs(
-                x, ranks, ids, rows.spans, rows.entries, rows.values,
-                np.full(n, np.nan), np.zeros(n),
-            )  # fmt: skip
-            ensemble.labels.read(held[0], x, ids)
+                x, ranks, ids, rows.spans, rows.entries, rows.values, unlabelled, weightless
+            )
+            ensemble.labels.write(held[0], x, given)
             block = np.empty((n, target.outputs))
             ensemble.score(held, given, block)
             if target.kind == "number":
-                block *= served.frames[t, 4]
-                block += served.frames[t, 3]
+                block *= frames[t, 4]
+                block += frames[t, 3]
             scores[:, target.start : target.start + target.outputs] = block
         return scores
 
@@ -234,7 +247,7 @@ class Mixture:
                 block += frame[3]
             into.scores[:, target.start : target.start + target.outputs] = block
             mixture_pass.losses(
-                self._targets[t, 0], labels, block, frame, learn, into.losses[:, t], into.norms
+                self._targets[t, 0], labels, block, frame, learn, t, into.losses, into.norms
             )
             moving.steps[t] += int((learn & ~np.isnan(labels)).sum())
             ratio, shift, renewed = mixture_pass.grow(frame, self._targets[t, 3], labels, learn)
@@ -261,13 +274,6 @@ class Mixture:
         raise TypeError(
             "a mixture has no gradient; look at Kind.differentiable before asking for one"
         )
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a view that kernels know not to write, whatever the memory is: one form to compile."""
-    view = array.view()
-    view.flags.writeable = False
-    return view
 
 
 def alone(name: str) -> type[Mixture]:

@@ -55,24 +55,25 @@ def grow(frame, moves, y, learn):
 
 
 @njit(nogil=True, cache=True)
-def losses(kind, y, scores, frame, learn, into, norms):
-    """Write the loss of each row [N] (NaN: no label), and add to the lengths of the slopes."""
+def losses(kind, y, scores, frame, learn, t, into, norms):
+    """Write the loss of each row into column t of into [N, T] (NaN: no
+    label), and add to the lengths of the slopes."""
     for r in range(y.shape[0]):
-        into[r] = math.nan
+        into[r, t] = math.nan
         if math.isnan(y[r]):
             continue
         square = 0.0
         if kind == BINARY:
             p = min(max(scores[r, 0], TINY), 1.0 - TINY)
-            into[r] = -math.log(p) if y[r] > 0.5 else -math.log(1.0 - p)
+            into[r, t] = -math.log(p) if y[r] > 0.5 else -math.log(1.0 - p)
             square = (scores[r, 0] - y[r]) ** 2
         elif kind == MULTICLASS:
-            into[r] = -math.log(max(scores[r, int(y[r])], TINY))
+            into[r, t] = -math.log(max(scores[r, int(y[r])], TINY))
             for c in range(scores.shape[1]):
                 square += (scores[r, c] - (1.0 if c == int(y[r]) else 0.0)) ** 2
         else:
-            into[r] = (scores[r, 0] - y[r]) ** 2
+            into[r, t] = (scores[r, 0] - y[r]) ** 2
             if frame[4] > 0.0:
-                square = into[r] / (frame[4] * frame[4])
+                square = into[r, t] / (frame[4] * frame[4])
         if learn[r]:
             norms[r] = math.sqrt(norms[r] * norms[r] + square)

@@ -50,6 +50,7 @@ from service.model.kinds.seam import (
     Learned,
     Moving,
     Parameter,
+    Reader,
     Served,
     Standing,
     placed,
@@ -125,6 +126,14 @@ class Module:
         scores = np.empty(outs.shape)
         module_passes.link_all(self._targets, served.frames, outs, scores)
         return scores
+
+    def reader(self, theta: NDArray[np.float32], extras: tuple[NDArray[np.generic], ...]) -> Reader:
+        """Return what scores rows on these weights; see seam.Kind."""
+
+        def read(frames: NDArray[np.float64], rows: Rows) -> NDArray[np.float64]:
+            return self.score(Served(theta, frames, extras), rows)
+
+        return read
 
     def learn(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Learned

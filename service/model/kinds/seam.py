@@ -8,7 +8,7 @@ named tensor of the image. Both are found by name when a state is read under oth
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 import msgspec
@@ -107,6 +107,10 @@ class Served(NamedTuple):
     """Those of the kind, in its order."""
 
 
+Reader = Callable[[NDArray[np.float64], Rows], NDArray[np.float64]]
+"""Takes frames [T, 5] and N rows, returns the scores [N, O] by the weights that it was made for."""
+
+
 class Moving(NamedTuple):
     """What learning changes: the views of one state. The rule and its numbers are read only."""
 
@@ -195,6 +199,10 @@ class Kind(Remembers, Protocol):
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Return the scores [N, O]: probabilities for binary and multiclass, values for numbers.
         Writes nothing into what is served, and imports no torch unless the kind is made of it."""
+
+    def reader(self, theta: NDArray[np.float32], extras: tuple[NDArray[np.generic], ...]) -> Reader:
+        """Return what scores rows as `score` does, on these weights, as often as is asked: whatever
+        it takes to find its way in them is done once. Valid while their memory is."""
 
     def learn(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Learned

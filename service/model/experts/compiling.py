@@ -1,0 +1,87 @@
+"""How the passes of experts are compiled: kernels, which Python calls, and their pieces.
+
+Compiling takes long, so there is little of it. A pass that learns also scores: rows of weight 0 are
+predicted and nothing is written, so there is no second pass for scoring. Whatever a kernel is given
+has one type: see `lent`. And a piece is made into machine code as a part of its kernels alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import register_pass
+from numba.core.cpu import _dynfunc
+from numba.core.typed_passes import NativeLowering
+from numpy.typing import NDArray
+
+
+class _Part(JITCodeLibrary):
+    """Code that is only ever a part of other code: it is put together, and no more."""
+
+    def finalize(self) -> None:
+        for library in dict.fromkeys(self._linking_libraries):
+            self._reload_init.update(library._reload_init)
+            self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalized = True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _PartLowering(NativeLowering):
+    _name = "lower_part"
+
+    def run_pass(self, state: Any) -> bool:
+        context = state.targetctx
+        state.library = _Part(context.codegen(), state.func_id.func_qualname)
+        state.flags.no_compile = True
+        super().run_pass(state)
+        made = state["cr"]
+        doc = "a piece of kernels"
+        entry = _dynfunc.make_function(made.fndesc.lookup_module(), "piece", doc, 0, made.env, ())
+        context.insert_user_function(entry, made.fndesc, [state.library])
+        state["cr"] = made._replace(cfunc=entry)
+        return True
+
+
+class _PartCompiler(CompilerBase):
+    def define_pipelines(self) -> list[Any]:
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        swapped = [
+            (_PartLowering if one is NativeLowering else one, why) for one, why in passes.passes
+        ]
+        passes.passes[:] = swapped
+        passes._finalized = False
+        passes.finalize()
+        return [passes]
+
+
+_SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+kernel = njit(cache=True, **_SETTINGS)
+"""What Python calls. It is kept on disk, with all of its pieces in it."""
+piece = njit(
+    pipeline_class=_PartCompiler, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_SETTINGS
+)
+"""What only kernels and other pieces call. Python has no way in: a call from there ends the process."""
+
+
+class _Lent:
+    def __init__(self, array: NDArray[Any]) -> None:
+        told = dict(array.__array_interface__)
+        told["data"] = (told["data"][0], False)
+        self.__array_interface__ = told
+        self.array = array
+
+
+def lent(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that says that it may be written, for kernels that do not write.
+
+    For numba an array that may not be written is of another type, and every kernel would be
+    compiled again for it. Rows of weight 0 make no kernel write. Should one do so by mistake, then
+    where the API maps the live weights read only the system ends the process: they stay as they are.
+    """
+    if array.flags.writeable:
+        return array
+    return np.asarray(_Lent(array))
