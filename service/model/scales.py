@@ -18,6 +18,7 @@ import math
 import numpy as np
 from numba import njit
 
+from service.model.compiling import strict_piece
 from service.model.losses import FORGET
 
 CLIP = 8.0
@@ -141,7 +142,7 @@ def blocks(values, normaliser, places, modes, learn, x):
                     x[r, start + i] = value / size
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _rank(state, value):
     """Return the rank of a value among the knots, from 0 to 1, as a deviation; among equal knots
     the middle one counts."""
@@ -151,7 +152,7 @@ def _rank(state, value):
     return (0.5 * (first + last) / (KNOTS - 1) - 0.5) * math.sqrt(12.0)
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _places(knots, value):
     """Return the first and last place of a value among the knots, from 0 to KNOTS - 1: between two
     knots one place, among equal ones those of all."""
@@ -166,7 +167,7 @@ def _places(knots, value):
     return place, place
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _take(state, fits, value, figures, j):
     """Take a value into the ring; renew the knots, or choose, when it is time."""
     if fits and state[_CHOICE] != 0.0 and state[_CHOICE] != QUANTILE:
@@ -189,7 +190,7 @@ def _take(state, fits, value, figures, j):
         _renew(state, count)
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _renew(state, count):
     """Move the knots towards the quantiles of the ring; all the way where they are far off."""
     held = min(count, RING)
@@ -211,7 +212,7 @@ def _renew(state, count):
         knots[k] += rate * (found[k] - knots[k])
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _choice(ring):
     """Return AUTO, LOG or QUANTILE, whichever suits these values."""
     if _is_light(ring):
@@ -221,7 +222,7 @@ def _choice(ring):
     return QUANTILE
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _is_light(values):
     """Whether the tails of some values are light, by skewness and excess kurtosis."""
     largest = np.abs(values).max()

@@ -18,8 +18,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
-
+from service.model.compiling import strict_piece
 from service.model.drift_tensors import ADWIN_HEAD, BUCKETS, LEVELS
 
 EVERY = 32
@@ -30,7 +29,7 @@ _SQUARES = _SUMS + LEVELS * (BUCKETS + 1)
 _ROW = BUCKETS + 1
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def take(state, loss, delta, reach):
     """Take one loss. Returns 1 where losses rose, -1 where they fell, else 0."""
     _insert(state, loss)
@@ -47,7 +46,7 @@ def take(state, loss, delta, reach):
         _drop_oldest(state)
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _insert(state, loss):
     width = state[0]
     if width > 0.0:
@@ -70,7 +69,7 @@ def _insert(state, loss):
         state[4] = max(state[4], level)
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _merge_oldest(state, level):
     """Make the two oldest buckets of a level the newest one of the next."""
     n = 2.0**level
@@ -83,7 +82,7 @@ def _merge_oldest(state, level):
     _shift(state, level, 2)
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _shift(state, level, by):
     left = int(state[ADWIN_HEAD + level]) - by
     for start in (_SUMS + level * _ROW, _SQUARES + level * _ROW):
@@ -94,7 +93,7 @@ def _shift(state, level, by):
     state[ADWIN_HEAD + level] = left
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _drop_oldest(state):
     level = int(state[4])
     n = 2.0**level
@@ -111,7 +110,7 @@ def _drop_oldest(state):
     state[4] = level
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _border(state, delta, reach):
     """Return 1 or -1 where some border shows a rise or a fall, oldest first; else 0."""
     width = state[0]

@@ -21,6 +21,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from service.model.compiling import strict_piece
 from service.model.drift_tensors import CLASSES, FIELD_HEAD, SAMPLE
 
 MEASURES = ("missing", "psi", "unseen")
@@ -67,7 +68,7 @@ def take_numbers(numbers, states, limits, fired):
                     state[_RECENT + _bin(state, value)] += state[4]
             state[0] += 1.0
             if at >= reference + GRACE and at % EVERY == 0:
-                _look(state, fired[f], limits, False)
+                _look(state, fired[f], limits, np.bool_(False))
 
 
 @njit(nogil=True, cache=True)
@@ -102,7 +103,7 @@ def take_codes(codes, states, seen, limits, fired):
                     state[13] += 0.0 if _is_seen(seen[f], mixed, False) else state[4]
             state[0] += 1.0
             if at >= reference + GRACE and at % EVERY == 0:
-                _look(state, fired[f], limits, True)
+                _look(state, fired[f], limits, np.bool_(True))
 
 
 def measured(state: NDArray[np.generic], *, coded: bool) -> dict[str, float] | None:
@@ -117,6 +118,12 @@ def measured(state: NDArray[np.generic], *, coded: bool) -> dict[str, float] | N
 
 @njit(nogil=True, cache=True)
 def figures(state, coded, out):
+    """Call _figures."""
+    _figures(state, coded, out)
+
+
+@strict_piece
+def _figures(state, coded, out):
     """Write into out [5]: share missing in the reference and now, psi, share unseen in the last
     quarter of the reference and now. Needs recent events."""
     bins = CLASSES if coded else BINS
@@ -146,7 +153,7 @@ def begin_again(states: NDArray[np.generic]) -> None:
     states[:, ALARMS : ALARMS + 5 : 2] = kept
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _length(state, limits):
     """Return how long the reference is: what the settings said when it began."""
     if state[0] == 0.0:
@@ -154,12 +161,12 @@ def _length(state, limits):
     return int(state[_LENGTH])
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _look(state, fired, limits, coded):
     """Compare with the limits: an alarm where a measure goes beyond its own, again only after it
     was below half of it."""
     out = np.empty(5)
-    figures(state, coded, out)
+    _figures(state, coded, out)
     for m in range(3):
         figure = abs(out[1] - out[0]) if m == 0 else (out[2] if m == 1 else out[4] - out[3])
         beyond, alarms = 7 + 2 * m, 8 + 2 * m
@@ -171,7 +178,7 @@ def _look(state, fired, limits, coded):
             state[beyond] = 0.0
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _fade(state, recent, bins):
     """One more recent event: it counts with a growing gain, so that what came before fades."""
     if state[4] == 0.0:
@@ -186,7 +193,7 @@ def _fade(state, recent, bins):
     state[5] += state[4]
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _make_bins(state):
     """Put the ten-quantiles of the sample in its place, and how much of it lies between them."""
     n = int(state[1])
@@ -201,7 +208,7 @@ def _make_bins(state):
     state[3] = n
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _bin(state, value):
     place = 0
     for i in range(BINS - 1):
@@ -210,7 +217,7 @@ def _bin(state, value):
     return place
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def _is_seen(words, mixed, remember):
     """Whether both places of a code are set; sets them with `remember`."""
     bits = np.uint64(words.shape[0] * 64 - 1)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 
-from numba import njit
+from service.model.compiling import strict_piece
 
 ALPHA = 1.0
 """What of the sum is left after one loss. Below 1 (River has 0.9999) the sum hangs about a level at
@@ -24,7 +24,7 @@ FORGET = 1.0 / 10000.0
 """Slowest rate of the running mean and variance."""
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def take(state, loss, delta, threshold, alpha, grace, forget, scaled):
     """Take one loss. Returns 1 where it is an alarm, else 0."""
     state[0] += 1.0

@@ -13,8 +13,7 @@ losses at the last alarm of adwin and of page_hinkley; then the ring of block me
 
 from __future__ import annotations
 
-from numba import njit
-
+from service.model.compiling import strict_piece
 from service.model.drift_tensors import RISE_BLOCKS, RISE_HEAD
 
 DETECTORS = ("adwin", "page_hinkley", "always")
@@ -31,7 +30,7 @@ LAST = 4
 _AT = 23
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def take(state, loss):
     """Take one loss into the block that is open."""
     state[0] += 1.0
@@ -45,7 +44,7 @@ def take(state, loss):
         state[2] = 0.0
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def is_new(state, detector):
     """Whether an alarm of detector 0 or 1 at this moment is one of a new drift; remembers it."""
     last = state[_AT + detector]
@@ -53,7 +52,7 @@ def is_new(state, detector):
     return last == 0.0 or state[0] - last > QUIET
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def note(state, detector):
     """Note that a detector (0, 1, 2) has fired now, and what it found."""
     at = FIRST + FIGURES * detector
@@ -67,7 +66,7 @@ def note(state, detector):
             state[at + 3] += 1.0
 
 
-@njit(nogil=True, cache=True)
+@strict_piece
 def now(state):
     """Return the rise at this moment; 0 where it is not known: fewer than 1,000 losses before."""
     closed, place = int(state[4]), int(state[3])

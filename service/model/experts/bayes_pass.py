@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 
 KEEP = np.array([0.9998, 0.998])
 """What is left of a count after one row, by member."""

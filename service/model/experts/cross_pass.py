@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from service.model.codes import mixed
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 
 RATES = np.array([1.0, 4.0])
 BINS, PAIR_BINS, TRIPLE_BINS = 16, 8, 4

@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 
 FAR = np.float32(32.0)
 """Furthest that an input lies from 0; deviations end at 8."""

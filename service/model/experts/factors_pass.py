@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from service.model.codes import mixed
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 
 SETTINGS = ((3.0, 0.0, 20.0), (3.0, 0.6, 20.0), (3.0, 0.6, 60.0), (8.0, 0.6, 30.0))
 """m, rate of the factors, and memory in rows, of each member."""

@@ -103,12 +103,12 @@ class Forest:
         self._pass(held, rows, 0, into)
 
     def _pass(self, held: Held, rows: Inputs, first: int, into: NDArray[np.float32]) -> int:
-        """Take rows from `first` on; return the row before which borders are due, or N."""
+        """Take rows from `first` on; return the row before which something is due, or N."""
         at, flags = held.at, held.flags
         row: int = compiled.learn(
             self._kind, rows.x, self._columns, self._last, rows.y, rows.weights, first,
-            self._groups, at["ring"], at["edges"], at["splits"], at["leaves"], at["counts"],
-            at["bases"], flags["ring"], flags["splits"], flags["leaves"], self._seed, into,
+            self._groups, at["ring"], at["splits"], at["leaves"], at["counts"], at["bases"],
+            flags["ring"], flags["leaves"], into,
         )  # fmt: skip
         return row
 
@@ -119,10 +119,10 @@ class Forest:
             row = self._pass(held, rows, row, into)
             if at["counts"][SEEN] >= at["counts"][RENEW]:
                 self._renew(held)
-                compiled.make_due(
-                    self._kind, self._groups, at["ring"], at["edges"], at["splits"], at["leaves"],
-                    at["counts"], flags["splits"], flags["leaves"], self._seed,
-                )  # fmt: skip
+            compiled.make_due(
+                self._kind, self._groups, at["ring"], at["edges"], at["splits"], at["leaves"],
+                at["counts"], flags["splits"], flags["leaves"], self._seed,
+            )  # fmt: skip
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """A number target's unit changes: what was y is ratio * y + shift from now on."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.model.experts.compiling import piece
+from service.model.compiling import piece
 
 BINS = 32
 LANES = 16

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from service.model.codes import mixed
-from service.model.experts.compiling import piece
+from service.model.compiling import piece
 from service.model.experts.forest_bins_pass import (
     BINS,
     LANES,
@@ -153,8 +153,18 @@ def _divide(codes, border, order, spare, first, end):
         spare[rest] = r
         middle += low
         rest += 1 - low
-    order[middle:end] = spare[:rest]
+    for i in range(rest):
+        order[middle + i] = spare[i]
     return middle
+
+
+@piece
+def _most_edges(edges, chosen):
+    """Return how many edges the column with the most of them has."""
+    most = 0
+    for f in range(chosen.shape[0]):
+        most = max(most, int(edges[chosen[f], BINS - 1]))
+    return most
 
 
 @piece
@@ -169,9 +179,7 @@ def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
     n_columns, n_out = chosen.shape[0], prior.shape[0]
     order, spare = np.arange(n, dtype=np.int32), np.empty(n + 1, dtype=np.int32)
     deep = DEPTH + 2
-    wide, used = -(-n_columns // LANES) * LANES, np.int64(0)
-    for f in range(n_columns):
-        used = max(used, int(edges[chosen[f], BINS - 1]))
+    wide, used = -(-n_columns // LANES) * LANES, _most_edges(edges, chosen)
     hist = np.empty((BINS, wide, 2), dtype=np.float32)
     hists = np.empty((1 if kind == 1 else deep, 2, BINS, wide), dtype=np.float32)
     planes = np.zeros((MOST_PLANES if kind == 1 else 1, BINS, wide), dtype=np.float32)
@@ -181,7 +189,8 @@ def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
     above, value = np.empty((deep, n_out)), np.empty(n_out)
     mine = np.empty(2 + n_out)
     stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = 0, 0, n, 0
-    above[0] = prior
+    for o in range(n_out):
+        above[0, o] = prior[o]
     least = max(least, 2)
     _add(kind, y, w, order, np.int64(0), n, sums[0])
     if kind != 1 and n_columns > 0:
@@ -213,7 +222,8 @@ def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
         if middle in (first, end):
             splits[node, 0], splits[node, 1], splits[node, 2] = 0.0, 0.0, ends
             leaves[ends, 0] = total + 1.0
-            leaves[ends, 1:] = value
+            for o in range(n_out):
+                leaves[ends, 1 + o] = value[o]
             ends += 1
             continue
         splits[node, 0] = 1.0 + chosen[split]

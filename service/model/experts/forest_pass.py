@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from service.model.codes import mixed
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 from service.model.experts.forest_grow_pass import (
     DEPTH,
     MOST_COLUMNS,
@@ -72,15 +72,15 @@ def predict(row, base, groups, splits, leaves, at, into):
 
 @kernel
 def learn(
-    kind, x, columns, last, y, weights, start, groups, ring, edges, splits, leaves, counts, bases,
-    r_flags, s_flags, l_flags, seed, into,
+    kind, x, columns, last, y, weights, start, groups, ring, splits, leaves, counts, bases,
+    r_flags, l_flags, into,
 ):  # fmt: skip
     """Write the predictions of rows from `start` on, and learn each that has a weight and a label;
-    return the row before which the borders are to be renewed, or N.
+    return the row before which borders or trees are to be made, or N.
 
     kind: 0 binary, 1 classes, 2 a number. columns: [D] of x. last: columns of x that hold earlier
     labels, bases [B] their usual errors. ring: float32 [ROWS, D + 3]: columns, label, weight,
-    change. edges: [D, BINS]. splits, leaves: see forest_grow_pass.grow, group by group, tree by
+    change. splits, leaves: see forest_grow_pass.grow, group by group, tree by
     tree. into: float32 [N, K, O].
     """
     n_groups, d = groups.shape[0], columns.shape[0]
@@ -102,10 +102,18 @@ def learn(
             rate = max(1.0 / (counts[SEEN] + 1.0), FAST)
             bases[j] += rate * (abs(y[r] - x[r, last[j]]) - bases[j])
         counts[SEEN] += 1
-        if counts[SEEN] >= counts[RENEW]:
+        if _is_due(groups, counts):
             return r + 1
-        make_due(kind, groups, ring, edges, splits, leaves, counts, s_flags, l_flags, seed)
     return x.shape[0]
+
+
+@piece
+def _is_due(groups, counts):
+    """Return whether borders are to be renewed, or a tree is to be made."""
+    due = counts[SEEN] >= counts[RENEW]
+    for g in range(groups.shape[0]):
+        due = due or counts[SEEN] >= counts[DUE + 2 * g]
+    return due
 
 
 @piece
@@ -137,7 +145,8 @@ def _move(kind, leaves, at, label, weight, flags):
 @piece
 def _append(row, y, weight, base, ring, seen, flags):
     d, slot = row.shape[0], seen % ROWS
-    ring[slot, :d] = row
+    for j in range(d):
+        ring[slot, j] = row[j]
     ring[slot, d] = y
     ring[slot, d + 1] = weight
     ring[slot, d + 2] = y - base

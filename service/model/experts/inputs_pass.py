@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from service.model.codes import mixed
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 from service.model.experts.seam import KEY_INPUTS
 
 CLIP = 8.0
@@ -75,12 +75,31 @@ def _clipped(z):
 
 
 @piece
+def _first_from(ordered, n, value):
+    """Return the place of the first of n sorted values that is no less."""
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@piece
 def _rank(ordered, n, value):
     """Return the middle rank of a value among n sorted ones, inside (0, 1)."""
     if n == 0:
         return 0.5
-    low = np.searchsorted(ordered[:n], value, side="left")
-    high = np.searchsorted(ordered[:n], value, side="right")
+    low = _first_from(ordered, n, value)
+    high, end = low, n
+    while high < end:
+        middle = (high + end) // 2
+        if ordered[middle] <= value:
+            high = middle + 1
+        else:
+            end = middle
     return (low + high + 1.0) / (2.0 * (n + 1.0))
 
 
@@ -104,7 +123,7 @@ def _keep(recent, ordered, sizes, value):
     """Put a value into the ring, in the place of the oldest, and into the sorted values."""
     n, slot = sizes[1], sizes[0] % SAMPLE
     if n == SAMPLE:
-        i = np.searchsorted(ordered, recent[slot])
+        i = _first_from(ordered, n, recent[slot])
         while i < n - 1 and ordered[i + 1] <= value:
             ordered[i] = ordered[i + 1]
             i += 1

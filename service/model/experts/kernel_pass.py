@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 
 RING = 2048
 """Rows that are remembered; a multiple of 4 LANES. Half of them are as good on electricity and phishing,

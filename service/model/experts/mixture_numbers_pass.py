@@ -12,12 +12,13 @@ import math
 
 import numpy as np
 
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 from service.model.experts.mixture_shares_pass import (
     DISCOUNTS,
     LOWEST,
     SHARES,
     add,
+    any_of,
     awakened,
     dot,
     exponentials,
@@ -25,6 +26,7 @@ from service.model.experts.mixture_shares_pass import (
     keep,
     logarithms,
     note,
+    of_awake,
     reward,
     solve,
     total,
@@ -159,8 +161,8 @@ def learn(
     n_rows, n = p.shape[0], p.shape[1]
     on, all_on = awakened(awake), np.ones(CANDIDATES)
     m, wide_n, wide_m, count = n + 1, on.shape[0], full(n + 1), total(on, n)
-    w = wide(weights, weights.shape[0], wide_n) * on
-    held = wide_m if learn_it.any() else 0  # what scoring has no use for
+    w = of_awake(weights, on)
+    held = wide_m if any_of(learn_it) else 0  # what scoring has no use for
     slopes, noted, own = (
         wide(gradients, gradients.shape[0], wide_m),
         np.zeros((5, wide_n)),
@@ -178,8 +180,13 @@ def learn(
         np.empty(CANDIDATES),
         np.arange(n),
     )
-    far, squares, likely, prior = np.empty((4, wide_n))
-    off, judged, mine = np.empty((3, CANDIDATES))
+    far, squares, likely, prior = (
+        np.empty(wide_n),
+        np.empty(wide_n),
+        np.empty(wide_n),
+        np.empty(wide_n),
+    )
+    off, judged, mine = np.empty(CANDIDATES), np.empty(CANDIDATES), np.empty(CANDIDATES)
     low, room = np.empty((held, held)), np.empty((4, wide_n))
     for r in range(n_rows):
         for k in range(n):

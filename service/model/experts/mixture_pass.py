@@ -13,18 +13,20 @@ import math
 
 import numpy as np
 
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 from service.model.experts.mixture_shares_pass import (
     DISCOUNTS,
     LOWEST,
     SHARES,
     add,
+    any_of,
     awakened,
     dot,
     full,
     keep,
     logarithms,
     note,
+    of_awake,
     reward,
     solve,
     total,
@@ -109,7 +111,8 @@ def _close(mixed, out):
     if out.shape[0] == 1:
         out[0] = min(max(mixed[1], TINY), 1.0 - TINY)
     else:
-        out[:] = mixed
+        for c in range(out.shape[0]):
+            out[c] = mixed[c]
 
 
 @piece
@@ -183,8 +186,8 @@ def learn(p, y, learn_it, awake, weights, tops, ends, a, gradient, curvature, co
     c_n = max(o, 2)
     on, m = awakened(awake), n + c_n + 1
     wide_n, wide_m, count = on.shape[0], full(m), total(on, n)
-    w = wide(weights, weights.shape[0], wide_n) * on
-    held = wide_m if learn_it.any() else 0  # what scoring has no use for
+    w = of_awake(weights, on)
+    held = wide_m if any_of(learn_it) else 0  # what scoring has no use for
     slope, curved, noted = np.zeros(wide_m), wide(curvature, held, held), np.zeros((5, wide_n))
     for i in range(m):
         slope[i] = gradient[i]
@@ -195,7 +198,6 @@ def learn(p, y, learn_it, awake, weights, tops, ends, a, gradient, curvature, co
     pb, ps, mixed = np.empty(c_n), np.empty(c_n), np.empty(c_n)
     j, mean, low = np.zeros((c_n, wide_m)), np.empty(wide_m), np.empty((held, held))
     likely, prior, room = np.empty(wide_n), np.empty(wide_n), np.empty((4, wide_n))
-    slow = np.log(DISCOUNTS)
     for r in range(n_rows):
         _open(p[r], each)
         _row(each, n, on, w, tops, ends, a, work, pb, ps, sure, j, room, mixed)
@@ -212,9 +214,9 @@ def learn(p, y, learn_it, awake, weights, tops, ends, a, gradient, curvature, co
         for k in range(wide_n):
             likely[k] = max(came[k], _UNLIKELY)
         for i in range(3):
-            kept = math.exp(u * slow[i]) if i > 0 else 1.0
+            kept = math.exp(u * math.log(DISCOUNTS[i])) if i > 0 else 1.0
             reward(w[i], likely, SHARES[i], kept, on, count, prior, room)
-        _few(tops, work[:3], label, TOP_SHARE, math.exp(u * slow[1]))
+        _few(tops, work[:3], label, TOP_SHARE, math.exp(u * math.log(DISCOUNTS[1])))
         _few(ends, work[3:5], label, END_SHARE, 1.0)
         _step(j, ps, label, slope, curved, mean, m)
         counts[0] += 1.0

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from service.model.experts.compiling import piece
+from service.model.compiling import piece
 
 SHARES = np.array([1e-4, 1e-3, 1e-2])
 DISCOUNTS = np.array([1.0, 0.998, 0.99])
@@ -161,6 +161,25 @@ def awakened(awake):
     for k in range(awake.shape[0]):
         on[k] = awake[k]
     return on
+
+
+@piece
+def of_awake(weights, on):
+    """Return weights [3, K] times on [full(K)], with as many columns as that."""
+    into = np.zeros((weights.shape[0], on.shape[0]))
+    for i in range(weights.shape[0]):
+        for k in range(weights.shape[1]):
+            into[i, k] = weights[i, k] * on[k]
+    return into
+
+
+@piece
+def any_of(flags):
+    """Return whether one of the flags [N] is set."""
+    found = False
+    for r in range(flags.shape[0]):
+        found = found or flags[r] != 0
+    return found
 
 
 @piece

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from service.model.codes import mixed
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 from service.model.experts.nets_step import (
     FURTHEST,
     HIDDEN,
@@ -88,8 +88,9 @@ def hand_down(bank, losses):
                 bank.output[o, m, h] = bank.output[o, f, h]
             for j in range(bank.first.shape[0]):
                 bank.first[j, to] = bank.first[j, of]
-        bank.bias[:, m] = bank.bias[:, f]
-        bank.of_output[:, m] = bank.of_output[:, f]
+        for o in range(bank.bias.shape[0]):
+            bank.bias[o, m] = bank.bias[o, f]
+            bank.of_output[o, m] = bank.of_output[o, f]
         held[m] = 0.0
         any_copied = True
     return any_copied
@@ -194,7 +195,8 @@ def learn(
         for j in range(n):
             touched[j] = max(touched[j], abs(row[j]))
         at = t % size
-        ring[at, :n] = row
+        for j in range(n):
+            ring[at, j] = row[j]
         ring[at, n], ring[at, n + 1] = label, weight
         width = ring.shape[1]
         for b in range((at * width) >> 6, ((at * width + width - 1) >> 6) + 1):

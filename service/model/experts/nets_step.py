@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.model.experts.compiling import piece
+from service.model.compiling import piece
 
 HIDDEN = 32
 ONE = np.float32(1.0)

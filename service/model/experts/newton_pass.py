@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 from service.model.experts.curvature_pass import (
     HEAVY,
     add,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from service.model.experts.compiling import kernel
+from service.model.compiling import kernel
 
 
 @kernel

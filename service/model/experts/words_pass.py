@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from service.model.codes import mixed
-from service.model.experts.compiling import kernel, piece
+from service.model.compiling import kernel, piece
 
 RATES = np.array([6.25, 16.0, 0.3, 1.0, 2.5])
 """Steps of the linear members."""

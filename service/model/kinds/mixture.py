@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.events.schema import TargetKind
+from service.model.compiling import lent
 from service.model.experts import EXPERTS
-from service.model.experts.compiling import lent
 from service.model.experts.ensemble import Ensemble, Holder
 from service.model.experts.inputs import Shared
 from service.model.experts.moved import mark, move

@@ -8,10 +8,14 @@ import pytest
 from service.model.experts import curvature_pass as compiled
 from service.model.experts.curvature import MOST, Curved, all_columns, plain_columns
 from service.model.experts.curvature_pass import BIAS
+from tests.model.experts.pieces import opened
 from tests.model.experts.solving import fields_of, held_of
 
 KEEPS = (0.9999, 0.99)
 RIDGES = (1.0, 0.5)
+
+
+pieces = opened(compiled, "add", "along", "gather", "invert", "mark", "sink", "widen")
 
 
 def part_of(width: int, every: int = 1000):
@@ -34,10 +38,10 @@ def take(part, x, h):
     v = np.empty_like(values)
     n = 0
     for row, bend in zip(x, h, strict=True):
-        n = compiled.widen(part, row, values, compiled.gather(part, row, values))
+        n = pieces.widen(part, row, values, pieces.gather(part, row, values))
         for k in range(len(KEEPS)):
-            compiled.sink(part, k, n, v, compiled.along(part, k, values, n, v), bend)
-        compiled.add(part, values, n, bend)
+            pieces.sink(part, k, n, v, pieces.along(part, k, values, n, v), bend)
+        pieces.add(part, values, n, bend)
     return n
 
 
@@ -83,7 +87,7 @@ def test_cholesky_inverts(n):
     x = draw.normal(size=(2 * n, n))
     whole, into = x.T @ x + np.eye(n), np.zeros((n, n), np.float32)
 
-    compiled.invert(np.triu(whole), np.empty((n, n)), 1.0, into)
+    pieces.invert(np.triu(whole), np.empty((n, n)), 1.0, into)
 
     np.testing.assert_allclose(into, np.linalg.inv(whole), atol=1e-6)
 
@@ -92,7 +96,7 @@ def test_a_matrix_that_rounding_spoilt_is_inverted_all_the_same():
     whole, into = np.full((6, 6), 1e7), np.zeros((6, 6), np.float32)
     whole[np.diag_indices(6)] += np.linspace(-1.0, 1.0, 6)
 
-    compiled.invert(np.triu(whole), np.empty((6, 6)), 1.0, into)
+    pieces.invert(np.triu(whole), np.empty((6, 6)), 1.0, into)
 
     assert np.isfinite(into).all()
     assert (np.diag(into) > 0.0).all()
@@ -131,7 +135,7 @@ def test_what_changed_is_flagged():
     n = take(part, x, np.ones(2))
     compiled.renew(part, n)
     part.weights[:n] = 1.0
-    compiled.mark(part, n)
+    pieces.mark(part, n)
 
     for name, flags in held.flags.items():
         moved = (held.at[name] != before[name]).reshape(-1, 64).any(axis=1)
@@ -156,6 +160,6 @@ def test_inputs_that_are_not_numbers_count_as_nothing():
     values = np.empty(64, np.float32)
     row = np.array([np.nan, np.inf, 1e30], np.float32)
 
-    n = compiled.widen(part, row, values, compiled.gather(part, row, values))
+    n = pieces.widen(part, row, values, pieces.gather(part, row, values))
 
     assert values[:n].tolist() == [1.0, compiled.FAR]

@@ -11,6 +11,7 @@ from service._settings import module
 from service.model.experts import EXPERTS
 from service.model.experts.moved import mark, move
 from service.model.experts.seam import Held
+from tests.model.experts.pieces import readable
 from tests.model.experts.rows import FEATURES, Seen, held, labels, predictions, rows
 
 CASES = [(name, kind) for name, one in EXPERTS.items() for kind in one.fits]
@@ -93,10 +94,7 @@ def test_scoring_says_what_learning_would_have_said(case):
     part = seen.inputs(after, np.full(20, np.nan), np.zeros(20))
     scored, found = predictions(expert, seen, 20), predictions(expert, seen, 20)
     before = bits(memory)
-    frozen = {name: array.view() for name, array in memory.at.items()}
-    for array in frozen.values():
-        array.flags.writeable = False
-    expert.score(Held(frozen, {}), part, scored)
+    expert.score(readable(memory), part, scored)
     expert.learn(memory, part, found)
 
     np.testing.assert_allclose(scored, found, rtol=1e-4, atol=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -10,9 +12,15 @@ from service.model.experts.forest import Forest, borders
 from service.model.experts.forest_bins_pass import BINS
 from service.model.experts.seam import Task
 from tests.model.experts import drawn
+from tests.model.experts.pieces import opened
 
 BINARY, NUMBER = Task("binary", 1, 0), Task("number", 1, 0)
 THREE = Task("multiclass", 3, 0)
+
+
+pieces = SimpleNamespace(
+    **vars(opened(forest_pass, "walk")), **vars(opened(forest_grow_pass, "grow"))
+)
 
 
 def _tree(
@@ -23,7 +31,7 @@ def _tree(
     edges[:, : BINS - 1], edges[:, -1] = np.arange(BINS - 1) + 0.5, BINS - 1
     splits = np.zeros((2048, 4), dtype=np.float32)
     leaves = np.zeros((1024, 1 + outputs), dtype=np.float32)
-    nodes, ends = forest_grow_pass.grow(
+    nodes, ends = pieces.grow(
         kind, codes, y, np.ones(len(y)), len(y), edges, np.arange(codes.shape[1]), 2,
         np.full(outputs, 1 / max(outputs, 2)), splits, leaves,
     )  # fmt: skip
@@ -80,7 +88,7 @@ def test_rows_come_to_the_leaves_that_they_made() -> None:
     at = np.empty(1, dtype=np.int64)
     wrong = 0
     for row, label in zip(codes.astype(np.float32), y, strict=True):
-        forest_pass.walk(row, splits, 0, len(splits), at)
+        pieces.walk(row, splits, 0, len(splits), at)
         wrong += (leaves[at[0], 1] > 0.5) != (label > 0.5)
     assert wrong <= 3  # single rows may follow what lies above them
 

@@ -10,6 +10,7 @@ from service.model.experts.kernel import Kernel
 from service.model.experts.kernel_pass import RING, WIDTHS
 from service.model.experts.seam import Task
 from tests.model.experts import drawn
+from tests.model.experts.pieces import opened
 
 BINARY, NUMBER = Task("binary", 1, 0), Task("number", 1, 0)
 THREE = Task("multiclass", 3, 0)
@@ -54,7 +55,7 @@ def test_predictions_are_those_of_a_plain_kernel_smoother(task: Task, classes: i
 def test_the_kernel_is_an_exponential_and_its_powers() -> None:
     d = np.linspace(0, 100, RING).astype(np.float32)
     e = np.empty((len(WIDTHS), RING), dtype=np.float32)
-    compiled.kernel(d, np.float32(0.0), np.float32(0.5), e)
+    opened(compiled, "closeness").closeness(d, np.float32(0.0), np.float32(0.5), e)
     q = 0.5 * d.astype(float)
     for k, width in enumerate(WIDTHS):
         np.testing.assert_allclose(e[k], np.exp(-q * WIDTHS[0] / width), rtol=6e-3, atol=2e-12)

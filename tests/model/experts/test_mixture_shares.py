@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from service.model.experts import mixture_shares_pass as shares
+from tests.model.experts.pieces import opened
+
+pieces = opened(shares, "add", "exponentials", "full", "logarithms", "reward", "solve")
 
 
 def test_logarithms_and_exponentials_are_those_of_numpy_to_within_a_trillionth() -> None:
@@ -13,10 +16,10 @@ def test_logarithms_and_exponentials_are_those_of_numpy_to_within_a_trillionth()
     for n in (1, 15, 16, 37):
         x = np.exp(rng.uniform(-40.0, 40.0, n))
         found, room = np.empty(n), np.empty((2, n))
-        shares.logarithms(x, found, room)
+        pieces.logarithms(x, found, room)
         assert np.abs(found - np.log(x)).max() < 1e-12 * 40
         y = rng.uniform(-60.0, 60.0, n)
-        shares.exponentials(y, found, room)
+        pieces.exponentials(y, found, room)
         assert np.abs(found / np.exp(y) - 1.0).max() < 1e-12
 
 
@@ -24,16 +27,16 @@ def test_the_stack_goes_where_ridge_regression_would_put_it() -> None:
     """Whole rows of work are longer than the stack: what is behind it stays out of it."""
     rng = np.random.default_rng(1)
     for m in (5, 16, 30):
-        wide, rows, by = shares.full(m), rng.normal(size=(40, m)), rng.uniform(0.1, 1.0, 40)
+        wide, rows, by = pieces.full(m), rng.normal(size=(40, m)), rng.uniform(0.1, 1.0, 40)
         curvature, gradient, stack = np.eye(wide) * 3.0, np.zeros(wide), rng.normal(size=m)
         gradient[:m] = slope = rng.normal(size=m)
         for row, h in zip(rows, by, strict=True):
             padded = np.zeros(wide)
             padded[:m] = row
-            shares.add(curvature, padded, h, m)
+            pieces.add(curvature, padded, h, m)
         expected = 0.9 * (3.0 * np.eye(m) + (rows.T * by) @ rows) + 0.1 * 3.0 * np.eye(m)
         target = stack + np.linalg.solve(expected, slope - 0.1 * 3.0 * stack)
-        shares.solve(curvature, gradient, stack, 0.9, 3.0, np.empty((wide, wide)), m)
+        pieces.solve(curvature, gradient, stack, 0.9, 3.0, np.empty((wide, wide)), m)
         assert np.allclose(stack, target, atol=1e-10)
         assert np.allclose(np.triu(curvature[:m, :m]), np.triu(expected))
         assert not gradient.any()
@@ -48,6 +51,6 @@ def test_a_member_asleep_has_no_weight_and_those_awake_share_all_of_it() -> None
         w = np.concatenate((w, np.zeros(7)))
         likely = rng.uniform(0.01, 1.0, 16)
         expected = (0.9 * w[:9] + 0.1 / 9) ** discount * likely[:9]
-        shares.reward(w, likely, 0.1, discount, on, 9.0, np.empty(16), np.empty((4, 16)))
+        pieces.reward(w, likely, 0.1, discount, on, 9.0, np.empty(16), np.empty((4, 16)))
         assert np.allclose(w[:9], expected / expected.sum(), rtol=1e-11)
         assert not w[9:].any()

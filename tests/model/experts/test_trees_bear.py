@@ -9,6 +9,7 @@ from service.model.experts.forest import Forest
 from service.model.experts.kernel import Kernel
 from service.model.experts.seam import Expert, Held, Task
 from tests.model.experts import drawn
+from tests.model.experts.pieces import readable
 
 TASKS = [Task("binary", 1, 0), Task("multiclass", 3, 0), Task("number", 1, 0)]
 EXPERTS = [Kernel, Forest]
@@ -83,7 +84,7 @@ def test_learning_predicts_as_scoring_does_and_scoring_changes_nothing(
     last = drawn.part(rows, 259, 260)
     for array in held.at.values():
         array.flags.writeable = False
-    expert.score(Held(held.at, {}), last, scored)
+    expert.score(readable(held), last, scored)
     for name, array in held.at.items():
         np.testing.assert_array_equal(array, before[name])
         array.flags.writeable = True

@@ -1,4 +1,4 @@
-"""How the passes of experts are compiled: kernels, which Python calls, and their pieces.
+"""How passes are compiled: kernels, which Python calls, and their pieces.
 
 Compiling takes long, so there is little of it. A pass that learns also scores: rows of weight 0 are
 predicted and nothing is written, so there is no second pass for scoring. Whatever a kernel is given
@@ -10,11 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import _dynfunc, njit  # type: ignore[attr-defined]
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
-from numba.core.cpu import _dynfunc
 from numba.core.typed_passes import NativeLowering
 from numpy.typing import NDArray
 
@@ -29,15 +28,15 @@ class _Part(JITCodeLibrary):
         self._finalized = True
 
 
-@register_pass(mutates_CFG=True, analysis_only=False)
+@register_pass(mutates_CFG=True, analysis_only=False)  # type: ignore[no-untyped-call]
 class _PartLowering(NativeLowering):
     _name = "lower_part"
 
     def run_pass(self, state: Any) -> bool:
         context = state.targetctx
-        state.library = _Part(context.codegen(), state.func_id.func_qualname)
+        state.library = _Part(context.codegen(), state.func_id.func_qualname)  # type: ignore[no-untyped-call]
         state.flags.no_compile = True
-        super().run_pass(state)
+        super().run_pass(state)  # type: ignore[no-untyped-call]
         made = state["cr"]
         doc = "a piece of kernels"
         entry = _dynfunc.make_function(made.fndesc.lookup_module(), "piece", doc, 0, made.env, ())
@@ -48,7 +47,7 @@ class _PartLowering(NativeLowering):
 
 class _PartCompiler(CompilerBase):
     def define_pipelines(self) -> list[Any]:
-        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)  # type: ignore[no-untyped-call]
         swapped = [
             (_PartLowering if one is NativeLowering else one, why) for one, why in passes.passes
         ]
@@ -58,13 +57,17 @@ class _PartCompiler(CompilerBase):
         return [passes]
 
 
-_SETTINGS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-kernel = njit(cache=True, **_SETTINGS)
+_INFINITE: dict[str, Any] = {"error_model": "numpy"}
+_PART: dict[str, Any] = {
+    "nogil": True, "pipeline_class": _PartCompiler, "no_cpython_wrapper": True,
+    "no_cfunc_wrapper": True,
+}  # fmt: skip
+kernel = njit(nogil=True, cache=True, **_INFINITE)
 """What Python calls. It is kept on disk, with all of its pieces in it."""
-piece = njit(
-    pipeline_class=_PartCompiler, no_cpython_wrapper=True, no_cfunc_wrapper=True, **_SETTINGS
-)
+piece = njit(**_PART, **_INFINITE)
 """What only kernels and other pieces call. Python has no way in: a call from there ends the process."""
+strict_piece = njit(**_PART)
+"""The same, of a kernel that raises where it divides by 0."""
 
 
 class _Lent:
