@@ -18,7 +18,6 @@ event:
     is_fraud: {type: binary}
 state: {directory: ./state}
 runtime: {directory: ./run}
-model: {kind: linear}
 """
 
 
