@@ -40,6 +40,7 @@ from service.model.kinds.seam import (
 )
 
 if TYPE_CHECKING:
+    from service.model.kinds.guests import Guests
     from service.model.recipe import Recipe
 
 PIECE = 256
@@ -52,6 +53,8 @@ class Views(NamedTuple):
     shared: Held
     each: list[list[Held]]
     """Of each ensemble, in the order of its holders."""
+    votes: NDArray[np.float64] | None = None
+    """[G, N, outputs of all targets]: what guests say of the rows that are learned."""
 
 
 class Mixture:
@@ -66,19 +69,32 @@ class Mixture:
         self.recipe = recipe
         schema, seed = recipe.schema, recipe.learning.seed
         self._shared = Shared(schema)
-        self._ensembles = [Ensemble(self._shared, t, self.chosen, seed) for t in schema.targets]
+        several = self.name == Mixture.name
+        self._guests = _guests_of(recipe) if several and recipe.model.modules else None
+        self.lacks = self._guests.lacks if self._guests else None
+        chosen = recipe.model.built_in if several else self.chosen
+        known_as = self._guests.known_as if self._guests else ()
+        self._ensembles = [
+            Ensemble(self._shared, t, chosen, seed, known_as) for t in schema.targets
+        ]
         self._targets = target_table(schema)
         self.holders = [Holder("experts/inputs", self._shared.tensors)] + [
             holder for one in self._ensembles for holder in one.holders
         ]
         self.parameters: tuple[Parameter, ...] = tuple(self._parameters())
         self.places, self.size = placed(self.parameters)
-        self.extras: tuple[Extra, ...] = tuple(
+        own = tuple(
             Extra("weights", f"{at}/{t.name}{mark(t)}", t.dtype, t.shape, t.initial)
             for at, tensors in self.holders
             for t in tensors
             if not t.large
         )
+        self._own = len(own)
+        if self._guests is not None:
+            self.parameters += self._guests.parameters
+            self.size = self._guests.place(self.size, self.places)
+            own += self._guests.extras
+        self.extras: tuple[Extra, ...] = own
         self.flats: tuple[Flat, ...] = ()
 
     def _parameters(self) -> list[Parameter]:
@@ -135,7 +151,7 @@ class Mixture:
         extras: tuple[NDArray[np.generic], ...],
     ) -> Views:
         """Return the views of a state's arrays."""
-        left = iter(extras)
+        left = iter(extras[: self._own])
         found = []
         for at, tensors in self.holders:
             views, flags = {}, {}
@@ -158,8 +174,10 @@ class Mixture:
         """Score N rows; see seam.Kind."""
         scores = np.empty((len(rows), self.recipe.schema.outputs))
         theta, extras = _read_only(served.theta), tuple(map(_read_only, served.extras))
-        shared, each = self._views(theta, np.empty(0, np.uint8), extras)
-        n = len(rows)
+        shared, each, _ = self._views(theta, np.empty(0, np.uint8), extras)
+        n, votes = len(rows), None
+        if self._guests is not None:
+            votes = self._guests.score(theta, extras[self._own :], rows)
         for t, (ensemble, held) in enumerate(zip(self._ensembles, each, strict=True)):
             target, fields = ensemble.target, ensemble.labels.fields
             x, ranks, ids = self._shared.read(shared, rows, fields.width)
@@ -169,7 +187,7 @@ class Mixture:
             )  # fmt: skip
             ensemble.labels.read(held[0], x, ids)
             block = np.empty((n, target.outputs))
-            ensemble.score(held, given, block)
+            ensemble.score(held, given, block, ensemble.framed(votes, served.frames[t]))
             if target.kind == "number":
                 block *= served.frames[t, 4]
                 block += served.frames[t, 3]
@@ -188,7 +206,9 @@ class Mixture:
         importance = np.ones_like(rows.y)
         if moving.strategy is not None and len(moving.strategy.importance):
             importance = moving.strategy.importance
-        first, n = 0, len(rows)
+        first, n, votes = 0, len(rows), None
+        if self._guests is not None:
+            votes = self._guests.learn(moving, moving.extras[self._own :], rows, allowed)
         while first < n:
             last = min(first + PIECE, n)
             for t in range(len(self._ensembles)):
@@ -196,8 +216,9 @@ class Mixture:
                 last = first + mixture_pass.until_renewal(
                     moving.frames[t], self._targets[t, 3], y, allowed[first:last]
                 )
+            seen = views._replace(votes=None if votes is None else votes[:, first:last])
             self._piece(
-                moving, views, rows.part(first, last), allowed[first:last], importance[first:last],
+                moving, seen, rows.part(first, last), allowed[first:last], importance[first:last],
                 into.between(first, last),
             )  # fmt: skip
             first = last
@@ -228,7 +249,7 @@ class Mixture:
             )  # fmt: skip
             ensemble.labels.write(held[0], fitting, given)
             block = np.empty((n, target.outputs))
-            ensemble.learn(held, given, block)
+            ensemble.learn(held, given, block, ensemble.framed(views.votes, frame))
             if target.kind == "number":
                 block *= frame[4]
                 block += frame[3]
@@ -243,13 +264,13 @@ class Mixture:
 
     def standings(self, extras: Extras) -> dict[str, list[Standing]]:
         """Return how each member of each target did, and what it counts; in the order of members."""
-        found = {}
+        found, ailing = {}, self._guests.ailing(extras) if self._guests is not None else {}
         for one in self._ensembles:
             at, tensors = one.holders[-1]
             held = Held({t.name: extras[f"{at}/{t.name}{mark(t)}"] for t in tensors}, {})
             rows = zip(one.members, one.mixture.weights(held), held.at["tally"], strict=True)
             found[one.target.name] = [
-                Standing(name, float(weight), *(float(v) for v in tally))
+                Standing(name, float(weight), *tally.tolist()[:5])._replace(**ailing.get(name, {}))
                 for name, weight, tally in rows
             ]
         return found
@@ -261,6 +282,12 @@ class Mixture:
         raise TypeError(
             "a mixture has no gradient; look at Kind.differentiable before asking for one"
         )
+
+
+def _guests_of(recipe: Recipe) -> Guests:
+    from service.model.kinds.guests import Guests  # torch: only where a module is asked for
+
+    return Guests(recipe)
 
 
 def _read_only(array: NDArray[Any]) -> NDArray[Any]:
