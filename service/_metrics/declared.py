@@ -230,6 +230,19 @@ METRICS: tuple[Declared, ...] = (
         ("target", "expert", "metric"),
     ),
     Declared(
+        "headwater_expert_failures_total",
+        "counter",
+        "Events on which an expert that is a module of your own failed: forward raised, or was not finite. "
+        "The prior stood in for it.",
+        ("expert",),
+    ),
+    Declared(
+        "headwater_expert_resting",
+        "gauge",
+        "1: it failed on so many events in a row that it is not asked for a while.",
+        ("expert",),
+    ),
+    Declared(
         "headwater_twin_events_learned",
         "gauge",
         "Events that the frozen copy of the model had learned; nothing while there is none.",
