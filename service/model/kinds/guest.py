@@ -88,7 +88,11 @@ class Guest:
         self._module: Module | None = None
         """None: the state speaks of code that is not here any more. It is laid out, and rests."""
         try:
-            self._module = Module(self._recipe)
+            module = Module(self._recipe)
+            if code is None or code.shapes == module.shapes():
+                self._module = module
+            else:
+                self.error = f"{self._recipe.kind} has more weights now than the state"
         except LayoutChanged as why:
             if code is None:
                 raise
