@@ -13,13 +13,15 @@ from service.learn.crew import working
 from service.learn.leaderboard import leaderboard
 from service.learn.learner import Learner
 from service.model.kinds import module_code
-from service.model.kinds.guest import PATIENCE, code_of
+from service.model.kinds.guest import PATIENCE
+from service.model.kinds.guest_code import code_of
 from service.model.layout import Layout
 from service.model.recipe import ModuleCode, Recipe
 from service.model.scorer import Scorer
 from service.model.state import State
 from service.settings import LearningSettings, ModelSettings
 from tests.contract.kinds import FEATURES, NET, TARGETS, events, learner, recipe, teach
+from tests.learn import cuts
 
 SMALL = {"size": 2, "hidden": 6, "dropout": 0.2}
 POISONED, HUGE = "tests.modules.poisoned:Poisoned", "tests.modules.poisoned:Huge"
@@ -139,8 +141,8 @@ def test_events_that_it_fails_on_are_predicted(how):
     np.testing.assert_allclose(together[0], alone[0], rtol=1e-4)
 
 
-def test_one_that_always_fails_rests_and_begins_anew():
-    """It is asked again after a rest that is twice as long each time."""
+def test_one_that_always_fails_rests():
+    """It is asked again after a rest, from its first weights."""
     one = learner(mixture(poisoned("nan", beyond=-1e9)))
     first = named(one, "modules/Poisoned/module/")
     teach(one, PATIENCE - 56, size=100)
@@ -155,6 +157,24 @@ def test_one_that_always_fails_rests_and_begins_anew():
     assert (True, False) == (after.failures > resting.failures, after.resting)
     assert first == named(one, "modules/Poisoned/module/")
     assert named(one, "experts/fraud/newton") == named(without_guests(one), "experts/fraud/newton")
+
+
+def test_a_run_of_events_that_it_cannot_take_costs_it_nothing():
+    """It fails on those alone: it rests, and goes on where it was."""
+    plain = {**EVENT["features"], "amount": {"type": "number", "scale": "none"}}
+    one = learner(mixture(poisoned("raises", beyond=50.0), event={**EVENT, "features": plain}))
+    teach(one, 100)
+    learned = named(one, "modules/Poisoned/module/")
+    bad = [{**e, "amount": 100.0} for e in events(PATIENCE, 100)]
+    cuts.take(one, [cuts.record(100 + i, event) for i, event in enumerate(bad)])
+    resting = standing(one, "Poisoned")
+    teach(one, 2 * PATIENCE, 100 + PATIENCE)
+    kept = named(one, "modules/Poisoned/module/")
+    teach(one, 64, 100 + 3 * PATIENCE)
+
+    assert resting.resting
+    assert learned == kept
+    assert learned != named(one, "modules/Poisoned/module/")
 
 
 def without_guests(one: Learner) -> Learner:

@@ -59,7 +59,7 @@ def recipe_of(settings: Settings) -> Recipe:
     if not s.model.references:
         return recipe
     from service.model.kinds import module_code
-    from service.model.kinds.guest import code_of  # torch
+    from service.model.kinds.guest_code import code_of  # torch
     from service.model.kinds.module import Module
 
     trust(s.model)

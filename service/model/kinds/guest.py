@@ -3,8 +3,9 @@ so that the rest goes on whatever it does.
 
 It learns as it would alone, in steps of its own. What it says of a row is its vote. Where it fails
 (forward raises, returns the wrong shape, is not finite) the vote is what is usual of the labels so far,
-and nothing is learned from that row. After PATIENCE rows of which none went well it begins anew from its
-first weights, and rests first, each time twice as long. All of that is a function of rows and state.
+and nothing is learned from that row. After PATIENCE rows of which none went well it rests, each time twice
+as long; where it fails on an event without fields too, it begins anew from its first weights. All of that
+is a function of rows and state.
 
 Names of tensors: modules/<expert>/<tensor>/<mark>, where the mark stands for the shapes of its
 weights: where those change, the expert is another one and begins anew.
@@ -23,8 +24,9 @@ from numpy.typing import NDArray
 from service.errors import LayoutChanged
 from service.model.featurizer import Rows
 from service.model.kinds import guest_votes
+from service.model.kinds.guest_code import as_recorded
 from service.model.kinds.module import Module
-from service.model.kinds.module_build import said
+from service.model.kinds.module_build import nothing, said
 from service.model.kinds.seam import (
     Extra,
     Extras,
@@ -34,15 +36,15 @@ from service.model.kinds.seam import (
     Served,
     placed,
 )
-from service.model.recipe import ModuleCode, Recipe
+from service.model.recipe import Recipe
 from service.model.steps import RULES, SLOTS, hyper_of, touched_are_finite
 
 PATIENCE = 256
 """Rows in a row that it may fail on."""
 LONGEST_REST = 65_536
-FAILED, IN_A_ROW, RESTS, BEGINNINGS = range(4)
+FAILED, IN_A_ROW, LEFT, RESTED, WELL = range(5)
 """Places in `health`: rows that it failed on, those since one went well, rows for which it still rests,
-how often it began anew."""
+how often it rested, rows that went well since."""
 SMALL = ("frames", "usual_lengths", "steps", "known", "health")
 
 
@@ -63,14 +65,6 @@ class Held(NamedTuple):
     health: NDArray[np.int64]
     kept: tuple[NDArray[Any], ...]
     """Its buffers."""
-
-
-def code_of(recipe: Recipe, source: str) -> ModuleCode:
-    """Return what the module of a recipe is now; BadSettings where it cannot be made."""
-    module = Module(recipe)
-    types = {one.name: one.dtype for one in module.extras}
-    buffers = {name: str(types[name]) for name in module.shapes() if name in types}
-    return ModuleCode(source, module.shapes(), buffers)
 
 
 class Guest:
@@ -101,7 +95,7 @@ class Guest:
             weights, kept = self._module.parameters, self._module.extras
         else:
             assert code is not None, "else it was raised"
-            weights, kept = _as_recorded(code)
+            weights, kept = as_recorded(code)
         shapes = {one.name: list(one.shape) for one in weights}
         self.mark = self._mark(shapes | {one.name: list(one.shape) for one in kept})
         self._places, self.size = placed(weights)
@@ -159,7 +153,7 @@ class Guest:
     def score(self, held: Held, rows: Rows) -> NDArray[np.float64]:
         """Return its votes [N, O] on rows, in the units of targets; writes nothing."""
         scores = np.full((len(rows), self._schema.outputs), np.nan)
-        if self._module is not None and held.health[RESTS] == 0:
+        if self._module is not None and held.health[LEFT] == 0:
             module, frames = self._module, held.frames.copy()
 
             def ask(first: int, last: int) -> None:
@@ -186,6 +180,7 @@ class Guest:
         flags[1:] |= flags[0]
         if not touched_are_finite(held.all, held.touched):
             self.error = "its weights are not finite any more"
+            held.health[FAILED] += 1
             self._begin_anew(held)
         return votes
 
@@ -200,7 +195,7 @@ class Guest:
             np.zeros(n),
             np.where(weights[first:last] > 0.0, 2, 0).astype(np.uint8),
         )
-        if self._module is None or held.health[RESTS] > 0:
+        if self._module is None or held.health[LEFT] > 0:
             return into
         module = self._module
 
@@ -251,15 +246,37 @@ class Guest:
     def _note(self, held: Held, applied: NDArray[np.uint8], weights: NDArray[np.float64]) -> None:
         """Take how a step went; see to it that it rests, or goes on."""
         health, asked = held.health, int((weights > 0.0).sum())
-        if health[RESTS] > 0:
-            health[RESTS] = max(0, int(health[RESTS]) - asked)
+        if health[LEFT] > 0:
+            health[LEFT] = max(0, int(health[LEFT]) - asked)
             return
         failed = int((applied == 2).sum())
         health[FAILED] += failed
-        health[IN_A_ROW] = health[IN_A_ROW] + failed if failed == asked else 0
-        if health[IN_A_ROW] >= PATIENCE:
+        if failed < asked:
+            health[IN_A_ROW] = 0
+            health[WELL] += asked - failed
+            if health[WELL] >= LONGEST_REST:
+                health[RESTED] = 0
+            return
+        health[IN_A_ROW] += failed
+        if health[IN_A_ROW] < PATIENCE:
+            return
+        health[RESTED] += 1
+        health[LEFT] = min(PATIENCE << min(int(health[RESTED]), 16), LONGEST_REST)
+        health[IN_A_ROW] = health[WELL] = 0
+        if self._is_lost(held):
             self._begin_anew(held)
-            health[RESTS] = min(PATIENCE << min(int(health[BEGINNINGS]), 16), LONGEST_REST)
+
+    def _is_lost(self, held: Held) -> bool:
+        """Whether it fails even on an event in which every field is missing: by its weights, then."""
+        assert self._module is not None, "else it was not asked"
+        served = Served(held.arrays[0], held.frames.copy(), held.kept)
+        try:
+            return not np.isfinite(self._module.score(served, nothing(self._schema))).all()
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a user's code raises, the others go on
+            self.error = said(error)
+            return True
 
     def _begin_anew(self, held: Held) -> None:
         held.all[:] = 0.0
@@ -268,8 +285,6 @@ class Guest:
             held.arrays[0][first : first + one.size] = np.ravel(np.asarray(one.initial))
         held.touched[:] = 1
         held.usual[:] = 0.0
-        held.health[IN_A_ROW] = 0
-        held.health[BEGINNINGS] += 1
 
     def _named(self, name: str, before: str = "") -> str:
         return f"modules/{self.name}/{before}{name}/{self.mark}"
@@ -290,24 +305,10 @@ class Guest:
                 ("usual_lengths", "float64", (4,), 0.0),
                 ("steps", "int64", (len(targets) + 1,), 0.0),
                 ("known", "float64", (self._schema.outputs, guest_votes.WIDTH), 0.0),
-                ("health", "int64", (4,), 0.0),
+                ("health", "int64", (5,), 0.0),
             )
         ]
 
     def health(self, extras: Extras) -> NDArray[np.int64]:
         """Return how it is, from a state's extras by name."""
         return extras[self._named("health")]
-
-
-def _as_recorded(code: ModuleCode) -> tuple[tuple[Parameter, ...], tuple[Extra, ...]]:
-    """Return weights and buffers as a state speaks of them, where the code is another one now."""
-    weights = tuple(
-        Parameter(name, tuple(shape), initial=np.zeros(shape, dtype=np.float32))
-        for name, shape in code.shapes.items()
-        if name not in code.buffers
-    )
-    kept = tuple(
-        Extra("weights", name, dtype, tuple(code.shapes[name]), quiet=True)  # type: ignore[arg-type]
-        for name, dtype in code.buffers.items()
-    )
-    return weights, kept

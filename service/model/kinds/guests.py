@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.model.featurizer import Rows
-from service.model.kinds.guest import BEGINNINGS, FAILED, RESTS, Guest, Held
+from service.model.kinds.guest import FAILED, LEFT, Guest, Held
 from service.model.kinds.seam import Extra, Extras, Moving, Parameter
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Guests:
         found = {}
         for guest in self._each:
             health = guest.health(extras)
-            if health[FAILED] or health[BEGINNINGS] or not guest.is_here:
-                resting = bool(health[RESTS]) or not guest.is_here
+            if health[FAILED] or not guest.is_here:
+                resting = bool(health[LEFT]) or not guest.is_here
                 found[guest.name] = {
                     "failures": int(health[FAILED]), "resting": resting, "error": guest.error,
                 }  # fmt: skip
