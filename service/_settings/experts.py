@@ -112,6 +112,15 @@ Entry = Annotated[
 ]
 
 
+def _check_some(entries: tuple[ExpertSettings, ...]) -> tuple[ExpertSettings, ...]:
+    if not entries:
+        refuse("is empty", "Name at least one of the experts, or leave it out for all.")
+    return entries
+
+
+Entries = Annotated[tuple[Entry, ...], AfterValidator(_check_some)]
+
+
 def built_in(entries: Sequence[ExpertSettings]) -> tuple[str, ...]:
     """Return the built-in experts that are asked for, in the order in which they are asked."""
     named = {one.kind for one in entries}

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from service._settings import experts
 from service._settings.event import Section
-from service._settings.experts import Entry, ExpertSettings
+from service._settings.experts import Entries, ExpertSettings
 from service._settings.module import EXPERTS, MIXTURES, Argument, ModelKind, PretrainedSettings
 
 
@@ -22,9 +22,8 @@ class ModelSettings(Section):
         + "), or package.module:Class: a torch.nn.Module of "
         "your own.",
     )
-    experts: tuple[Entry, ...] = Field(
+    experts: Entries = Field(
         (ExpertSettings(kind="auto"),),
-        min_length=1,
         description="mixture: what it is made of, as [auto, my_package.nets:Net]. auto: all experts that are "
         "built in, or name some of them to leave others out; a module of your own is one more: its class, or "
         "{kind: my_package.nets:Net, learning_rate: 0.01, ...}.",
