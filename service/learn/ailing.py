@@ -26,6 +26,20 @@ def told(one: Standing) -> str:
     return f"failed on {one.failures} events, {rests}{why}"
 
 
+def warn(one: Standing) -> None:
+    """Tell the log of it."""
+    _log.warning(
+        "expert_failed", expert=one.member, events=one.failures, rests=one.resting,
+        error=one.error, note="the mixture goes on: the prior stands in for its votes",
+    )  # fmt: skip
+
+
+def warn_of(learner: Learner) -> None:
+    """Tell the log of all that failed."""
+    for one in ailing(learner):
+        warn(one)
+
+
 class Ward:
     """Tells of experts that fail: each time in the figures; in the log when it begins, when there are
     twice as many, and when one goes to rest or comes back."""
@@ -45,7 +59,4 @@ class Ward:
             failures, resting = self._said.get(one.member, (0, False))
             if one.failures >= max(1, 2 * failures) or one.resting != resting:
                 self._said[one.member] = one.failures, one.resting
-                _log.warning(
-                    "expert_failed", expert=one.member, events=one.failures, rests=one.resting,
-                    error=one.error, note="the mixture goes on: the prior stands in for its votes",
-                )  # fmt: skip
+                warn(one)

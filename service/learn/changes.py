@@ -62,7 +62,7 @@ def _modules(old: Recipe, new: Recipe) -> list[str]:
 
 
 def modules_changed(old: Recipe, new: Recipe) -> Iterator[str]:
-    """Tell what is to be known of modules of the user's own that are not as they were."""
+    """Tell what is to be known of modules of the user's own, and experts, that are not as they were."""
     before, after = old.codes, new.codes
     for module in sorted(before.keys() & after.keys()):
         if before[module].source != after[module].source:
@@ -73,7 +73,11 @@ def modules_changed(old: Recipe, new: Recipe) -> Iterator[str]:
     for name in sorted(old.modules.keys() & new.modules.keys()):
         if old.modules[name].shapes != new.modules[name].shapes:
             yield f"the expert {name} begins anew: its weights have other shapes now"
-    for name in sorted(old.modules.keys() - new.modules.keys()):
+    gone = [
+        *(set(old.model.built_in) - set(new.model.built_in)),
+        *(old.modules.keys() - new.modules.keys()),
+    ]
+    for name in sorted(gone):
         yield f"the expert {name} is gone, and what it learned"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from structlog.testing import capture_logs
 
 from service.learn.ailing import ailing, told
+from service.learn.leaderboard import leaderboard
 from service.learn.telemetry import Telemetry, seen
 from service.metrics import Metrics, merge
 from tests.contract.kinds import learner, teach
@@ -30,6 +31,7 @@ def test_an_expert_that_fails_is_named_in_status_log_and_metrics(tmp_path):
     assert "ValueError: an amount that I cannot take" == said[0]["error"]
     assert {"Poisoned": told(found)} == status["failing_experts"]
     assert f"failed on {found.failures} events" in told(found)
+    assert {found.failures} == {m["failures"] for m in leaderboard(one) if "failures" in m}
     figure = f'expert="Poisoned",process="learner"}} {float(found.failures)}'
     assert f"headwater_expert_failures_total{{{figure}" in merge(metrics, tmp_path).decode()
 
