@@ -232,15 +232,11 @@ METRICS: tuple[Declared, ...] = (
     Declared(
         "headwater_expert_failures_total",
         "counter",
-        "Events on which an expert that is a module of your own failed: forward raised, or was not finite. "
-        "The prior stood in for it.",
+        "Events on which an expert that is a module of your own failed; the prior stood in for it.",
         ("expert",),
     ),
     Declared(
-        "headwater_expert_resting",
-        "gauge",
-        "1: it failed on so many events in a row that it is not asked for a while.",
-        ("expert",),
+        "headwater_expert_resting", "gauge", "1: it failed too often to be asked.", ("expert",)
     ),
     Declared(
         "headwater_twin_events_learned",
