@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from service.errors import BadSettings
+from service.learn.ailing import ailing
 from service.learn.modules_tried import examine_all
 from service.model.kinds import module_code, recipe_of
 from service.settings import Settings
@@ -92,3 +94,24 @@ def test_code_of_an_expert_that_has_other_weights_begins_anew(saved, tmp_path, m
     assert {"prior/4": 30, "Good": 10} == {
         m.member: m.rows for m in members if m.member in {"prior/4", "Good"}
     }
+
+
+def test_a_restart_replays_an_expert_that_fails_to_the_bit(tmp_path):
+    """Dropout, adam, events that it fails on: from the newest snapshot, what was journaled after it."""
+    net = {"kind": NET, "arguments": {"size": 2, "hidden": 4, "dropout": 0.2}, "optimizer": "adam"}
+    failing = {"kind": "tests.modules.poisoned:Poisoned", "arguments": {"how": "nan", "field": "x"}}
+    event = {"features": {"x": {"type": "number"}, "c": {"type": "category", "buckets": 64}}}
+    home = Home(
+        tmp_path / "state", partitions=1, of=recipe_of(mixture("prior", net, failing, event=event))
+    )
+    home.learn(40)
+    home.save()
+    home.learn(30)
+    home.learn(7)
+    learned = home.learner.state.image.copy()
+    restored = home.restart()
+    (found,) = ailing(restored.learner)
+
+    assert (2, None) == (restored.replayed.entries, restored.replayed.diverged_at)
+    assert np.array_equal(learned, restored.learner.state.image)
+    assert ("Poisoned", True) == (found.member, 0 < found.failures < 40)

@@ -11,16 +11,18 @@ from tests.modules.nets import Net
 
 
 class Poisoned(Net):
-    """Fails where an amount, as it is scaled, is beyond `beyond`: as `how` says."""
+    """Fails where a number, as it is scaled, is beyond `beyond`: as `how` says."""
 
-    def __init__(self, inputs: Any, outputs: Any, how: str, beyond: float = 1.0) -> None:
+    def __init__(
+        self, inputs: Any, outputs: Any, how: str, beyond: float = 1.0, field: str = "amount"
+    ) -> None:
         super().__init__(inputs, outputs, size=2, hidden=6)
-        self.how, self.beyond = how, beyond
+        self.how, self.beyond, self.field = how, beyond, field
 
     def forward(self, batch: dict[str, Any]) -> Any:
         """Return [N, outputs], or what is asked for."""
         outs = super().forward(batch)
-        bad = batch["amount"][:, 0] > self.beyond
+        bad = batch[self.field][:, 0] > self.beyond
         if not bool(bad.any()):
             return outs
         if self.how == "raises":
