@@ -39,6 +39,7 @@ from service._settings.event import (
     TimeFeature,
     VectorFeature,
 )
+from service._settings.experts import ExpertSettings
 from service._settings.folders import runtime_root
 from service._settings.guard import GuardSettings
 from service._settings.learning import LearningSettings
@@ -70,6 +71,7 @@ __all__ = [
     "DriftSettings",
     "EventSettings",
     "EventTime",
+    "ExpertSettings",
     "Feature",
     "GuardSettings",
     "KafkaSettings",

@@ -135,6 +135,10 @@ RIGHT = (
     Shown("Experts", "Recent loss of the best members of a mixture, each by itself. The mixture above "
           "should be at or below the lowest.",
           (('bottomk(8, headwater_expert_score{@, metric=~"log_loss|mae"})', "{{target}} {{expert}}"),)),
+    Shown("Experts that fail", "Events on which a module of your own failed as an expert, and whether it "
+          "rests. The mixture goes on without it.",
+          ((f"rate(headwater_expert_failures_total{{@}}{RATE})", "{{expert}}"),
+           ("headwater_expert_resting{@}", "{{expert}} rests"))),
     Shown("Strategies", "Those in force, how full their memories are, and the share of blocks that "
           "contradicted the memory of A-GEM.",
           (("headwater_strategy{@}", "{{name}}"), ("headwater_memory_events{@}", "events in {{memory}}"),

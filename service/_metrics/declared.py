@@ -230,6 +230,15 @@ METRICS: tuple[Declared, ...] = (
         ("target", "expert", "metric"),
     ),
     Declared(
+        "headwater_expert_failures_total",
+        "counter",
+        "Events on which an expert that is a module of your own failed; the prior stood in for it.",
+        ("expert",),
+    ),
+    Declared(
+        "headwater_expert_resting", "gauge", "1: it failed too often to be asked.", ("expert",)
+    ),
+    Declared(
         "headwater_twin_events_learned",
         "gauge",
         "Events that the frozen copy of the model had learned; nothing while there is none.",

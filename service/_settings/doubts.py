@@ -24,7 +24,8 @@ def doubts(
     """Tell of steps that overshoot, and of rates that nothing follows. safe_steps cannot overshoot,
     and the other optimizers measure their steps."""
     if model.kind in MIXTURES:
-        yield from _idle(model, learning)
+        if not model.modules:  # whose steps they are
+            yield from _idle(model, learning)
         return
     if learning.optimizer != "sgd" or learning.safe_steps or model.kind == "rls":
         return

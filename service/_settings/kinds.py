@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
+from service._settings import experts
 from service._settings.module import MIXTURES
 from service._settings.problems import Found
 from service._settings.tree import default_at
@@ -57,6 +58,7 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
         yield from _least_squares(model, tree, section.get("width"))
     if kind in MIXTURES:
         yield from _mixture(tree, kind)
+    yield from experts.broken(tree, kind)
 
 
 def _mixture(tree: Tree, kind: str) -> Iterator[Found]:

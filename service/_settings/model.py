@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from service._settings import experts
 from service._settings.event import Section
+from service._settings.experts import Entries, ExpertSettings
 from service._settings.module import EXPERTS, MIXTURES, Argument, ModelKind, PretrainedSettings
 
 
@@ -18,6 +20,12 @@ class ModelSettings(Section):
         "(recursive least squares; numbers only), mixture, one expert of the mixture alone ("
         + ", ".join(EXPERTS)
         + "), or package.module:Class: a torch.nn.Module of your own.",
+    )
+    experts: Entries = Field(
+        (ExpertSettings(kind="auto"),),
+        description="auto, mixture: what it is made of, as [auto, my_package.nets:Net]. auto: all experts that are "
+        "built in, or name some of them to leave others out; a module of your own is one more: its class, or "
+        "{kind: my_package.nets:Net, learning_rate: 0.01, ...}.",
     )
     arguments: dict[str, Argument] = Field(
         default_factory=dict,
@@ -67,3 +75,19 @@ class ModelSettings(Section):
     def is_mixture(self) -> bool:
         """Whether it is a mixture of experts, or one of them."""
         return self.kind in MIXTURES
+
+    @property
+    def built_in(self) -> tuple[str, ...]:
+        """The built-in experts of a mixture of several."""
+        return experts.built_in(self.experts)
+
+    @property
+    def modules(self) -> dict[str, ExpertSettings]:
+        """The experts that are modules of the user's own, by the names they go by."""
+        return experts.modules(self.experts)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The classes of the user's own that the settings name, each once."""
+        own = [self.kind] if self.is_module else [one.kind for one in self.modules.values()]
+        return tuple(dict.fromkeys(own))

@@ -17,14 +17,17 @@ EXPERTS = (
 """The experts of a mixture, by the names that service/model/experts gives them."""
 MIXTURES = ("auto", "mixture", *EXPERTS)
 """Kinds that are a mixture: of all experts, or of the members of one."""
+ALL = ("auto", "mixture")
+"""What asks for all built-in experts."""
 KINDS = ("auto", "linear", "svm", "mlp", "fm", "rls", "mixture", *EXPERTS)
 """The kinds that are built in."""
-_REFERENCE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
+REFERENCE = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"
+"""How a class is named."""
 _OURS = "service"
 
 
 def _check_kind(kind: str) -> str:
-    if kind not in KINDS and not _is_class(kind):
+    if kind not in KINDS and not is_class(kind):
         choices = f"Use {' | '.join(KINDS)}, or package.module:Class for a module of your own."
         meant = nearest(kind, list(KINDS))
         refuse(
@@ -34,8 +37,9 @@ def _check_kind(kind: str) -> str:
     return kind
 
 
-def _is_class(kind: str) -> bool:
-    if ":" in kind and not re.fullmatch(_REFERENCE, kind):
+def is_class(kind: str) -> bool:
+    """Return whether this names a class of the user's own; refuse what tries to and cannot."""
+    if ":" in kind and not re.fullmatch(REFERENCE, kind):
         refuse(f"{kind!r} names no class", "Write package.module:Class, as shop.nets:TwoTower.")
     if ":" in kind and re.split(r"[.:]", kind)[0] == _OURS:
         refuse(
@@ -48,7 +52,7 @@ def _is_class(kind: str) -> bool:
 ModelKind = Annotated[
     str,
     AfterValidator(_check_kind),
-    WithJsonSchema({"anyOf": [{"enum": list(KINDS)}, {"type": "string", "pattern": _REFERENCE}]}),
+    WithJsonSchema({"anyOf": [{"enum": list(KINDS)}, {"type": "string", "pattern": REFERENCE}]}),
 ]
 _Plain = bool | int | float | str | None
 Argument = _Plain | list[_Plain] | dict[str, _Plain]

@@ -12,7 +12,7 @@ import typer
 
 from service.cli.config_init import init
 from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
-from service.cli.probe_module import probed
+from service.cli.probe_module import modules_of, probed
 from service.cli.problems import told
 from service.errors import BadSettings, HeadwaterError, Problem
 
@@ -33,7 +33,7 @@ def check(
     path: ConfigOption = None,
     set_: SetOption = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Also run the module that model.kind names.")
+        bool, typer.Option("--probe", help="Also run the modules of your own that are named.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -66,7 +66,7 @@ def check(
         )
         if said is not None:
             typer.echo(
-                f"{found.model.kind} keeps the rules: {_count(said['parameters'], 'weight')} to "
+                f"{modules_of(found)}: the rules are kept, {_count(said['parameters'], 'weight')} to "
                 f"learn, {said['row_us']:g} us to score an event."
             )
         of_module = [] if said is None else [f"{warning}." for warning in said["warnings"]]
@@ -132,7 +132,7 @@ def _pretrained(found: Settings, probe: bool) -> list[str]:
     """Return what the file has of the model's weights, in lines."""
     if found.model.pretrained is None:
         return []
-    if found.model.is_module and not probe:
+    if found.model.references and not probe:
         return ["With --probe, the names in the pretrained file are compared too."]
     from service.learn import pretrained
     from service.model.kinds import recipe_of

@@ -50,7 +50,7 @@ def learner(
         kafka = found.kafka.bootstrap_servers
         does = f"learns {', '.join(found.kafka.topics)} from {kafka}"
         announce(found, does, kafka=kafka)
-    module = ["--module", found.model.kind] if found.model.is_module else []
-    probe = Command(python("probe", *module), environment())
+    modules = [part for one in found.model.references for part in ("--module", one)]
+    probe = Command(python("probe", *modules), environment())
     process.main(found, process.Options(probe, exit_on_halt, accept_removed or ()), stop)
     leave()

@@ -32,27 +32,25 @@ def register(app: typer.Typer) -> None:
 def probe_module(
     path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False
 ) -> None:
-    """Try the module that model.kind names; print what was found."""
+    """Try the modules that the settings name; print what was found."""
     from service import logs, settings
 
     answers = _kept_for_the_answer()
     logs.configure("probe-module")
     found = settings.load(path, overrides(set_))
-    from service.learn import module_rules
+    from service.learn.modules_tried import examine_all
     from service.model.kinds import recipe_of
 
     try:
-        recipe = recipe_of(found)
-        said = module_rules.examine(recipe)
+        said = examine_all(recipe_of(found))
     except BadSettings as error:
         if not as_json:
             raise
         typer.echo(json.dumps({"problems": [asdict(one) for one in error.problems]}), answers)
         return
-    assert recipe.module is not None, "it was one of the user's own"
     tree = {
         "parameters": said.parameters, "row_us": said.row_us, "warnings": said.warnings,
-        "source": recipe.module.source,
+        "source": source_of(found),
     }  # fmt: skip
     told = json.dumps(tree) if as_json else "\n".join(f"{k}: {v}" for k, v in tree.items())
     typer.echo(told, answers)
@@ -66,9 +64,9 @@ def _kept_for_the_answer() -> IO[str]:
 
 
 def probed(found: Settings, path: Path | None, set_: list[str] | None) -> dict[str, Any] | None:
-    """Try the module of the settings in a process of its own; return what there is to say of it,
-    None for a model that is built in. BadSettings when it breaks a rule."""
-    if not found.model.is_module:
+    """Try the modules of the settings in a process of its own; return what there is to say of them,
+    None where all is built in. BadSettings when one breaks a rule."""
+    if not found.model.references:
         return None
     from service.supervise import environment, python
 
@@ -97,10 +95,16 @@ def probed(found: Settings, path: Path | None, set_: list[str] | None) -> dict[s
 
 
 def source_of(found: Settings) -> str | None:
-    """Return the sha256 of the code of the settings' module, None for a model that is built in."""
+    """Return the sha256 of the code of the settings' module, of several with commas between them;
+    None where all is built in."""
     from service.model.kinds import module_code
 
-    return module_code.source_of(found.model.kind) if found.model.is_module else None
+    return ",".join(map(module_code.source_of, found.model.references)) or None
+
+
+def modules_of(found: Settings) -> str:
+    """Return the names of the classes, for people."""
+    return ", ".join(found.model.references)
 
 
 def tell(found: Settings, said: dict[str, Any] | None) -> None:
@@ -110,13 +114,14 @@ def tell(found: Settings, said: dict[str, Any] | None) -> None:
     from service.logs import logger
 
     log = logger(__name__)
-    log.info("module_probed", module=found.model.kind, **{k: said[k] for k in _FIGURES})
+    log.info("module_probed", module=modules_of(found), **{k: said[k] for k in _FIGURES})
     for warning in said["warnings"]:
-        log.warning("module_warning", module=found.model.kind, warning=warning)
+        log.warning("module_warning", module=modules_of(found), warning=warning)
 
 
 _FIGURES = ("parameters", "row_us", "source")
 
 
 def _refused(found: Settings, what: str, hint: str) -> BadSettings:
-    return BadSettings([Problem("model.kind", None, f"{found.model.kind} {what}", hint)])
+    where = "model.kind" if found.model.is_module else "model.experts"
+    return BadSettings([Problem(where, None, f"{modules_of(found)} {what}", hint)])

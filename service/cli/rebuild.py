@@ -41,11 +41,10 @@ def rebuild(
     found = settings.load(path, overrides(set_))
     from service.learn.rebuild import rebuild as make
     from service.learn.sources import range_reader
-    from service.model.kinds import module_code
+    from service.model.kinds import trust
     from service.progress import Pace
 
-    if found.model.is_module:
-        module_code.trust(found.model.kind)
+    trust(found.model)
 
     with shown("replaying", Pace("records")) as pace, range_reader(found) as reader:
         result = make(

@@ -96,6 +96,9 @@ def _sections(
         yield _resolved(schema, field), path, f"{path}."
     for option in field.get("anyOf", []):
         yield from _sections(schema, option, path)
+    for option in field.get("items", {}).get("anyOf", []):
+        if "$ref" in option:
+            yield _resolved(schema, option), f"One of {path}", ""
     names = field.get("additionalProperties")
     for option in names.get("oneOf", []) if isinstance(names, dict) else []:
         found = _resolved(schema, option)

@@ -7,7 +7,7 @@ learned it. Where a field lies in an event may change.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any, Literal
 
 from service.errors import LayoutChanged
@@ -62,6 +62,26 @@ def _modules(old: Recipe, new: Recipe) -> list[str]:
         for name, shape in old.module.shapes.items()
         if now.get(name) != shape
     ]
+
+
+def modules_changed(old: Recipe, new: Recipe) -> Iterator[str]:
+    """Tell what is to be known of modules of the user's own, and experts, that are not as they were."""
+    before, after = old.codes, new.codes
+    for module in sorted(before.keys() & after.keys()):
+        if before[module].source != after[module].source:
+            yield (
+                f"the code of {module} changed; where its weights fit, whether they still mean the "
+                "same is not known here. Versions before cannot be replayed with it"
+            )
+    for name in sorted(old.modules.keys() & new.modules.keys()):
+        if old.modules[name].shapes != new.modules[name].shapes:
+            yield f"the expert {name} begins anew: its weights have other shapes now"
+    gone = [
+        *(set(old.model.built_in) - set(new.model.built_in)),
+        *(old.modules.keys() - new.modules.keys()),
+    ]
+    for name in sorted(gone):
+        yield f"the expert {name} is gone, and what it learned"
 
 
 def _tensors(recipe: Recipe) -> list[tuple[str, str, str, tuple[int, ...]]]:

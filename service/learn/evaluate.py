@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from service.events.schema import Target
 from service.learn import exact, pretrained, warm
+from service.learn.ailing import warn_of
 from service.learn.crew import working
 from service.learn.drift.report import report as report_of_drift
 from service.learn.leaderboard import leaderboard
@@ -83,6 +84,7 @@ def _evaluate(
             watch(done, reports)
             curve.append({"rows": done, **{name: r["metrics"] for name, r in reports.items()}})
     seconds = time.monotonic() - began
+    warn_of(learner)
     targets = learner.report()
     for t in _binary(learner):
         scored = np.concatenate(kept[t.name] or [np.empty((0, 3))])

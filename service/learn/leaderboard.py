@@ -10,7 +10,8 @@ from service.learn.learner import Learner
 
 def leaderboard(learner: Learner) -> list[dict[str, Any]]:
     """Return how each member of a mixture did: [{"target", "expert", "weight", "rows", "metrics",
-    "fading"}], the best of a target first; nothing where the model is one."""
+    "fading"}], with "failures" where a module failed on events; the best of a target first; nothing
+    where the model is one."""
     found = []
     for target, frame in zip(learner.recipe.schema.targets, learner.state.frames, strict=True):
         members = learner.layout.kind.standings(learner.state.extras).get(target.name, [])
@@ -20,6 +21,7 @@ def leaderboard(learner: Learner) -> list[dict[str, Any]]:
             found.append({
                 "target": target.name, "expert": one.member, "weight": round(one.weight, 4),
                 "rows": int(one.rows), "metrics": figures[0], "fading": figures[1],
+                **({"failures": one.failures} if one.failures else {}),
             })  # fmt: skip
     return found
 

@@ -17,7 +17,7 @@ import structlog
 from service import crash
 from service.errors import LayoutChanged
 from service.learn import history, pretrained
-from service.learn.changes import compare
+from service.learn.changes import compare, modules_changed
 from service.learn.environment import differences, mint_lineage
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
@@ -192,17 +192,12 @@ def _under(
             f"({learner.standing.frozen_why}) and cannot be served in another layout. Start with "
             "the fields of before, and `headwater unfreeze` or `headwater rollback` first"
         )
-    old, new = learner.recipe.module, recipe.module
-    code_changed = old is not None and new is not None and old.source != new.source
+    old = learner.recipe
     learner = history.rebuilt(learner, recipe)
     journaling.append(learner, change, recipe=msgspec.json.decode(recipe.to_json()))
     crash.point("layout_journaled")
     notes.append(f"the settings changed: version {learner.standing.version} is a new {change}")
-    if code_changed:
-        notes.append(
-            f"the code of {recipe.kind} changed; its weights fit, whether they still mean the same "
-            "is not known here. Versions before cannot be replayed with it"
-        )
+    notes += modules_changed(old, recipe)
     s = learner.standing
     if change == "layout" and s.frozen is not None:
         why = f"the layout changed: version {s.frozen} cannot be served in it"

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 import service
+from service.learn.ailing import Ward, ailing, told
 from service.learn.drift.report import report as report_of_drift
 from service.learn.drift.report import show as show_drift
 from service.learn.inbox import Inbox
@@ -41,13 +42,18 @@ class Seen(NamedTuple):
     cursors: Offsets
     records: dict[str, int]
     outcomes: list[int]
+    failing: dict[str, str]
+    """Experts that fail, and how."""
 
 
 def seen(learner: Learner) -> Seen:
     """Return what there is to tell of a learner whose version is journaled."""
     s = learner.standing
     counts = learner.state.outcomes.tolist()
-    return Seen(learner.recipe.name, s.version, s.lineage, dict(s.cursors), dict(s.records), counts)
+    failing = {one.member: told(one) for one in ailing(learner)}
+    return Seen(
+        learner.recipe.name, s.version, s.lineage, dict(s.cursors), dict(s.records), counts, failing
+    )  # fmt: skip
 
 
 class Telemetry:
@@ -60,6 +66,7 @@ class Telemetry:
         self.newest_ms = -1
         """Timestamp of the newest record of the last cut."""
         self._counted: tuple[Source | None, Counter[TP], int] = (None, Counter(), 0)
+        self._ward = Ward(metrics)
         self._started = time.monotonic()
         self._saved_at: float | None = None
         metrics.gauge("headwater_build_info").set(
@@ -182,6 +189,7 @@ class Telemetry:
             "events_learned": outcomes.get("learned", 0),
             "records": dict(seen.records),
             "outcomes": outcomes,
+            **({"failing_experts": seen.failing} if seen.failing else {}),
             "partitions": [
                 {
                     "topic": topic,
@@ -219,6 +227,7 @@ class Telemetry:
         }
 
     def _experts(self, learner: Learner) -> None:
+        self._ward.look(learner)
         for one in leaderboard(learner):
             target, expert = one["target"], one["expert"]
             self.metrics.gauge("headwater_expert_weight").set(one["weight"], target, expert)

@@ -45,7 +45,7 @@ def compile_passes(given: Recipe) -> None:
     """Learn and score two events with a tiny model of the recipe's kind, types of fields and
     strategies, which have kernels of their own.
 
-    For a module of the user's own: what lies around it.
+    For modules of the user's own: what lies around them.
     """
     note = "the first start after an installation takes up to a minute; kept for later ones"
     with busy("compiling", model=given.kind, note=note):
@@ -55,14 +55,16 @@ def compile_passes(given: Recipe) -> None:
 def _compile(given: Recipe) -> None:
     began = time.monotonic()
     kind = given.kind if given.kind in KINDS else "linear"
-    if given.kind not in KINDS:
+    if given.model.references:
         from service.model.kinds import module_warm  # torch
 
         module_warm.compile_all()
     types = sorted({spec.type for spec in given.schema.specs.values()})
     learned = KINDS[kind].learns
+    experts: tuple[str, ...] = ("auto",)
     if given.model.is_mixture:  # experts have kernels for each kind of target: a minute's worth
         learned = tuple(t.kind for t in given.schema.targets)
+        experts = given.model.built_in or ("prior",)
     targets = {n: t for n, t in _TARGETS.items() if t["type"] in learned}
     event = {
         "features": {name: {"type": name, **_FIELDS[name][0]} for name in types},
@@ -72,7 +74,9 @@ def _compile(given: Recipe) -> None:
     recipe = Recipe(
         "warm",
         EventSettings.model_validate(event),
-        ModelSettings.model_validate({"kind": kind, "hidden": 8, "embedding": 2}),
+        ModelSettings.model_validate(
+            {"kind": kind, "hidden": 8, "embedding": 2, "experts": experts}
+        ),
         _without_names(given.learning),
     )
     learner = Learner.fresh(recipe, Standing(version=0, lineage="0" * 16, cursors={}))

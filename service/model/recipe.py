@@ -36,13 +36,15 @@ _NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "frozen_after", "threads"}
 _IN_WEIGHTS = {"raise_rates", "reset_head"}
 
 
-class ModuleCode(msgspec.Struct, frozen=True):
+class ModuleCode(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a user's module was when the recipe was made: its code is not in the settings."""
 
     source: str
     """sha256 of the file that holds the class."""
     shapes: dict[str, list[int]]
     """Of every weight."""
+    buffers: dict[str, str] = {}
+    """Of an expert of a mixture: the type of each that is a kept buffer."""
 
 
 class Recipe:
@@ -59,6 +61,8 @@ class Recipe:
     ) -> None:
         self.name = name
         self.module = module
+        self.modules: dict[str, ModuleCode] = {}
+        """Of the experts of a mixture that are modules of the user's own, by their names."""
         self.from_file = False
         """The weights before the first event came from a file: the state keeps them."""
         self.event = event
@@ -72,6 +76,26 @@ class Recipe:
         recipe = copy(self)
         recipe.from_file = from_file
         return recipe
+
+    def of_module(self, name: str) -> Recipe:
+        """Return the recipe by which an expert that is a module of the user's own learns alone."""
+        entry = self.model.modules[name]
+        return Recipe(
+            self.name,
+            self.event,
+            ModelSettings(kind=entry.kind, arguments=entry.arguments),
+            self.learning.model_copy(update=entry.steps),
+            self.drift,
+            self.modules.get(name),
+        )
+
+    @property
+    def codes(self) -> dict[str, ModuleCode]:
+        """What each class of the user's own was, by its reference."""
+        if self.module is not None:
+            return {self.kind: self.module}
+        entries = self.model.modules
+        return {entries[name].kind: code for name, code in self.modules.items()}
 
     @property
     def kind(self) -> str:
@@ -91,7 +115,8 @@ class Recipe:
     def to_json(self) -> bytes:
         """Return the canonical bytes: equal recipes give equal bytes."""
         of = self.learning
-        in_steps = self.model.is_module or of.replay or of.agem or of.lookahead
+        own = self.model.references
+        in_steps = own or of.replay or of.agem or of.lookahead
         unsaid = _NOT_IN_WEIGHTS if in_steps else _NOT_IN_WEIGHTS | {"step_rows"}
         learning = self.learning.model_dump(mode="json", exclude=unsaid)
         value: dict[str, object] = {
@@ -104,6 +129,8 @@ class Recipe:
         }
         if self.module is not None:
             value["module"] = msgspec.to_builtins(self.module)
+        if self.modules:
+            value["modules"] = msgspec.to_builtins(self.modules)
         if self.from_file:
             value["from_file"] = True
         return msgspec.json.encode(value, order="sorted")
@@ -138,6 +165,7 @@ class Recipe:
             DriftSettings.model_validate(drift),
             msgspec.convert(value["module"], ModuleCode) if "module" in value else None,
         )
+        recipe.modules = msgspec.convert(value.get("modules", {}), dict[str, ModuleCode])
         return recipe.begun(from_file=value.get("from_file", False))
 
     def __eq__(self, other: object) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import LayoutChanged
 from service.events.decode import Columns, Decoder
 from service.model import intervals, prequential
 from service.model.featurizer import Featurizer
@@ -30,10 +31,12 @@ class Scorer:
     """Scores events with any image of one recipe."""
 
     def __init__(self, recipe: Recipe, layout: Layout | None = None) -> None:
-        """layout: the recipe's, where there is one already."""
+        """layout: the recipe's, where there is one already. LayoutChanged where code is not there."""
         self.recipe = recipe
         self.schema = recipe.schema
         self.layout = layout or Layout(recipe)
+        if self.layout.kind.lacks is not None:
+            raise LayoutChanged(self.layout.kind.lacks)
         self.decoder = Decoder(self.schema, recipe.learning.seed)
         self.featurizer = Featurizer(self.schema)
         self.nbytes = self.layout.nbytes

@@ -39,9 +39,10 @@ _log = logger(__name__)
 def scorer_from(layout: bytes) -> Scorer:
     """Build the scorer of a live file's layout, with the code that its learner has."""
     recipe = Recipe.from_json(layout)
-    if recipe.module is not None and not module_code.follow(recipe.kind, recipe.module.source):
-        _log.error("module_code_differs", module=recipe.kind, learner=recipe.module.source,
-                   what_to_do="restart the API where the learner's code is")  # fmt: skip
+    for module, code in recipe.codes.items():
+        if not module_code.follow(module, code.source):
+            _log.error("module_code_differs", module=module, learner=code.source,
+                       what_to_do="restart the API where the learner's code is")  # fmt: skip
     return Scorer(recipe)
 
 

@@ -1,4 +1,4 @@
-"""Every kind of model, each with an event of all types of fields and the targets that it learns."""
+"""Every kind of model (guest: a mixture with a module), each with an event of all types of fields and the targets that it learns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from service.stream.records import Record
 from tests.learn import cuts
 
 NET = "tests.modules.nets:Net"
-KINDS = ("mixture", "bayes", "linear", "svm", "mlp", "fm", "rls", "module")
+KINDS = ("mixture", "guest", "bayes", "linear", "svm", "mlp", "fm", "rls", "module")
 FEATURES: dict[str, Any] = {
     "amount": {"type": "number"},
     "income": {"type": "number", "scale": "log"},
@@ -43,6 +43,19 @@ MODEL: dict[str, dict[str, Any]] = {
     "mlp": {"hidden": 6, "embedding": 2, "dropout": 0.2},
     "fm": {"factors": 2},
     "rls": {"width": 32},
+    "guest": {
+        "kind": "mixture",
+        "experts": [
+            "prior",
+            "newton",
+            "squares",
+            {
+                "kind": NET,
+                "arguments": {"size": 2, "hidden": 6, "dropout": 0.2},
+                "optimizer": "adam",
+            },
+        ],
+    },
     "module": {"kind": NET, "arguments": {"size": 2, "hidden": 6, "dropout": 0.2}},
 }
 

@@ -48,6 +48,8 @@ ADDED: dict[str, tuple[dict[str, Any], Any]] = {
     "vector": ({"type": "vector", "size": 2}, lambda i: [float(i), 1.0]),
 }
 """Name of a field: its settings, and its value in the i-th event."""
+IN_STEPS = ("module", "guest")
+"""Kinds that learn in steps, which end with a cut."""
 pytestmark = pytest.mark.parametrize("kind", KINDS)
 
 
@@ -195,7 +197,7 @@ def test_a_state_goes_through_a_snapshot_and_learns_on_to_the_same_bit(kind, tmp
 def test_how_events_are_cut_changes_no_bit(kind):
     """Modules learn in steps that end with a cut: for them the same cuts give the same bits."""
     of = recipe(kind)
-    sizes = (7, 7) if kind == "module" else (1000, 7, 1)
+    sizes = (7, 7) if kind in IN_STEPS else (1000, 7, 1)
     images = []
     for size in sizes:
         one = learner(of)
@@ -226,7 +228,7 @@ def test_an_event_that_is_held_out_changes_nothing(kind):
     cuts.take(other, given)
 
     assert 5 < held.sum() < 55
-    if kind != "module":  # whose steps are rows of a cut, learned or not
+    if kind not in IN_STEPS:  # whose steps are rows of a cut, learned or not
         assert [] == changed(weights(one), weights(other))
     before = weights(one)
     step = cuts.take(one, [r for r, out in zip(records(60), held, strict=True) if out])
@@ -279,7 +281,9 @@ def test_a_field_that_is_added_changes_a_prediction_only_once_it_was_learned_fro
         cuts.take(grown, [one_record(60 + i, event) for i, event in enumerate(told)])
         with_it, without = (grown.score(grown.decoder.features(e)[0]) for e in (told, given))
 
-        if kind == "mixture":  # crosses with the new field may meet others
+        if kind == "guest":  # its module has other weights then, and begins anew
+            assert np.isclose(after, before, atol=0.3).all(), name
+        elif kind == "mixture":  # crosses with the new field may meet others
             assert np.isclose(after, before, rtol=1e-5).all(axis=1).mean() > 0.6, name
         elif kind != "rls" or spec["type"] in {"number", "boolean", "vector"}:  # names meet others
             np.testing.assert_allclose(after, before, rtol=1e-5, err_msg=name)
@@ -304,5 +308,8 @@ def test_a_target_that_is_added_changes_no_prediction_of_the_others(kind):
     step = cuts.take(grown, told)
 
     assert changes.compare(one.recipe, of) == "layout"
-    assert np.array_equal(after[:, : before.shape[1]], before)
+    if kind == "guest":  # its module has other weights then, and begins anew
+        assert np.isclose(after[:, : before.shape[1]], before, atol=0.3).all()
+    else:
+        assert np.array_equal(after[:, : before.shape[1]], before)
     assert len(given) == step.counts["learned"]

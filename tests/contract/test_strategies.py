@@ -39,6 +39,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 REFUSED: dict[str, set[str]] = {
     "mixture": {*WAYS},
+    "guest": {*WAYS},
     "bayes": {*WAYS},
     "linear": {"trunk_every"},
     "mlp": set(),
@@ -59,7 +60,7 @@ def allowed(kind: str, way: dict[str, Any], folder: Path) -> bool:
     drift = way.get("drift", {})
     tree = {
         "name": "t", "kafka": {"topics": ["t"]}, "event": event_of(kind),
-        "model": {"kind": of.model.kind, "arguments": dict(of.model.arguments)},
+        "model": of.model.model_dump(mode="json", include={"kind", "arguments", "experts"}),
         "learning": {k: v for k, v in way.items() if k != "drift"}, "drift": drift,
     }  # fmt: skip
     path = folder / "headwater.yaml"

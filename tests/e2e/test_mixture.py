@@ -1,4 +1,5 @@
-"""A mixture of experts in real processes: learned, served, killed, replayed, shown."""
+"""A mixture of experts, a module of the user's own among them, in real processes: learned, served,
+killed, replayed, shown."""
 
 from __future__ import annotations
 
@@ -12,12 +13,17 @@ from tests.e2e.test_learning import CLICK, events
 
 pytestmark = pytest.mark.e2e
 
+NET = {
+    "kind": "tests.modules.nets:Net", "arguments": {"size": 4, "hidden": 8, "dropout": 0.1},
+    "optimizer": "adam", "step_rows": 8,
+}  # fmt: skip
+
 
 def test_a_mixture_is_learned_served_and_replayed_exactly(make_service, embedded_bootstrap):
     """The learner is killed on the way; a replay from nothing gives the digest that the API has, and
     /metrics tells what each expert counts."""
     topic = Topic(embedded_bootstrap)
-    service = make_service(topic, model={"kind": "mixture"})
+    service = make_service(topic, model={"kind": "mixture", "experts": ["auto", NET]})
     process = service.start()
     topic.publish(events(150))
     service.learned(150)
@@ -38,6 +44,7 @@ def test_a_mixture_is_learned_served_and_replayed_exactly(make_service, embedded
     assert first[1]["predictions"] != second[1]["predictions"]
     assert (model["digest"], True) == (rebuilt["digest"], rebuilt["verified"])
     assert 1.0 == pytest.approx(sum(weights), abs=0.01)
+    assert "module_probed" in service.log()
 
 
 def weights_of(service: Service) -> list[float]:

@@ -22,6 +22,11 @@ FEW = 8
 """Rows of which no more than one expert learns at a time: to ask another thread takes as long."""
 
 
+Votes = NDArray[np.float32] | None
+Guest = tuple[str, str]
+"""What a member of another making is called, and a mark that tells it from others of that name."""
+
+
 class Holder(NamedTuple):
     """Whose tensors, and how their names begin."""
 
@@ -32,7 +37,15 @@ class Holder(NamedTuple):
 class Ensemble:
     """All that learns one target."""
 
-    def __init__(self, shared: Shared, target: Target, chosen: Sequence[str], seed: int) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        target: Target,
+        chosen: Sequence[str],
+        seed: int,
+        guests: Sequence[Guest] = (),
+    ) -> None:
+        """guests: members whose predictions are given; they come last."""
         self.target = target
         self.labels = Labels(shared, target)
         task = Task(target.kind, target.outputs, seed)
@@ -42,8 +55,10 @@ class Ensemble:
             if target.kind in EXPERTS[name].fits
         ]
         self.experts = [one for one in self.experts if one.members]
-        self.members = tuple(name for expert in self.experts for name in expert.members)
-        self.mixture = Mixture(self.members, task)
+        own = tuple(name for expert in self.experts for name in expert.members)
+        self.members = (*own, *(name for name, _ in guests))
+        known_as = (*own, *(f"{name}/{mark}" for name, mark in guests))
+        self.mixture = Mixture(known_as, task)
         start = f"experts/{escape(target.name)}"
         self.holders = [
             Holder(f"{start}/labels", self.labels.tensors),
@@ -51,15 +66,19 @@ class Ensemble:
             Holder(f"{start}/mixture", self.mixture.tensors),
         ]
 
-    def score(self, held: list[Held], rows: Inputs, into: NDArray[np.float64]) -> None:
-        """Write the scores [N, O] in the target's frame."""
+    def score(
+        self, held: list[Held], rows: Inputs, into: NDArray[np.float64], votes: Votes = None
+    ) -> None:
+        """Write the scores [N, O] in the target's frame. votes: [N, G, O] of guests."""
         members = self._members(len(rows))
         for expert, mine, place in zip(self.experts, held[1:-1], members.parts, strict=True):
             expert.score(mine, rows, place)
-        self.mixture.score(held[-1], members.joined(), into)
+        self.mixture.score(held[-1], members.joined(votes), into)
 
-    def learn(self, held: list[Held], rows: Inputs, into: NDArray[np.float64]) -> None:
-        """Write the scores [N, O] in the target's frame, then learn."""
+    def learn(
+        self, held: list[Held], rows: Inputs, into: NDArray[np.float64], votes: Votes = None
+    ) -> None:
+        """Write the scores [N, O] in the target's frame, then learn. votes: [N, G, O] of guests."""
         members = self._members(len(rows))
         works = [
             (expert.name, partial(expert.learn, mine, rows, place))
@@ -69,7 +88,18 @@ class Ensemble:
         way = together.do if len(rows) >= FEW else together.in_turn
         way([work for _, work in works])
         learn = (rows.weights > 0).astype(np.uint8)
-        self.mixture.learn(held[-1], members.joined(), rows.y, learn, into)
+        self.mixture.learn(held[-1], members.joined(votes), rows.y, learn, into)
+
+    def framed(self, votes: NDArray[np.float64] | None, frame: NDArray[np.float64]) -> Votes:
+        """Return what guests say [N, G, O] in the target's frame, of votes [G, N, outputs of all
+        targets]."""
+        if votes is None:
+            return None
+        target = self.target
+        mine = votes[:, :, target.start : target.start + target.outputs].swapaxes(0, 1)
+        if target.kind == "number":
+            mine = (mine - frame[3]) / frame[4] if frame[4] > 0.0 else np.zeros_like(mine)
+        return mine.astype(np.float32)
 
     def rescale(self, held: list[Held], ratio: float, shift: float) -> None:
         """The unit of the target changes."""
@@ -88,6 +118,6 @@ class Members(NamedTuple):
 
     parts: list[NDArray[np.float32]]
 
-    def joined(self) -> NDArray[np.float32]:
-        """Return them [N, K, O]."""
-        return np.concatenate(self.parts, axis=1)
+    def joined(self, votes: Votes = None) -> NDArray[np.float32]:
+        """Return them [N, K, O], and those of guests behind them."""
+        return np.concatenate(self.parts if votes is None else [*self.parts, votes], axis=1)

@@ -6,8 +6,12 @@ is no name in KINDS is a class of the user's own (module.py), which alone makes 
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from service.errors import BadSettings
 from service.model.experts import EXPERTS
 from service.model.kinds.fm import Fm
 from service.model.kinds.linear import Linear
@@ -19,7 +23,7 @@ from service.model.kinds.svm import Svm
 from service.model.recipe import ModuleCode, Recipe
 
 if TYPE_CHECKING:
-    from service.settings import Settings
+    from service.settings import ModelSettings, Settings
 
 KINDS: dict[str, type[Kind]] = {
     "mixture": Mixture,
@@ -48,15 +52,41 @@ def class_of(kind: str) -> type[Kind]:
 
 
 def recipe_of(settings: Settings) -> Recipe:
-    """Return the recipe inside the settings. For a module of the user's own, its code is run;
+    """Return the recipe inside the settings. For modules of the user's own, their code is run;
     BadSettings where that fails."""
     s = settings
     recipe = Recipe(s.name, s.event, s.model, s.learning, s.drift)
-    if s.model.is_module:
-        from service.model.kinds import module_code
-        from service.model.kinds.module import Module  # torch
+    if not s.model.references:
+        return recipe
+    from service.model.kinds import module_code
+    from service.model.kinds.guest_code import code_of  # torch
+    from service.model.kinds.module import Module
 
-        module_code.trust(s.model.kind)
-        source = module_code.source_of(s.model.kind)
-        recipe.module = ModuleCode(source, Module(recipe).shapes())
+    trust(s.model)
+    if s.model.is_module:
+        recipe.module = ModuleCode(module_code.source_of(s.model.kind), Module(recipe).shapes())
+        return recipe
+    for name, entry in s.model.modules.items():
+        with told_of(entry.kind):
+            source = module_code.source_of(entry.kind)
+            recipe.modules[name] = code_of(recipe.of_module(name), source)
     return recipe
+
+
+def trust(model: ModelSettings) -> None:
+    """Remember the classes that the operator's settings name: only those are ever imported."""
+    from service.model.kinds import module_code
+
+    for reference in model.references:
+        module_code.trust(reference)
+
+
+@contextlib.contextmanager
+def told_of(reference: str) -> Iterator[None]:
+    """Have what is refused say which of several modules it is about."""
+    try:
+        yield
+    except BadSettings as error:
+        raise BadSettings(
+            [replace(p, path="model.experts", msg=f"{reference}: {p.msg}") for p in error.problems]
+        ) from None

@@ -70,6 +70,7 @@ class Compiled(ABC):
     """Settings of `model` that may not change under weights that have learned."""
     learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
     differentiable: ClassVar[bool] = True
+    lacks: str | None = None
     passes: ClassVar[Passes]
 
     def __init__(self, recipe: Recipe) -> None:

@@ -43,6 +43,7 @@ from service.model.kinds.seam import (
 )
 
 if TYPE_CHECKING:
+    from service.model.kinds.guests import Guests
     from service.model.recipe import Recipe
 
 PIECE = 256
@@ -55,6 +56,8 @@ class Views(NamedTuple):
     shared: Held
     each: list[list[Held]]
     """Of each ensemble, in the order of its holders."""
+    votes: NDArray[np.float64] | None = None
+    """[G, N, outputs of all targets]: what guests say of the rows that are learned."""
 
 
 class Mixture:
@@ -69,19 +72,32 @@ class Mixture:
         self.recipe = recipe
         schema, seed = recipe.schema, recipe.learning.seed
         self._shared = Shared(schema)
-        self._ensembles = [Ensemble(self._shared, t, self.chosen, seed) for t in schema.targets]
+        several = self.name == Mixture.name
+        self._guests = _guests_of(recipe) if several and recipe.model.modules else None
+        self.lacks = self._guests.lacks if self._guests else None
+        chosen = recipe.model.built_in if several else self.chosen
+        known_as = self._guests.known_as if self._guests else ()
+        self._ensembles = [
+            Ensemble(self._shared, t, chosen, seed, known_as) for t in schema.targets
+        ]
         self._targets = target_table(schema)
         self.holders = [Holder("experts/inputs", self._shared.tensors)] + [
             holder for one in self._ensembles for holder in one.holders
         ]
         self.parameters: tuple[Parameter, ...] = tuple(self._parameters())
         self.places, self.size = placed(self.parameters)
-        self.extras: tuple[Extra, ...] = tuple(
+        own = tuple(
             Extra("weights", f"{at}/{t.name}{mark(t)}", t.dtype, t.shape, t.initial)
             for at, tensors in self.holders
             for t in tensors
             if not t.large
         )
+        self._own = len(own)
+        if self._guests is not None:
+            self.parameters += self._guests.parameters
+            self.size = self._guests.place(self.size, self.places)
+            own += self._guests.extras
+        self.extras: tuple[Extra, ...] = own
         self.flats: tuple[Flat, ...] = ()
 
     def _parameters(self) -> list[Parameter]:
@@ -138,7 +154,7 @@ class Mixture:
         extras: tuple[NDArray[np.generic], ...],
     ) -> Views:
         """Return the views of a state's arrays."""
-        left = iter(extras)
+        left = iter(extras[: self._own])
         found = []
         for at, tensors in self.holders:
             views, flags = {}, {}
@@ -164,14 +180,24 @@ class Mixture:
     def reader(self, theta: NDArray[np.float32], extras: tuple[NDArray[np.generic], ...]) -> Reader:
         """Return what scores rows on these weights; see seam.Kind."""
         views = self._views(lent(theta), np.empty(0, np.uint8), tuple(map(lent, extras)))
-        return partial(self._read, views)
+        return partial(self._read, views, theta, extras)
 
-    def _read(self, views: Views, frames: NDArray[np.float64], rows: Rows) -> NDArray[np.float64]:
+    def _read(
+        self,
+        views: Views,
+        theta: NDArray[np.float32],
+        extras: tuple[NDArray[np.generic], ...],
+        frames: NDArray[np.float64],
+        rows: Rows,
+    ) -> NDArray[np.float64]:
         """Learn nothing of N rows, return the scores [N, O]."""
         n = len(rows)
         scores = np.empty((n, self.recipe.schema.outputs))
         nothing, weightless = np.zeros(n, np.uint8), np.zeros(n)
         unlabelled = np.full(n, np.nan)
+        votes = None
+        if self._guests is not None:
+            votes = self._guests.score(theta, extras[self._own :], rows)
         for t, (ensemble, held) in enumerate(zip(self._ensembles, views.each, strict=True)):
             target = ensemble.target
             x, ranks, ids = self._shared.write(
@@ -182,7 +208,7 @@ class Mixture:
             )
             ensemble.labels.write(held[0], x, given)
             block = np.empty((n, target.outputs))
-            ensemble.score(held, given, block)
+            ensemble.score(held, given, block, ensemble.framed(votes, frames[t]))
             if target.kind == "number":
                 block *= frames[t, 4]
                 block += frames[t, 3]
@@ -201,7 +227,9 @@ class Mixture:
         importance = np.ones_like(rows.y)
         if moving.strategy is not None and len(moving.strategy.importance):
             importance = moving.strategy.importance
-        first, n = 0, len(rows)
+        first, n, votes = 0, len(rows), None
+        if self._guests is not None:
+            votes = self._guests.learn(moving, moving.extras[self._own :], rows, allowed)
         while first < n:
             last = min(first + PIECE, n)
             for t in range(len(self._ensembles)):
@@ -209,8 +237,9 @@ class Mixture:
                 last = first + mixture_pass.until_renewal(
                     moving.frames[t], self._targets[t, 3], y, allowed[first:last]
                 )
+            seen = views._replace(votes=None if votes is None else votes[:, first:last])
             self._piece(
-                moving, views, rows.part(first, last), allowed[first:last], importance[first:last],
+                moving, seen, rows.part(first, last), allowed[first:last], importance[first:last],
                 into.between(first, last),
             )  # fmt: skip
             first = last
@@ -241,7 +270,7 @@ class Mixture:
             )  # fmt: skip
             ensemble.labels.write(held[0], fitting, given)
             block = np.empty((n, target.outputs))
-            ensemble.learn(held, given, block)
+            ensemble.learn(held, given, block, ensemble.framed(views.votes, frame))
             if target.kind == "number":
                 block *= frame[4]
                 block += frame[3]
@@ -256,13 +285,13 @@ class Mixture:
 
     def standings(self, extras: Extras) -> dict[str, list[Standing]]:
         """Return how each member of each target did, and what it counts; in the order of members."""
-        found = {}
+        found, ailing = {}, self._guests.ailing(extras) if self._guests is not None else {}
         for one in self._ensembles:
             at, tensors = one.holders[-1]
             held = Held({t.name: extras[f"{at}/{t.name}{mark(t)}"] for t in tensors}, {})
             rows = zip(one.members, one.mixture.weights(held), held.at["tally"], strict=True)
             found[one.target.name] = [
-                Standing(name, float(weight), *(float(v) for v in tally))
+                Standing(name, float(weight), *tally.tolist()[:5])._replace(**ailing.get(name, {}))
                 for name, weight, tally in rows
             ]
         return found
@@ -274,6 +303,12 @@ class Mixture:
         raise TypeError(
             "a mixture has no gradient; look at Kind.differentiable before asking for one"
         )
+
+
+def _guests_of(recipe: Recipe) -> Guests:
+    from service.model.kinds.guests import Guests  # torch: only where a module is asked for
+
+    return Guests(recipe)
 
 
 def alone(name: str) -> type[Mixture]:

@@ -78,6 +78,7 @@ class Module:
     name: ClassVar[str] = "module"
     learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
     differentiable: ClassVar[bool] = True
+    lacks: str | None = None
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe

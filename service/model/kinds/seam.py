@@ -167,6 +167,12 @@ class Standing(NamedTuple):
     recent_loss: float
     """Fading, as recent_mark."""
     recent_mark: float
+    failures: int = 0
+    """Of a module of the user's own: rows of which it could say or learn nothing."""
+    resting: bool = False
+    """Whether it failed so often that it is not asked for now."""
+    error: str | None = None
+    """What it failed with last in this process."""
 
 
 class Gradient(msgspec.Struct):
@@ -193,6 +199,8 @@ class Kind(Remembers, Protocol):
     """Index in theta of each parameter's first weight; see `placed`."""
     size: int
     """Weights in theta."""
+    lacks: str | None
+    """Why it is not all there: a state names code that is gone. It can be laid out, and not served."""
 
     def __init__(self, recipe: Recipe) -> None: ...
 
