@@ -21,6 +21,14 @@ from service._settings import doubts as _doubts
 from service._settings import environment, reading
 from service._settings.adapt import MOST_TIMES, AdaptSettings
 from service._settings.api import ApiSettings
+from service._settings.challengers import (
+    MAIN,
+    METRICS,
+    MOST,
+    ChallengerName,
+    ChallengerSettings,
+    PromoteSettings,
+)
 from service._settings.drift import DriftSettings
 from service._settings.event import (
     BinaryTarget,
@@ -58,6 +66,8 @@ from service.redact import redacted
 
 __all__ = [
     "EXPERTS",
+    "MAIN",
+    "METRICS",
     "MIXTURES",
     "MOST_TIMES",
     "AdaptSettings",
@@ -66,6 +76,7 @@ __all__ = [
     "BooleanFeature",
     "CategoriesFeature",
     "CategoryFeature",
+    "ChallengerSettings",
     "DeadLetterLimit",
     "DriftSettings",
     "EventSettings",
@@ -81,6 +92,7 @@ __all__ = [
     "NumberFeature",
     "NumberTarget",
     "PretrainedSettings",
+    "PromoteSettings",
     "RuntimeSettings",
     "Section",
     "Settings",
@@ -223,6 +235,16 @@ class Settings(Section):
     model: ModelSettings = Field(default_factory=ModelSettings, description="What is learned.")
     learning: LearningSettings = Field(
         default_factory=LearningSettings, description="How it is learned."
+    )
+    challengers: dict[ChallengerName, ChallengerSettings] = Field(
+        default_factory=dict,
+        max_length=MOST,
+        description="Other models that learn the same events, by name: scored side by side, and "
+        "ready to answer (`headwater promote NAME`).",
+    )
+    promote: PromoteSettings | None = Field(
+        None,
+        description="When a challenger takes over by itself; null: only when somebody says so.",
     )
     guard: GuardSettings = Field(
         default_factory=GuardSettings, description="What keeps a bad stream from being served."

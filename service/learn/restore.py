@@ -17,7 +17,7 @@ import structlog
 from service import crash
 from service.errors import LayoutChanged
 from service.learn import history, pretrained
-from service.learn.changes import compare
+from service.learn.changes import compare, serving
 from service.learn.environment import differences, mint_lineage
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
@@ -186,21 +186,21 @@ def _under(
     change = compare(learner.recipe, recipe, policy.accept_removed)
     if change == "same":
         return learner
+    serving(learner.state.serves, recipe)
     if change == "layout" and learner.standing.frozen_by == GUARD:
         raise LayoutChanged(
             f"version {learner.standing.frozen} was frozen by the guard "
             f"({learner.standing.frozen_why}) and cannot be served in another layout. Start with "
             "the fields of before, and `headwater unfreeze` or `headwater rollback` first"
         )
-    old, new = learner.recipe.module, recipe.module
-    code_changed = old is not None and new is not None and old.source != new.source
+    changed = [new.kind for old, new in _both(learner.recipe, recipe) if _code(old) != _code(new)]
     learner = history.rebuilt(learner, recipe)
     journaling.append(learner, change, recipe=msgspec.json.decode(recipe.to_json()))
     crash.point("layout_journaled")
     notes.append(f"the settings changed: version {learner.standing.version} is a new {change}")
-    if code_changed:
+    for kind in changed:
         notes.append(
-            f"the code of {recipe.kind} changed; its weights fit, whether they still mean the same "
+            f"the code of {kind} changed; its weights fit, whether they still mean the same "
             "is not known here. Versions before cannot be replayed with it"
         )
     s = learner.standing
@@ -210,6 +210,16 @@ def _under(
         journaling.append(learner, "unfreeze", by="restart", reason=why)
         notes.append(why)
     return learner
+
+
+def _both(old: Recipe, new: Recipe) -> list[tuple[Recipe, Recipe]]:
+    """Return the recipes of each model that was there before."""
+    names = old.challengers.keys() & new.challengers.keys()
+    return [(old, new), *((old.challengers[n], new.challengers[n]) for n in sorted(names))]
+
+
+def _code(recipe: Recipe) -> str | None:
+    return None if recipe.module is None else recipe.module.source
 
 
 def _finish_rollback(learner: Learner, path: list[Entry], journaling: Journaling) -> None:

@@ -48,15 +48,24 @@ def class_of(kind: str) -> type[Kind]:
 
 
 def recipe_of(settings: Settings) -> Recipe:
-    """Return the recipe inside the settings. For a module of the user's own, its code is run;
+    """Return the recipe inside the settings. For each module of the user's own, its code is run;
     BadSettings where that fails."""
     s = settings
     recipe = Recipe(s.name, s.event, s.model, s.learning, s.drift)
-    if s.model.is_module:
-        from service.model.kinds import module_code
-        from service.model.kinds.module import Module  # torch
-
-        module_code.trust(s.model.kind)
-        source = module_code.source_of(s.model.kind)
-        recipe.module = ModuleCode(source, Module(recipe).shapes())
+    challengers = {
+        name: recipe.challenger(one.model, one.learns(s.learning))
+        for name, one in s.challengers.items()
+    }
+    recipe = recipe.beside(challengers, s.promote)
+    for each in recipe.models:
+        if each.model.is_module:
+            each.module = _code_of(each)
     return recipe
+
+
+def _code_of(recipe: Recipe) -> ModuleCode:
+    from service.model.kinds import module_code
+    from service.model.kinds.module import Module  # torch
+
+    module_code.trust(recipe.kind)
+    return ModuleCode(module_code.source_of(recipe.kind), Module(recipe).shapes())
