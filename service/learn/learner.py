@@ -142,9 +142,7 @@ class Learner:
 
     def score(self, columns: Columns) -> NDArray[np.float64]:
         """Return the scores [N, O] of events by the model that answers, as it is; changes nothing."""
-        if (pupil := self._rivals.pupils.get(self.state.serves)) is not None:
-            return pupil.score(self.state.answering, columns)
-        return self._model.score(self.state, self._featurizer.rows(columns, self.state.scales))
+        return self._score(self.state.serves, columns)
 
     def due(self) -> tuple[str, str] | None:
         """Return which model is to answer from now on by the rule, and why."""
@@ -154,13 +152,14 @@ class Learner:
         """Whether its version may be served: see unfit."""
         return self.unfit() is None
 
-    def unfit(self) -> str | None:
+    def unfit(self, name: str | None = None) -> str | None:
         """Return what is not finite, so that its version may not be served: the weights that a
         prediction reads, or the scores of an event without fields (finite weights of a network can
-        be too large for any)."""
-        if not self.state.answering.is_finite():
+        be too large for any). name: of the model to look at; None: the one that answers."""
+        name = name or self.state.serves
+        if not self.state.rivals.get(name, self.state).is_finite():
             return "weights"
-        return None if np.isfinite(self.score(self._blank)).all() else "scores"
+        return None if np.isfinite(self._score(name, self._blank)).all() else "scores"
 
     def take(
         self,
@@ -265,6 +264,11 @@ class Learner:
             | intervals.report(state.answering.intervals.get(t.name))
             for t in self.recipe.schema.targets
         }
+
+    def _score(self, name: str, columns: Columns) -> NDArray[np.float64]:
+        if (pupil := self._rivals.pupils.get(name)) is not None:
+            return pupil.score(self.state.rivals[name], columns)
+        return self._model.score(self.state, self._featurizer.rows(columns, self.state.scales))
 
     def _dead(
         self, records: Sequence[Record], decoded: Decoded, broken: NDArray[np.bool_]

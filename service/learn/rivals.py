@@ -178,6 +178,21 @@ def change(state: State, name: str) -> None:
         duel[:] = 0.0
 
 
+def why_not(state: State, name: object) -> str | None:
+    """Return why a model of this name cannot answer from now on; None where it can."""
+    if not state.rivals:
+        return "there are no challengers: name other models in the settings, under challengers"
+    names = known(state)
+    if name not in names:
+        return f'no challenger is called "{name}"; there are: {", ".join(names)}'
+    if name == state.serves:
+        return f"{name} answers already"
+    left = 0 if name == MAIN else int(_rest(state, str(name))[rivals.LEFT])
+    if left:
+        return f"{name} failed and sits out; it begins again in {left} events"
+    return None
+
+
 def pairs(old: State, new: State) -> list[tuple[State, State]]:
     """Return the states of each model that is in both, the main one first."""
     both = old.rivals.keys() & new.rivals.keys()
