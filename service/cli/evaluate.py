@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.cli import rivals
 from service.cli.compared import table
 from service.cli.options import ConfigOption, JsonOption, SetOption
 from service.cli.probe_module import probed, tell
@@ -167,6 +168,8 @@ def _table(result: dict[str, Any]) -> str:
         if twin := report["frozen_twin"]:
             lines.append(_twin(twin))
         lines += _leaderboard([one for one in result["experts"] if one["target"] == name])
+        lines += rivals.table(result["challengers"], name)
+    lines += rivals.changes(result["promoted"])
     return "\n".join(lines)
 
 

@@ -39,9 +39,10 @@ _log = logger(__name__)
 def scorer_from(layout: bytes) -> Scorer:
     """Build the scorer of a live file's layout, with the code that its learner has."""
     recipe = Recipe.from_json(layout)
-    if recipe.module is not None and not module_code.follow(recipe.kind, recipe.module.source):
-        _log.error("module_code_differs", module=recipe.kind, learner=recipe.module.source,
-                   what_to_do="restart the API where the learner's code is")  # fmt: skip
+    for one in recipe.models:
+        if one.module is not None and not module_code.follow(one.kind, one.module.source):
+            _log.error("module_code_differs", module=one.kind, learner=one.module.source,
+                       what_to_do="restart the API where the learner's code is")  # fmt: skip
     return Scorer(recipe)
 
 
@@ -49,7 +50,7 @@ def warm(recipe: Recipe) -> None:
     """Compile the kernels of this kind of model, or load them, so that no request waits for it."""
     scorer = Scorer(recipe)
     blank, _ = scorer.decoder.features([{}])
-    scorer.attach(np.zeros(scorer.nbytes, dtype=np.uint8)).score(blank)
+    scorer.attach(np.zeros(scorer.nbytes, dtype=np.uint8)).score_each(blank)
 
 
 class LiveModel:
