@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 def probe(
     folder: Annotated[Path, typer.Argument(help="What the learner wrote for it.")],
-    module: Annotated[str | None, typer.Option(help="The class in model.kind.")] = None,
+    module: Annotated[
+        list[str] | None, typer.Option(help="A class of the user's own that a model is made of.")
+    ] = None,
 ) -> None:
     """Learn records in forks of this process, and say which of them it dies of."""
     from service import logs
@@ -26,7 +28,7 @@ def probe(
     from service.learn import trials
     from service.model.kinds import module_code
 
-    if module is not None:
-        module_code.trust(module)
+    for one in module or []:
+        module_code.trust(one)
     trials.main(folder)
     leave()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli.modules import references
 from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
 
 
@@ -44,8 +45,8 @@ def rebuild(
     from service.model.kinds import module_code
     from service.progress import Pace
 
-    if found.model.is_module:
-        module_code.trust(found.model.kind)
+    for module in references(found):
+        module_code.trust(module)
 
     with shown("replaying", Pace("records")) as pace, range_reader(found) as reader:
         result = make(
