@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from service import crash
 from service.events.decode import Columns, Decoded, Decoder, Fault
 from service.learn import quarantine
-from service.learn.drift.watch import Alarm, Watch
+from service.learn.drift.watch import Alarm, Watch, Watched
 from service.learn.holdout import held_out
 from service.learn.marks import mark
 from service.learn.rivals import Lessons, Rivals
@@ -178,19 +178,13 @@ class Learner:
         labelled = ~np.isnan(columns.targets).all(axis=1)
         held = held_out(self.recipe.learning.holdout, records, decoded) & labelled
         learn = labelled & ~held
-        watched = self.watch.learn(
-            self.state,
-            columns,
-            learn,
-            lambda *piece: self._lesson.learn(self.state, *piece),
-        )
+        watched, lessons = self._learn(columns, learn, gave_up or {})
         learned = watched.learned
         crash.point("mid_forward")
         broken = learned.applied == 2
         labels = np.where(broken[:, None], np.nan, columns.targets)
-        scores, lessons = learned.scores, Lessons({}, {}, {})
+        scores = learned.scores
         if self.state.rivals:
-            lessons = self._rivals.learn(self.state, columns, learn, gave_up or {})
             scores = self._rivals.mark(self.state, lessons, learned.scores, labels, held)
         mark(self.state, learned.scores, labels, held, told=scores)
         dead = self._dead(records, decoded, broken)
@@ -226,6 +220,23 @@ class Learner:
             answers=watched.done,
             failed=lessons.failed,
         )
+
+    def _learn(
+        self, columns: Columns, learn: NDArray[np.bool_], gave_up: dict[str, str]
+    ) -> tuple[Watched, Lessons]:
+        """Have all models score N events, and learn those where `learn` [N] is set."""
+        state, done = self.state, list[Watched]()
+
+        def main() -> None:
+            lesson = self._lesson
+            watched = self.watch.learn(state, columns, learn, lambda *p: lesson.learn(state, *p))
+            done.append(watched)
+
+        if not state.rivals:
+            main()
+            return done[0], Lessons({}, {}, {})
+        lessons = self._rivals.learn(state, columns, learn, gave_up, main)
+        return done[0], lessons
 
     def meta(self) -> dict[str, Any]:
         """Return what a snapshot keeps beside the tensors, as plain JSON values."""

@@ -9,6 +9,7 @@ is journaled with the cut, and a replay takes it from there.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ from service.events.columns import Columns
 from service.learn.duel import Rule
 from service.learn.marks import mark
 from service.model import prequential, rivals
+from service.model.experts import together
+from service.model.experts.together import Work
 from service.model.featurizer import Featurizer
 from service.model.kinds.seam import Learned
 from service.model.layout import Layout
@@ -37,6 +40,8 @@ _LEARNED, _BROKEN = (
 _REST = 1000
 """Events that a challenger sits out after it failed for the first time; twice as many each time."""
 _MOST_DOUBLED = 6
+_FEW = 32
+"""Events of which no more than one model learns at a time: to ask another thread takes as long."""
 
 
 class Lessons(msgspec.Struct):
@@ -73,23 +78,56 @@ class Rivals:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
         self.pupils = {name: Pupil(rival.layout) for name, rival in layout.rivals.items()}
+        recipes = {MAIN: layout.recipe, **layout.recipe.challengers}
+        self._plain = {
+            name: not (one.model.is_mixture or one.model.is_module) for name, one in recipes.items()
+        }
         promote = layout.recipe.promote
         self._rule = None if promote is None else Rule(promote, layout.schema.targets)
 
     def learn(
-        self, state: State, columns: Columns, learn: NDArray[np.bool_], gave_up: dict[str, str]
+        self,
+        state: State,
+        columns: Columns,
+        learn: NDArray[np.bool_],
+        gave_up: dict[str, str],
+        main: Work,
     ) -> Lessons:
-        """Have each challenger score N events, and learn those where `learn` [N] is set. gave_up:
-        those that raised when this cut was learned for the first time."""
+        """Have the main model do its part, and each challenger score N events, and learn those where
+        `learn` [N] is set. gave_up: those that raised when this cut was learned for the first time.
+
+        What takes one thread goes side by side; mixtures have threads of their own, and modules are
+        not told of any.
+        """
+        taught: dict[str, Learned | None] = {}
+
+        def teach(name: str) -> None:
+            taught[name] = _try(name, self.pupils[name], state.rivals[name], columns, learn)
+
+        works: dict[str, Work] = {MAIN: main}
+        for name in self.pupils:
+            if not _rest(state, name)[rivals.LEFT] and gave_up.get(name) != "raised":
+                works[name] = partial(teach, name)
+        way = together.do if len(columns) >= _FEW else together.in_turn
+        way([work for name, work in works.items() if self._plain[name]])
+        together.in_turn([work for name, work in works.items() if not self._plain[name]])
+        return self._results(state, learn, taught, gave_up)
+
+    def _results(
+        self,
+        state: State,
+        learn: NDArray[np.bool_],
+        taught: dict[str, Learned | None],
+        gave_up: dict[str, str],
+    ) -> Lessons:
+        """Count what each challenger did, and set back who failed."""
         done = Lessons({}, {}, {})
-        for name, pupil in self.pupils.items():
+        for name in self.pupils:
             own, rest = state.rivals[name], _rest(state, name)
-            if rest[rivals.LEFT] > 0:
+            if name not in taught and gave_up.get(name) != "raised":
                 rest[rivals.LEFT] = max(rest[rivals.LEFT] - int(learn.sum()), 0)
                 continue
-            learned = (
-                None if gave_up.get(name) == "raised" else _try(name, pupil, own, columns, learn)
-            )
+            learned = taught.get(name)
             if learned is not None and own.is_finite():
                 done.scores[name] = learned.scores
                 done.broken[name] = learned.applied == 2

@@ -10,6 +10,7 @@ import pytest
 from service.errors import LayoutChanged
 from service.learn import history, rivals
 from service.learn.commands import Refused
+from service.learn.crew import working
 from service.learn.learner import Learner
 from service.metrics import merge
 from service.model.kinds import module_code
@@ -20,7 +21,7 @@ from service.model.state import Parts
 from service.settings import MAIN, PromoteSettings
 from service.stream.records import Record
 from service.weights.digest import digest
-from tests.learn.cuts import learner, recipe, records, take
+from tests.learn.cuts import learner, recipe, record, records, take
 from tests.learn.desk import Desk
 
 NUMBERS = {
@@ -337,15 +338,23 @@ def test_a_replay_that_finds_other_failures_than_were_journaled_has_diverged():
 
 
 def test_a_module_that_raises_is_set_back_and_the_main_model_learns_on():
-    """Its code is the user's; forward raises at the first event that it is given."""
-    kind = "tests.modules.bad:Raises"
+    """Its code is the user's, and cannot bear 666."""
+    event = {
+        "features": {"x": {"type": "number", "scale": "none"}},
+        "targets": {"y": {"type": "binary"}},
+    }
+    kind = "tests.modules.bad:Fickle"
     module_code.trust(kind)
-    base = recipe("linear")
-    own = recipe(kind)
-    source = ModuleCode(module_code.source_of(kind), {})
-    of = learner(base.beside({"own": base.challenger(own.model, own.learning, source)}))
-    step = take(of, records(40))
-    assert ({"own": "raised"}, {"learned": 40}) == (step.failed, step.counts)
+    base = recipe("linear", event)
+    own = recipe(kind, event)
+    code = ModuleCode(module_code.source_of(kind), {})
+    of = learner(base.beside({"own": base.challenger(own.model, own.learning, code)}))
+    steps = [
+        take(of, [record(at, {"x": x, "y": 1})]) for at, x in enumerate((1.0, 666.0, 2.0, 3.0))
+    ]
+    assert [{}, {"own": "raised"}, {}, {}] == [step.failed for step in steps]
+    assert [{"learned": 1}] * 4 == [step.counts for step in steps]
+    assert (0, 998) == tuple(of.challengers()["own"][k] for k in ("events_learned", "rests"))
 
 
 def test_each_rest_is_twice_as_long_as_the_one_before():
@@ -420,8 +429,8 @@ def test_metrics_tell_of_every_model(desk, tmp_path):
     figure = desk.learner.challengers()["other"]["targets"]["y"]["fading"]["log_loss"]
 
     lines = dict(line.rsplit(" ", 1) for line in shown.splitlines() if line.startswith("headwater"))
-    labels = 'metric="log_loss",window="fading",model="other"'
-    assert figure == float(lines[f'headwater_score{{target="y",{labels},process="learner"}}'])
+    labels = 'metric="log_loss",model="other",process="learner",target="y",window="fading"'
+    assert figure == float(lines[f"headwater_score{{{labels}}}"])
     assert {"0", "1"} == {
         lines[f'headwater_answering{{model="{name}",process="learner"}}'].removesuffix(".0")
         for name in (MAIN, "deep", "other")
@@ -441,3 +450,15 @@ def test_a_copy_goes_its_own_way():
     rivals.change(of.state, "deep")
     assert (before, MAIN) == (digest(kept.state.parts()), kept.state.serves)
     assert before != digest(of.state.parts())
+
+
+def test_side_by_side_or_one_after_another_gives_the_same_bits():
+    """Two models of one kind share an operator, and nothing else."""
+    under = beside(one="linear", two="linear", three="mlp")
+    in_turn, at_once = learner(under), learner(under)
+    for first in (0, 200):
+        take(in_turn, records(200, first))
+    with working(4):
+        for first in (0, 200):
+            take(at_once, records(200, first))
+    assert digest(in_turn.state.parts()) == digest(at_once.state.parts())
