@@ -281,7 +281,11 @@ def load(
 
 def doubts(settings: Settings) -> list[Problem]:
     """Return what can be used and will seldom do what is wanted, each with what to do."""
-    found = _doubts.doubts(settings.event, settings.model, settings.learning)
+    usual, event = settings.learning, settings.event
+    found = [
+        *_doubts.doubts(event, settings.model, usual),
+        *_doubts.of_challengers(event, settings.challengers, usual),
+    ]
     return [Problem(".".join(one.where), None, one.msg, one.hint) for one in found]
 
 

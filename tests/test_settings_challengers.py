@@ -9,6 +9,7 @@ import pytest
 from service import settings
 from service.errors import BadSettings
 from service.model.kinds import recipe_of
+from service.model.layout import Layout
 from service.settings import Settings
 
 HEAD = """
@@ -109,3 +110,27 @@ def test_more_than_sixteen_challengers_are_too_many(tmp_path):
     names = ", ".join(f"c{i}: {{kind: linear}}" for i in range(17))
     with pytest.raises(BadSettings, match="challengers"):
         load(tmp_path, f"challengers: {{{names}}}")
+
+
+def test_weights_to_freeze_that_a_challenger_has_not_are_told_at_the_challenger(tmp_path):
+    """Which names there are is known only once the model is built."""
+    found = load(tmp_path, 'challengers: {deep: {kind: mlp, learning: {freeze: ["hiden/*"]}}}')
+    with pytest.raises(BadSettings) as caught:
+        Layout(recipe_of(found))
+    assert ["challengers.deep.learning.freeze.0"] == [one.path for one in caught.value.problems]
+
+
+def test_a_step_of_a_challenger_that_overshoots_is_doubted_where_it_stands(tmp_path):
+    """What a mixture has no use for, and what is set for others, is not."""
+    found = load(
+        tmp_path,
+        """
+learning: {learning_rate: 0.3}
+challengers:
+  fast: {learning: {optimizer: sgd, learning_rate: 3.0}}
+  trees: {kind: forest}
+""",
+    )
+    assert ["challengers.fast.learning.learning_rate"] == [
+        one.path for one in settings.doubts(found)
+    ]

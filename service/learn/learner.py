@@ -107,8 +107,8 @@ class Learner:
         self._model = Model(state.layout)
         self.watch = Watch(state.layout)
         self._lesson = Lesson(state.layout, self._featurizer, self._model)
-        self._rivals = Rivals(state.layout)
         self._blank, _ = self.decoder.features([{}])
+        self._rivals = Rivals(state.layout, self._blank)
 
     @classmethod
     def fresh(cls, recipe: Recipe, standing: Standing) -> Learner:

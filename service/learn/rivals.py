@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from service.events.columns import Columns
 from service.learn.duel import Rule
 from service.learn.marks import mark
-from service.model import prequential, rivals
+from service.model import ops, prequential, rivals
 from service.model.experts import together
 from service.model.experts.together import Work
 from service.model.featurizer import Featurizer
+from service.model.kinds.compiled import Compiled
 from service.model.kinds.seam import Learned
 from service.model.layout import Layout
 from service.model.learning import Model
@@ -75,13 +76,18 @@ class Pupil:
 class Rivals:
     """The challengers of one layout. Holds no state."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, blank: Columns) -> None:
+        """blank: an event without fields."""
         self._layout = layout
+        self._blank = blank
         self.pupils = {name: Pupil(rival.layout) for name, rival in layout.rivals.items()}
         recipes = {MAIN: layout.recipe, **layout.recipe.challengers}
         self._plain = {
             name: not (one.model.is_mixture or one.model.is_module) for name, one in recipes.items()
         }
+        for one in (layout, *(rival.layout for rival in layout.rivals.values())):
+            if layout.rivals and isinstance(one.kind, Compiled):
+                ops.prepare(one.kind.name, one.kind.passes)
         promote = layout.recipe.promote
         self._rule = None if promote is None else Rule(promote, layout.schema.targets)
 
@@ -128,7 +134,7 @@ class Rivals:
                 rest[rivals.LEFT] = max(rest[rivals.LEFT] - int(learn.sum()), 0)
                 continue
             learned = taught.get(name)
-            if learned is not None and own.is_finite():
+            if learned is not None and self._is_fit(name, own, learned, learn):
                 done.scores[name] = learned.scores
                 done.broken[name] = learned.applied == 2
                 done.loss += _count(own, learned, learn)
@@ -136,6 +142,15 @@ class Rivals:
                 done.failed[name] = "raised" if learned is None else "not_finite"
                 _set_back(state, name, done.failed[name])
         return done
+
+    def _is_fit(self, name: str, own: State, learned: Learned, learn: NDArray[np.bool_]) -> bool:
+        """Whether its weights are finite after a cut. Where it could learn no event of it, nothing
+        moved, and whether that was the events' fault is asked of one without fields."""
+        if not own.is_finite():
+            return False
+        if not learn.any() or not (learned.applied[learn] == 2).all():
+            return True
+        return bool(np.isfinite(self.pupils[name].score(own, self._blank)).all())
 
     def mark(
         self,

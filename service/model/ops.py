@@ -10,7 +10,6 @@ no operator here needs; that is two seconds of each start, 70 MB, and a folder i
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,7 +26,6 @@ Operator = Callable[..., None]
 _STATE = len(Moving._fields) - 3  # rule, strategy and extras stand apart
 _BENT = len(Strategy._fields)
 _untyped: Any = torch.library.Library
-_registering = threading.Lock()
 _library = _untyped("headwater", "FRAGMENT")
 """What is registered lives as long as this."""
 
@@ -62,13 +60,14 @@ def gradient(
     )  # fmt: skip
 
 
-def _operator(name: str, verb: str, passes: Passes) -> Operator:
-    with _registering:  # models learn side by side, and may be of one kind
-        return _made(name, verb, passes)
+def prepare(name: str, passes: Passes) -> None:
+    """Register the operators of a kind now: before several threads use them for the first time."""
+    for verb in ("learn", "gradient"):
+        _operator(name, verb, passes)
 
 
 @functools.cache
-def _made(name: str, verb: str, passes: Passes) -> Operator:
+def _operator(name: str, verb: str, passes: Passes) -> Operator:
     kernel = getattr(passes, verb)
     changed = ("state", "into") if verb == "learn" else ("into",)
 

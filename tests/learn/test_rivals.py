@@ -357,6 +357,24 @@ def test_a_module_that_raises_is_set_back_and_the_main_model_learns_on():
     assert (0, 998) == tuple(of.challengers()["own"][k] for k in ("events_learned", "rests"))
 
 
+def test_where_the_model_that_answers_gives_no_finite_scores_the_main_one_takes_over(desk):
+    """What was found before a version is published; the journal says that the guard did it."""
+    desk.learn(records(20))
+    desk.order("promote", name="deep")
+    deep = desk.learner.state.rivals["deep"]
+    deep.theta[:] = np.nan
+    deep.touch_all()
+    desk.acts.note("resume", by="test")
+    desk.acts.tick()
+    desk.acts.tick()
+    last = [e for e in desk.entries() if e["kind"] == "promote"][-1]
+    assert (MAIN, "guard") == (last["name"], last["by"])
+    assert (MAIN, MAIN) == (desk.learner.state.serves, desk.live_meta()["answered_by"])
+    assert [("guard", "promote")] == [one for one in desk.told if one[0] == "guard"]
+    desk.learn(records(20, 20))
+    assert 1 == desk.learner.challengers()["deep"]["failures"]["not_finite"]
+
+
 def test_each_rest_is_twice_as_long_as_the_one_before():
     of = learner(beside(deep="mlp"))
     rests = []
