@@ -110,6 +110,16 @@ def redo_decisions(learner: Learner, entries: Iterable[Entry]) -> None:
         learner.standing.version = version
 
 
+def promoted(learner: Learner, entries: Iterable[Entry]) -> str | None:
+    """Return which model was to answer by entries that are given up; None where they say nothing of
+    it, or of one that is not there."""
+    name = None
+    for entry in entries:
+        if entry["kind"] in {"promote", "rollback"}:
+            name = entry.get("name")
+    return name if name in rivals.known(learner.state) else None
+
+
 def rebuilt(learner: Learner, recipe: Recipe) -> Learner:
     """Return the learner under another recipe: every tensor that fits is kept, by name."""
     state, _ = State.of(Layout(recipe), learner.state.parts())
@@ -188,6 +198,8 @@ def _environment(learner: Learner, entry: Entry) -> None:
         restore_kept(s, entry["kept"])
     if "frozen" in entry:
         _serve(learner, *entry["frozen"])
+    if "answers" in entry:
+        _promote(learner, {"name": entry["answers"]})
 
 
 def _freeze(learner: Learner, entry: Entry) -> None:
@@ -204,8 +216,7 @@ def _unfreeze(learner: Learner, _: Entry) -> None:
 
 
 def _promote(learner: Learner, entry: Entry) -> None:
-    if entry["name"] in rivals.known(learner.state):  # else: named by what was given up
-        rivals.change(learner.state, entry["name"])
+    rivals.change(learner.state, entry["name"])
 
 
 def _roll_back(learner: Learner, entry: Entry) -> None:
@@ -234,7 +245,7 @@ _REDO: dict[str, Callable[[Learner, Entry], None]] = {
 }
 """What an entry of each kind does, but for those that read records or change the layout."""
 
-_DECISIONS = {"pause", "resume", "halt", "shadow", "unfreeze", "quarantine", "promote"}
+_DECISIONS = {"pause", "resume", "halt", "shadow", "unfreeze", "quarantine"}
 
 
 def _redo_cut(learner: Learner, entry: Entry, read: ReadRange, replayed: Replayed) -> None:

@@ -16,7 +16,7 @@ import structlog
 
 from service import crash
 from service.errors import LayoutChanged
-from service.learn import history, pretrained
+from service.learn import history, pretrained, rivals
 from service.learn.changes import compare, serving
 from service.learn.environment import differences, mint_lineage
 from service.learn.history import Entry, Replayed
@@ -241,10 +241,14 @@ def _give_up(stopped: ReplayStopped, journaling: Journaling, rest: list[Entry]) 
     assert last is not None, "there was an entry to replay"
     learner.standing.version = last
     learner.standing.lineage = mint_lineage()
+    s, answers = learner.standing, history.promoted(learner, rest)
+    if answers is not None:
+        rivals.change(learner.state, answers)
     journaling.append(
-        learner, "environment", base=reached, lineage=learner.standing.lineage,
-        reason=str(stopped.loss), kept=history.kept(learner.standing),
-        frozen=[learner.standing.frozen, learner.standing.frozen_by, learner.standing.frozen_why],
+        learner, "environment", base=reached, lineage=s.lineage,
+        reason=str(stopped.loss), kept=history.kept(s),
+        frozen=[s.frozen, s.frozen_by, s.frozen_why],
+        **({} if answers is None else {"answers": answers}),
     )  # fmt: skip
     return learner
 

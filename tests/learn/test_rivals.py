@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -355,6 +356,26 @@ def test_a_module_that_raises_is_set_back_and_the_main_model_learns_on():
     assert [{}, {"own": "raised"}, {}, {}] == [step.failed for step in steps]
     assert [{"learned": 1}] * 4 == [step.counts for step in steps]
     assert (0, 998) == tuple(of.challengers()["own"][k] for k in ("events_learned", "rests"))
+
+
+def test_who_was_promoted_still_answers_where_the_records_since_are_gone(tmp_path):
+    """What was learned since is given up, what was ordered is not; and the journal says so."""
+    desk = Desk(tmp_path, beside(deep="mlp"))
+    desk.learn(records(30))
+    desk.order("promote", name="deep")
+    desk.learn(records(30, 30))
+    for entry in desk.snapshots.list():
+        if entry.manifest is not None and entry.manifest.version > 0:
+            shutil.rmtree(desk.folder / "snapshots" / entry.id)
+    desk.topic.clear()
+    desk.close()
+    lost = Desk(desk.folder, desk.recipe, desk.topic, skip_lost=True)
+    now = digest(lost.learner.state.parts())
+    assert ("deep", 0) == (lost.learner.state.serves, lost.learner.events_learned)
+    lost.close()
+    again = Desk(desk.folder, desk.recipe, desk.topic, skip_lost=True)
+    assert ("deep", now) == (again.learner.state.serves, digest(again.learner.state.parts()))
+    again.close()
 
 
 def test_where_the_model_that_answers_gives_no_finite_scores_the_main_one_takes_over(desk):
