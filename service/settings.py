@@ -21,6 +21,14 @@ from service._settings import doubts as _doubts
 from service._settings import environment, reading
 from service._settings.adapt import MOST_TIMES, AdaptSettings
 from service._settings.api import ApiSettings
+from service._settings.challengers import (
+    MAIN,
+    METRICS,
+    MOST,
+    ChallengerName,
+    ChallengerSettings,
+    PromoteSettings,
+)
 from service._settings.drift import DriftSettings
 from service._settings.event import (
     BinaryTarget,
@@ -59,6 +67,8 @@ from service.redact import redacted
 
 __all__ = [
     "EXPERTS",
+    "MAIN",
+    "METRICS",
     "MIXTURES",
     "MOST_TIMES",
     "AdaptSettings",
@@ -67,6 +77,7 @@ __all__ = [
     "BooleanFeature",
     "CategoriesFeature",
     "CategoryFeature",
+    "ChallengerSettings",
     "DeadLetterLimit",
     "DriftSettings",
     "EventSettings",
@@ -83,6 +94,7 @@ __all__ = [
     "NumberFeature",
     "NumberTarget",
     "PretrainedSettings",
+    "PromoteSettings",
     "RuntimeSettings",
     "Section",
     "Settings",
@@ -226,6 +238,16 @@ class Settings(Section):
     learning: LearningSettings = Field(
         default_factory=LearningSettings, description="How it is learned."
     )
+    challengers: dict[ChallengerName, ChallengerSettings] = Field(
+        default_factory=dict,
+        max_length=MOST,
+        description="Other models that learn the same events, by name: scored side by side, and "
+        "ready to answer (`headwater promote NAME`).",
+    )
+    promote: PromoteSettings | None = Field(
+        None,
+        description="When a challenger takes over by itself; null: only when somebody says so.",
+    )
     guard: GuardSettings = Field(
         default_factory=GuardSettings, description="What keeps a bad stream from being served."
     )
@@ -261,7 +283,11 @@ def load(
 
 def doubts(settings: Settings) -> list[Problem]:
     """Return what can be used and will seldom do what is wanted, each with what to do."""
-    found = _doubts.doubts(settings.event, settings.model, settings.learning)
+    usual, event = settings.learning, settings.event
+    found = [
+        *_doubts.doubts(event, settings.model, usual),
+        *_doubts.of_challengers(event, settings.challengers, usual),
+    ]
     return [Problem(".".join(one.where), None, one.msg, one.hint) for one in found]
 
 

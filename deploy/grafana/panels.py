@@ -129,6 +129,17 @@ RIGHT = (
     Shown("Learning rate", "Moves only with learning.adapt; its factor is above 1 after an alarm of drift "
           "that raises rates.",
           (("headwater_learning_rate{@}", "rate"), ("headwater_learning_rate_factor{@}", "factor"))),
+    Shown("Models side by side", "Recent loss of each model that learns the stream, scored before it learned, and of what "
+          "was answered (live); nothing beside live where there are no challengers. Lower is better.",
+          (('headwater_score{@, window="fading", metric=~"log_loss|mae", model!~"held_out|frozen|live_paired"}',
+            "{{target}} {{metric}} {{model}}"),)),
+    Shown("Who answers", "The model that clients are answered by, changes in an hour by who decided, and challengers "
+          "that failed and began again.",
+          (("headwater_answering{@} == 1", "{{model}} answers"),
+           ("increase(headwater_promotions_total{@}[1h])", "changed by {{by}}"),
+           ("increase(headwater_challenger_failures_total{@}[1h])", "{{challenger}} failed: {{reason}}"),
+           ("headwater_challenger_rest_events{@} > 0", "{{challenger}} sits out, events"),
+           ("headwater_challenger_events_learned{@}", "{{challenger}} learned"))),
     Shown("Weights of experts", "What each member counts in a mixture; nothing where the model is one. "
           "The largest change hands when the stream changes.",
           (("topk(8, headwater_expert_weight{@})", "{{target}} {{expert}}"),), "percentunit"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service._metrics.challengers import CHALLENGERS
 from service._metrics.series import Declared
 
 STATES = ("restoring", "replaying", "learning", "idle", "paused", "frozen", "halted", "down")
@@ -214,9 +215,11 @@ METRICS: tuple[Declared, ...] = (
         "gauge",
         "Prequential metrics: every event scored before it is learned; model=held_out: of the events "
         "that learning.holdout sets aside, which are never learned; model=frozen: of a copy that stopped "
-        "learning at learning.frozen_after; model=live_paired: the live model on the events of frozen.",
+        "learning at learning.frozen_after; model=live_paired: the live model on the events of frozen. Beside "
+        "challengers, live is what was answered, model=main and model=<name of a challenger> each by itself.",
         ("target", "metric", "window", "model"),
     ),
+    *CHALLENGERS,
     Declared(
         "headwater_expert_weight",
         "gauge",

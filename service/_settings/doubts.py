@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from service._settings.challengers import ChallengerSettings
 from service._settings.event import EventSettings, NumberTarget
 from service._settings.kinds import IDLE
 from service._settings.learning import LearningSettings
@@ -50,6 +51,23 @@ def doubts(
             "no score is finite",
             "Take a tenth of it, or adagrad, or safe_steps: true (linear).",
         )
+
+
+def of_challengers(
+    event: EventSettings, challengers: Mapping[str, ChallengerSettings], usual: LearningSettings
+) -> Iterator[Found]:
+    """Tell the same of each challenger, where it says so itself or overshoots as the model would."""
+    for name, one in challengers.items():
+        own = set() if one.learning is None else one.learning.model_fields_set
+        for found in doubts(event, one.model, one.learns(usual)):
+            key = found.where[-1]
+            if key in own:
+                where: tuple[str, ...] = ("challengers", name, *found.where)
+            elif one.kind in MIXTURES:
+                continue  # meant for others
+            else:
+                where = ("challengers", name)
+            yield Found(where, found.msg, found.hint)
 
 
 def _idle(model: ModelSettings, learning: LearningSettings) -> Iterator[Found]:

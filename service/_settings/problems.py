@@ -85,7 +85,7 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> Found:
 
 def _where(error: ErrorDetails) -> Where:
     """Return the path of keys, without the tag that pydantic puts below a tagged field."""
-    where = tuple(str(key) for key in error["loc"])
+    where = tuple(str(key) for key in error["loc"] if key != "[key]")  # of a name, not its value
     return (*where[:3], *where[4:]) if _is_field(where[:3]) else where
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pydantic import BaseModel
 
-from service._settings import fields, kinds, placeholders, strategies
+from service._settings import fields, kinds, placeholders, rivals, strategies
 from service._settings.adapt import MOST_TIMES, AdaptSettings
 from service._settings.kafka import refusal
 from service._settings.problems import Found
@@ -42,12 +42,18 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
     yield from fields.broken(_section(tree, "event"))
     yield from _dead_letters_learned(tree)
     yield from _client(tree)
-    yield from _idle_settings(model, tree)
     yield from _drift(tree)
+    yield from _of_a_model(model, tree)
+    yield from _open_to_the_world(tree)
+    yield from rivals.broken(model, tree, _of_a_model)
+
+
+def _of_a_model(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
+    """Tell which rules about a model, and how it learns, the tree breaks."""
+    yield from _idle_settings(model, tree)
     yield from kinds.broken(model, tree)
     yield from _modules(tree)
     yield from _adapt(model, tree)
-    yield from _open_to_the_world(tree)
     yield from strategies.broken(model, tree)
 
 

@@ -104,4 +104,6 @@ def _model(found: Settings) -> str:
     features, targets = found.event.features, found.event.targets
     predicts = ", ".join(f"{name} ({target.type})" for name, target in targets.items())
     fields = f"{len(features)} feature" + "s" * (len(features) != 1)
-    return f"{found.model.kind}, {fields}, predicts {predicts}"
+    others = ", ".join(f"{name} ({one.kind})" for name, one in found.challengers.items())
+    beside = f", challengers {others}" if others else ""
+    return f"{found.model.kind}, {fields}, predicts {predicts}{beside}"

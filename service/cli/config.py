@@ -43,7 +43,10 @@ def check(
     said, matched, doubts = None, list[str](), list[Problem]()
     try:
         found, errors = settings.load(path, overrides(set_)), []
-        if found.learning.freeze:  # only the model knows the names of its weights
+        own = [one.learning for one in found.challengers.values() if one.learning is not None]
+        if any(
+            one.freeze for one in (found.learning, *own)
+        ):  # only the model knows the names of its weights
             from service.model.kinds import recipe_of
             from service.model.layout import Layout
 

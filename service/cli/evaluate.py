@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.cli import rivals
 from service.cli.compared import table
 from service.cli.options import ConfigOption, JsonOption, SetOption
 from service.cli.probe_module import probed, tell
@@ -67,7 +68,7 @@ def evaluate(
         raise typer.BadParameter("stdin cannot be read once for each variant", param_hint="FILES")
     found = [settings.load(path, dict(one.overrides)) for one in variants]
     for at, (one, each) in enumerate(zip(variants, found, strict=True)):
-        if (each.model, each.event) not in [(f.model, f.event) for f in found[:at]]:
+        if _tried(each) not in map(_tried, found[:at]):
             tell(each, probed(each, path, [f"{k}={v}" for k, v in one.overrides.items()]))
     runs = [
         _run(one, each, files, limit, f"{at} of {len(variants)}: " if len(variants) > 1 else "")
@@ -87,6 +88,11 @@ def evaluate(
 
         draw([(run.variant.name or "model", run.points) for run in runs], plot)
         typer.echo(f"drawn: {plot}", err=True)
+
+
+def _tried(found: Settings) -> object:
+    """What a module's code is tried with."""
+    return found.model, found.event, found.challengers
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +173,8 @@ def _table(result: dict[str, Any]) -> str:
         if twin := report["frozen_twin"]:
             lines.append(_twin(twin))
         lines += _leaderboard([one for one in result["experts"] if one["target"] == name])
+        lines += rivals.table(result["challengers"], name)
+    lines += rivals.changes(result["promoted"])
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ import typer
 from service.cli import arming
 from service.cli.announce import announce
 from service.cli.leaving import leave
+from service.cli.modules import references
 from service.cli.options import AcceptRemoved, ConfigOption, SetOption, overrides
 from service.cli.probe_module import probed, source_of, tell
 
@@ -50,7 +51,7 @@ def learner(
         kafka = found.kafka.bootstrap_servers
         does = f"learns {', '.join(found.kafka.topics)} from {kafka}"
         announce(found, does, kafka=kafka)
-    modules = [part for one in found.model.references for part in ("--module", one)]
+    modules = [part for one in references(found) for part in ("--module", one)]
     probe = Command(python("probe", *modules), environment())
     process.main(found, process.Options(probe, exit_on_halt, accept_removed or ()), stop)
     leave()

@@ -9,12 +9,14 @@ import json
 import os
 import signal
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service._settings.challengers import MAIN
+from service.cli.modules import alone, place, references, within
 from service.cli.options import ConfigOption, JsonOption, SetOption, arguments, overrides
 from service.errors import BadSettings, Problem
 
@@ -30,14 +32,17 @@ def register(app: typer.Typer) -> None:
 
 
 def probe_module(
-    path: ConfigOption = None, set_: SetOption = None, as_json: JsonOption = False
+    path: ConfigOption = None,
+    set_: SetOption = None,
+    name: Annotated[str, typer.Option(help="The model: main, or a challenger.")] = MAIN,
+    as_json: JsonOption = False,
 ) -> None:
-    """Try the modules that the settings name; print what was found."""
+    """Try the modules of one model of the settings; print what was found."""
     from service import logs, settings
 
     answers = _kept_for_the_answer()
     logs.configure("probe-module")
-    found = settings.load(path, overrides(set_))
+    found = alone(settings.load(path, overrides(set_)))[name]
     from service.learn.modules_tried import examine_all
     from service.model.kinds import recipe_of
 
@@ -46,7 +51,8 @@ def probe_module(
     except BadSettings as error:
         if not as_json:
             raise
-        typer.echo(json.dumps({"problems": [asdict(one) for one in error.problems]}), answers)
+        problems = [asdict(_of(name, one)) for one in error.problems]
+        typer.echo(json.dumps({"problems": problems}), answers)
         return
     tree = {
         "parameters": said.parameters, "row_us": said.row_us, "warnings": said.warnings,
@@ -64,20 +70,31 @@ def _kept_for_the_answer() -> IO[str]:
 
 
 def probed(found: Settings, path: Path | None, set_: list[str] | None) -> dict[str, Any] | None:
-    """Try the modules of the settings in a process of its own; return what there is to say of them,
-    None where all is built in. BadSettings when one breaks a rule."""
-    if not found.model.references:
-        return None
+    """Try each module of the settings in a process of its own; return what there is to say of that
+    in model.kind, None for a model that is built in. BadSettings when one breaks a rule."""
+    said = None
+    for name, one in alone(found).items():
+        told = _probed(one, name, path, set_)
+        if name == MAIN:
+            said = told
+        else:
+            tell(one, told)
+    return said
+
+
+def _probed(
+    found: Settings, name: str, path: Path | None, set_: list[str] | None
+) -> dict[str, Any]:
     from service.supervise import environment, python
 
     try:
         done = subprocess.run(
-            python(*arguments("probe-module", path, set_), "--json"), env=environment(), check=False,
+            python(*arguments("probe-module", path, set_), "--name", name, "--json"), env=environment(), check=False,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=_PATIENCE_S,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         what = f"did not come to an end in {_PATIENCE_S:g} s"
-        raise _refused(found, what, "Let forward take milliseconds.") from None
+        raise _refused(found, name, what, "Let forward take milliseconds.") from None
     last = (done.stdout.splitlines() or [b""])[-1]
     if done.returncode or not last.startswith(b"{"):
         code = done.returncode
@@ -87,7 +104,7 @@ def probed(found: Settings, path: Path | None, set_: list[str] | None) -> dict[s
             if code in {-signal.SIGSEGV, -signal.SIGBUS}
             else "What it wrote stands above."
         )
-        raise _refused(found, f"ended the process that tried it: {how}", why)
+        raise _refused(found, name, f"ended the process that tried it: {how}", why)
     said: dict[str, Any] = json.loads(last)
     if "problems" in said:
         raise BadSettings([Problem(**one) for one in said["problems"]])
@@ -95,11 +112,11 @@ def probed(found: Settings, path: Path | None, set_: list[str] | None) -> dict[s
 
 
 def source_of(found: Settings) -> str | None:
-    """Return the sha256 of the code of the settings' module, of several with commas between them;
-    None where all is built in."""
+    """Return the sha256 of the code of the settings' modules, of several with commas between them;
+    None where all models are built in."""
     from service.model.kinds import module_code
 
-    return ",".join(map(module_code.source_of, found.model.references)) or None
+    return ",".join(map(module_code.source_of, references(found))) or None
 
 
 def modules_of(found: Settings) -> str:
@@ -122,6 +139,10 @@ def tell(found: Settings, said: dict[str, Any] | None) -> None:
 _FIGURES = ("parameters", "row_us", "source")
 
 
-def _refused(found: Settings, what: str, hint: str) -> BadSettings:
-    where = "model.kind" if found.model.is_module else "model.experts"
-    return BadSettings([Problem(where, None, f"{modules_of(found)} {what}", hint)])
+def _refused(found: Settings, name: str, what: str, hint: str) -> BadSettings:
+    return BadSettings([Problem(place(name, found), None, f"{modules_of(found)} {what}", hint)])
+
+
+def _of(name: str, problem: Problem) -> Problem:
+    """Return a problem of a model that was tried alone, where it stands in the settings."""
+    return replace(problem, path=within(name, problem.path))

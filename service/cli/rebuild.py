@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from service.cli.modules import references
 from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
 
 
@@ -41,10 +42,11 @@ def rebuild(
     found = settings.load(path, overrides(set_))
     from service.learn.rebuild import rebuild as make
     from service.learn.sources import range_reader
-    from service.model.kinds import trust
+    from service.model.kinds import module_code
     from service.progress import Pace
 
-    trust(found.model)
+    for module in references(found):
+        module_code.trust(module)
 
     with shown("replaying", Pace("records")) as pace, range_reader(found) as reader:
         result = make(

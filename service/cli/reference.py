@@ -100,10 +100,21 @@ def _sections(
         if "$ref" in option:
             yield _resolved(schema, option), f"One of {path}", ""
     names = field.get("additionalProperties")
+    for named in field.get("patternProperties", {}).values():
+        yield _beside_model(schema, named), f"One of {path}, by its name", ""
     for option in names.get("oneOf", []) if isinstance(names, dict) else []:
         found = _resolved(schema, option)
         tag = found["properties"]["type"]["const"]
         yield found, f"One of {path}, with type: {tag}", ""
+
+
+def _beside_model(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]:
+    """Return a section that has all settings of `model`, which stand there, and what it has more."""
+    found, model = _resolved(schema, field), schema["$defs"]["ModelSettings"]
+    more = {n: f for n, f in found["properties"].items() if n not in model["properties"]}
+    for one in more.values():
+        one["anyOf"] = [{"type": "object"}, {"type": "null"}]  # as the section of that name
+    return {**found, "properties": more}
 
 
 def _resolved(schema: dict[str, Any], field: dict[str, Any]) -> dict[str, Any]:
@@ -129,6 +140,8 @@ def _kind(field: dict[str, Any]) -> str:
             places = field.get("prefixItems")
             return f"list of: {_kind(places[0] if places else field['items'])}"
         case "object":
+            if "patternProperties" in field:
+                return "names, each a section"
             return "names, each with its type" if "minProperties" in field else "names and values"
         case "integer" | "number" as kind:
             noun = "whole number" if kind == "integer" else "number"

@@ -11,7 +11,7 @@ import typer
 from service.cli import arming
 from service.cli.announce import announce
 from service.cli.options import AcceptRemoved, ConfigOption, SetOption, arguments, overrides
-from service.cli.probe_module import probed, tell
+from service.cli.probe_module import probed, source_of, tell
 
 if TYPE_CHECKING:
     import socket
@@ -58,8 +58,7 @@ def run(
         end_with_parent(parent_fd)
     found = settings.load(path, chosen(set_, allow_unauthenticated))
     arming.warn()
-    probe = probed(found, path, set_)
-    tell(found, probe)
+    tell(found, probed(found, path, set_))
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(open_api(found, listening_fd))
         broker = _broker(found, stack)
@@ -67,7 +66,7 @@ def run(
         dropped = (part for name in accept_removed or [] for part in ("--accept-removed", name))
         learner = [*arguments("learner", path, given), *dropped]
         learner += ["--exit-on-halt"] * exit_on_halt
-        learner += ["--probed", probe["source"]] if probe is not None else []
+        learner += ["--probed", source] if (source := source_of(found)) is not None else []
         children = [
             Child("learner", python(*learner), grace_s=_SNAPSHOT_GRACE_S, pulse=_pulse(found)),
             *workers(found, listener, path, given, allow_unauthenticated),

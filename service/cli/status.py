@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from service.cli import rivals
 from service.cli.options import ConfigOption, JsonOption, SetOption
 from service.cli.side_door import settings_of
 
@@ -54,6 +55,7 @@ def _hints(found: dict[str, Any], read: Settings) -> Iterator[str]:
 
 def _show(found: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -62,7 +64,9 @@ def _show(found: dict[str, Any]) -> None:
     for name, value in found.items():
         if name == "published" and found["uptime_seconds"] is not None:
             continue  # the learner's own figures say it
-        if value is not None and (told := _told(value)):
+        if name == "challengers" and value:
+            table.add_row(name, escape(rivals.lines(value)))
+        elif value is not None and (told := _told(value)):
             table.add_row(name.replace("_", " "), told)
     Console(highlight=False).print(table)
 

@@ -29,6 +29,8 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     """It is known to be behind the topic, or nobody can tell."""
     trained_through: Offsets = {}
     """Empty where the reply was asked to be brief."""
+    answered_by: str | None = None
+    """Name of the model that answered, `main` or a challenger; None where there are no challengers."""
 
 
 class Predictions(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,8 @@ class ModelReport(Model, frozen=True, kw_only=True):
     learning_rate: float | None = None
     digest: dict[str, str] | None = None
     """The sha256 of each part of the state, where it was asked for."""
+    challengers: dict[str, Any] = {}
+    """How each model does, by name; empty where there are no challengers."""
 
 
 class Schemas(msgspec.Struct, frozen=True):

@@ -14,7 +14,6 @@ import structlog
 from service import crash
 from service.errors import DataLost, Halted
 from service.events.decode import Decoded
-from service.learn import limit
 from service.learn.course import Course
 from service.learn.guard.judge import Judge, Verdict
 from service.learn.inbox import Inbox, Item
@@ -23,7 +22,7 @@ from service.learn.losses import new_epochs
 from service.learn.standing import GUARD, bad_counts, nested
 from service.learn.telemetry import seen
 from service.learn.tools import Tools
-from service.settings import DeadLetterLimit
+from service.settings import MAIN, DeadLetterLimit
 from service.stream.records import Cut, DataLoss, Offsets, PartitionAdded
 from service.weights.lock import Unseen
 
@@ -123,18 +122,14 @@ class Acts:
         self._t.telemetry.metrics.counter("headwater_cuts_total").inc(1.0, cut.trigger)
         self._t.telemetry.spent("journal", time.monotonic() - began)
 
-    def too_many_broken(self, step: Step) -> str | None:
-        """Count the events that changed nothing because they gave no finite numbers; return why to
-        halt, if they are too many."""
-        broken = [True] * step.counts.get("quarantined/not_finite", 0)
-        over = limit.count(self.learner.standing, self.limit, broken) is not None
-        return "too many events gave scores that are not finite" if over else None
-
     def guard(self, step: Step, decoded: Decoded) -> None:
-        """Have the guard look at the cut before it may be served, and do what it says."""
+        """Have the guard look at the cut before it may be served, and do what it says; else what the
+        rule about challengers says."""
         verdict = self.course.look(step, decoded.columns)
         if verdict is not None:
             self._do(verdict)
+        elif self.course.follow_rule():
+            self.serve_turn(save=False)
 
     def finish(self, seconds: float, over_limit: str | None) -> None:
         """Publish if it is time; halt if there were too many bad events."""
@@ -251,14 +246,16 @@ class Acts:
         if self._inbox is not None:
             self._inbox.commit(offsets)
 
-    def serve_turn(self) -> None:
-        """What is served changed: let it answer at once, then make it durable."""
+    def serve_turn(self, *, save: bool = True) -> None:
+        """What is served changed: let it answer at once, then make it durable; save: where a replay
+        of the journal would not lead there by itself."""
         self.journaled = seen(self.learner)
         self._beat()
         served = self.course.served
         if served is not None and served.is_fit():
             self._t.publisher.publish(served)
-        self.course.secure()
+        if save:
+            self.course.secure()
 
     def _publish_if_due(self) -> None:
         """Publish what is served, if it is new and fit: never anything that is not finite."""
@@ -269,7 +266,9 @@ class Acts:
             self._t.publisher.publish(served)
         elif self.may_learn:
             why = f"the {broken} of version {served.standing.version} are not finite"
-            if self._t.guard.loss == "act" and self.course.good is not None:
+            if served is self.learner and served.state.serves != MAIN:
+                self.course.promote(MAIN, GUARD, why)
+            elif self._t.guard.loss == "act" and self.course.good is not None:
                 self._do(Verdict("roll_back", why))
             else:
                 self.halt(why)

@@ -14,6 +14,7 @@ from service.errors import LayoutChanged
 from service.model.kinds import class_of
 from service.model.layout import Layout
 from service.model.recipe import Recipe
+from service.settings import MAIN
 
 Meanings = dict[str, dict[str, Any]]
 """By the name of a field: what its values mean to the weights."""
@@ -33,14 +34,11 @@ def compare(
         *_fields("target", _targets(old), _targets(new), accept_removed),
         *_fields("interaction", _crosses(old), _crosses(new), accept_removed),
     ]
-    if old.kind != new.kind:
-        problems.append(
-            f"model.kind: the state is of a {old.kind} model, not {new.kind}; with model.kind: "
-            f"{old.kind} it goes on"
-        )
-    if old.kind == new.kind:
-        problems += class_of(new.kind).misfits(old, new)
-    problems += _modules(old, new)
+    problems += _models(old, new)
+    for name in sorted(old.challengers.keys() & new.challengers.keys()):
+        for problem in _models(old.challengers[name], new.challengers[name]):
+            again = "under another name it begins anew"
+            problems.append(f"challengers.{name}: {problem}; {again}")
     if old.learning.seed != new.learning.seed:
         problems.append("learning.seed: it decides where every category lies")
     if problems:
@@ -52,9 +50,29 @@ def compare(
     return "settings" if _tensors(old) == _tensors(new) else "layout"
 
 
+def serving(serves: str, new: Recipe) -> None:
+    """LayoutChanged where the model that answers is not in the settings any more."""
+    if serves != MAIN and serves not in new.challengers:
+        raise LayoutChanged(
+            f"challengers.{serves} is gone from the settings, or has another name, and it is the model "
+            f"that answers. Put it back, say `headwater promote {MAIN}` (or another challenger), then "
+            "take it out"
+        )
+
+
+def _models(old: Recipe, new: Recipe) -> list[str]:
+    """Return why one model cannot go on under the settings of another."""
+    if old.kind != new.kind:
+        return [
+            f"model.kind: the state is of a {old.kind} model, not {new.kind}; with model.kind: "
+            f"{old.kind} it goes on"
+        ]
+    return class_of(new.kind).misfits(old, new) + _modules(old, new)
+
+
 def _modules(old: Recipe, new: Recipe) -> list[str]:
     """A user's code may change as long as its weights have the same names and shapes."""
-    if old.kind != new.kind or old.module is None or new.module is None:
+    if old.module is None or new.module is None:
         return []
     now = new.module.shapes
     return [

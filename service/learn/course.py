@@ -26,7 +26,7 @@ from service.learn.history import Entry
 from service.learn.keeping import Keeper
 from service.learn.learner import Learner, Step
 from service.learn.saving import Saved
-from service.learn.standing import GUARD
+from service.learn.standing import GUARD, RULE
 
 _log = structlog.get_logger(__name__)
 _AGAIN_S = 5.0
@@ -63,6 +63,7 @@ class Course:
         self._turn = self._left = 0
         """Which turn is being saved, and how many states of it are not yet."""
         self._failed = False
+        self._answers = learner.state.serves
         if learner.standing.frozen is not None:
             self._judge.froze(by_guard=learner.standing.frozen_by == GUARD)
         self._keeper.reach(self._needed())
@@ -84,6 +85,7 @@ class Course:
 
     def look(self, step: Step, columns: Columns) -> Verdict | None:
         """Have the guard look at a cut that was just learned and journaled."""
+        self._look_who_answers()
         verdict = self._judge.take(self.learner, step, columns, self._frozen)
         self._keeper.reach(self._needed())
         return verdict
@@ -107,6 +109,28 @@ class Course:
         self._judge.ended(self.learner, adopted=True)
         self._turned(by, "unfreeze", why)
 
+    def promote(self, name: str, by: str, why: str) -> None:
+        """Have another of the models answer from now on."""
+        turns.promote(self.learner, name, by, why, self._append)
+        self._judge.metrics.counter("headwater_promotions_total").inc(1.0, by)
+        self._look_who_answers()
+        self._turned(by, "promote", why)
+
+    def follow_rule(self) -> bool:
+        """Do what the rule about challengers says, if it says something now; return whether."""
+        due = self.learner.due() if self.learner.standing.frozen is None else None
+        if due is None or self.learner.unfit(due[0]) is not None:
+            return False
+        self.promote(due[0], RULE, due[1])
+        return True
+
+    def _look_who_answers(self) -> None:
+        """Another model answers: what was usual of the one before says nothing about it."""
+        serves = self.learner.state.serves
+        if serves != self._answers and self._frozen is None:
+            self._judge.ended(self.learner, adopted=True)
+        self._answers = serves
+
     def roll_back(self, to: Learner, skip: turns.Skip | None, by: str, why: str) -> None:
         """Go on from the state of `to`. Raises Refused where it does not fit the settings."""
         self._hold()
@@ -125,7 +149,7 @@ class Course:
         match verdict.kind:
             case "freeze":
                 self.freeze(verdict.to, GUARD, verdict.reason)
-            case "adopt" if np.isfinite(self.learner.state.theta).all():
+            case "adopt" if np.isfinite(self.learner.state.answering.theta).all():
                 self.unfreeze(GUARD, verdict.reason)
             case "adopt" | "roll_back" if (good := self.good) is not None:
                 return self.roll_back_by_guard(good, verdict.reason)

@@ -23,7 +23,7 @@ from service.learn.herald import Waiting
 from service.learn.meanwhile import Meanwhile
 from service.learn.restore import Served
 from service.learn.shelf import Shelf
-from service.learn.standing import GUARD
+from service.learn.standing import GUARD, RULE
 from service.metrics import Metrics
 from service.model.layout import Layout
 from service.model.recipe import Recipe
@@ -116,8 +116,8 @@ class Door:
 
     def told(self, by: str, turn: str, why: str, made: tuple[int, str]) -> None:
         """Record a turn that nobody ordered; one that was ordered is recorded where it came in."""
-        if by == GUARD:
-            self.audit.note(GUARD, turn, detail=why, place=made)
+        if by in (GUARD, RULE):
+            self.audit.note(by, turn, detail=why, place=made)
 
     def _place(self) -> tuple[int | None, str | None]:
         if self.acts is None:

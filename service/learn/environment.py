@@ -21,6 +21,7 @@ _CODE = (
     "model/*.py", "model/kinds/*.py", "model/experts/*.py", "model/strategies/*.py", "events/*.py",
     "learn/learner.py",
     "learn/quarantine.py", "learn/history.py", "learn/pretrained.py", "learn/drift/*.py",
+    "learn/rivals.py", "learn/duel.py", "learn/marks.py", "learn/holdout.py",
     "stream/cutter.py", "stream/lanes.py",
 )  # fmt: skip
 """Our own code that decides bits: what a row is, how it is learned, in which order."""

@@ -17,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.events.schema import Target
-from service.learn import exact, pretrained, warm
+from service.learn import exact, pretrained, turns, warm
 from service.learn.ailing import warn_of
 from service.learn.crew import working
 from service.learn.drift.report import report as report_of_drift
 from service.learn.leaderboard import leaderboard
 from service.learn.learner import Learner, Step
-from service.learn.standing import Standing
+from service.learn.standing import RULE, Standing
 from service.learn.twin.paired import MODELS, Paired
 from service.model.kinds import recipe_of
 from service.model.prequential import FADE, OUTCOMES, PREDICTORS
@@ -67,12 +67,14 @@ def _evaluate(
     kept: dict[str, list[NDArray[np.float64]]] = {t.name: [] for t in _binary(learner)}
     curve: list[dict[str, Any]] = []
     every = max(1, (expected or 50_000) // _POINTS)
+    promoted: list[dict[str, Any]] = []
     began, done = time.monotonic(), 0
     twin = None
     for records in _cuts(rows, settings.learning.batch_rows):
         twin = twin or _frozen(learner, settings.learning.frozen_after)
         decoded = learner.decode(records)
         step = learner.take(records, decoded, {("file", 0): done + len(records)})
+        promoted += _by_rule(learner, done + len(records))
         if twin is not None:
             twin.compare(step, decoded.columns)
         for t in _binary(learner):
@@ -112,8 +114,18 @@ def _evaluate(
         "curve": curve,
         "drift": report_of_drift(learner.watch, learner.state),
         "experts": leaderboard(learner),
+        "challengers": learner.challengers(),
+        "promoted": promoted,
     }
     return result, _reasons(learner)
+
+
+def _by_rule(learner: Learner, rows: int) -> list[dict[str, Any]]:
+    """Have another model answer where the rule says so; return who, after how many rows, and why."""
+    due, entries = learner.due(), list[dict[str, Any]]()
+    if due is not None:
+        turns.promote(learner, due[0], RULE, due[1], entries.append)
+    return [{"rows": rows} | {k: e[k] for k in ("name", "from", "reason")} for e in entries]
 
 
 def _frozen(learner: Learner, after: int | None) -> Paired | None:

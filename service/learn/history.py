@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from service.errors import Diverged
-from service.learn import pretrained, quarantine
+from service.learn import pretrained, quarantine, rivals
 from service.learn.learner import Learner
 from service.learn.standing import Standing, flat, spots
 from service.model.layout import Layout
@@ -110,10 +110,21 @@ def redo_decisions(learner: Learner, entries: Iterable[Entry]) -> None:
         learner.standing.version = version
 
 
+def promoted(learner: Learner, entries: Iterable[Entry]) -> str | None:
+    """Return which model was to answer by entries that are given up; None where they say nothing of
+    it, or of one that is not there."""
+    name = None
+    for entry in entries:
+        if entry["kind"] in {"promote", "rollback"}:
+            name = entry.get("name")
+    return name if name in rivals.known(learner.state) else None
+
+
 def rebuilt(learner: Learner, recipe: Recipe) -> Learner:
     """Return the learner under another recipe: every tensor that fits is kept, by name."""
     state, _ = State.of(Layout(recipe), learner.state.parts())
-    state.layout.kind.inherit(learner.layout.kind, learner.state.named(), state.named())
+    for old, new in rivals.pairs(learner.state, state):
+        new.layout.kind.inherit(old.layout.kind, old.named(), new.named())
     state.touch_all()
     return Learner(recipe, state, learner.standing)
 
@@ -187,6 +198,8 @@ def _environment(learner: Learner, entry: Entry) -> None:
         restore_kept(s, entry["kept"])
     if "frozen" in entry:
         _serve(learner, *entry["frozen"])
+    if "answers" in entry:
+        _promote(learner, {"name": entry["answers"]})
 
 
 def _freeze(learner: Learner, entry: Entry) -> None:
@@ -200,6 +213,10 @@ def _shadow(learner: Learner, entry: Entry) -> None:
 
 def _unfreeze(learner: Learner, _: Entry) -> None:
     _serve(learner, None, None, None)
+
+
+def _promote(learner: Learner, entry: Entry) -> None:
+    rivals.change(learner.state, entry["name"])
 
 
 def _roll_back(learner: Learner, entry: Entry) -> None:
@@ -224,6 +241,7 @@ _REDO: dict[str, Callable[[Learner, Entry], None]] = {
     "shadow": _shadow,
     "unfreeze": _unfreeze,
     "rollback": _roll_back,
+    "promote": _promote,
 }
 """What an entry of each kind does, but for those that read records or change the layout."""
 
@@ -233,7 +251,8 @@ _DECISIONS = {"pause", "resume", "halt", "shadow", "unfreeze", "quarantine"}
 def _redo_cut(learner: Learner, entry: Entry, read: ReadRange, replayed: Replayed) -> None:
     version, next_offsets = entry["version"], flat(entry["next"])
     records = read(next_offsets)
-    step = learner.take(records, learner.decode(records), next_offsets)
+    failed = entry.get("challengers", {})
+    step = learner.take(records, learner.decode(records), next_offsets, failed)
     if "bad" in entry:
         s = learner.standing
         s.bad_in_a_row, s.bad_in_window, s.seen_in_window = entry["bad"]
@@ -242,5 +261,8 @@ def _redo_cut(learner: Learner, entry: Entry, read: ReadRange, replayed: Replaye
         replayed.note(version, f"{step.records} records were read, {entry['records']} journaled")
     elif step.loss != entry["loss"]:
         replayed.note(version, "the loss has other bits than were journaled")
+    elif step.failed != failed:
+        said = f"challengers that failed are {step.failed}, {failed} were journaled"
+        replayed.note(version, said)
     elif step.rate != entry.get("rate", step.rate):
         replayed.note(version, f"the rate is {step.rate}, {entry['rate']} was journaled")

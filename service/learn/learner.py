@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 from service import crash
 from service.events.decode import Columns, Decoded, Decoder, Fault
 from service.learn import quarantine
-from service.learn.drift.watch import Alarm, Watch
+from service.learn.drift.watch import Alarm, Watch, Watched
+from service.learn.holdout import held_out
+from service.learn.marks import mark
+from service.learn.rivals import Lessons, Rivals
 from service.learn.standing import Standing, bad_counts, nested
-from service.model import intervals, prequential
+from service.model import intervals, prequential, rivals
 from service.model.featurizer import Featurizer
 from service.model.layout import Layout
 from service.model.learning import Model
@@ -32,7 +35,6 @@ from service.model.strategies.lesson import Lesson
 from service.stream.records import Offsets, Record
 
 _AT = {outcome: i for i, outcome in enumerate(OUTCOMES)}
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class DeadEvent(msgspec.Struct):
@@ -66,6 +68,8 @@ class Step(msgspec.Struct):
     alarms: list[Alarm]
     """Of drift; `answers`: what they did to the weights."""
     answers: list[str]
+    failed: dict[str, str]
+    """Challengers that failed, and why."""
 
     def entry(self, *, adapts: bool) -> dict[str, Any]:
         """Return what the cut's journal entry says of it, and of drift where there is any.
@@ -80,7 +84,8 @@ class Step(msgspec.Struct):
             "keys": self.keys,
             "loss": self.loss,
         }
-        return entry | ({"rate": self.rate} if adapts else {}) | self._drift()
+        failed = {"challengers": self.failed} if self.failed else {}
+        return entry | ({"rate": self.rate} if adapts else {}) | self._drift() | failed
 
     def _drift(self) -> dict[str, Any]:
         if not self.alarms and not self.answers:
@@ -103,6 +108,7 @@ class Learner:
         self.watch = Watch(state.layout)
         self._lesson = Lesson(state.layout, self._featurizer, self._model)
         self._blank, _ = self.decoder.features([{}])
+        self._rivals = Rivals(state.layout, self._blank)
 
     @classmethod
     def fresh(cls, recipe: Recipe, standing: Standing) -> Learner:
@@ -135,51 +141,52 @@ class Learner:
         return quarantine.decode(self.decoder, records, self.standing)
 
     def score(self, columns: Columns) -> NDArray[np.float64]:
-        """Return the scores [N, O] of events by the weights as they are; changes nothing."""
-        return self._model.score(self.state, self._featurizer.rows(columns, self.state.scales))
+        """Return the scores [N, O] of events by the model that answers, as it is; changes nothing."""
+        return self._score(self.state.serves, columns)
+
+    def due(self) -> tuple[str, str] | None:
+        """Return which model is to answer from now on by the rule, and why."""
+        return self._rivals.due(self.state)
 
     def is_fit(self) -> bool:
         """Whether its version may be served: see unfit."""
         return self.unfit() is None
 
-    def unfit(self) -> str | None:
+    def unfit(self, name: str | None = None) -> str | None:
         """Return what is not finite, so that its version may not be served: the weights that a
         prediction reads, or the scores of an event without fields (finite weights of a network can
-        be too large for any)."""
-        if not self.state.is_finite():
+        be too large for any). name: of the model to look at; None: the one that answers."""
+        name = name or self.state.serves
+        if not self.state.rivals.get(name, self.state).is_finite():
             return "weights"
-        return None if np.isfinite(self.score(self._blank)).all() else "scores"
+        return None if np.isfinite(self._score(name, self._blank)).all() else "scores"
 
-    def take(self, records: Sequence[Record], decoded: Decoded, next_offsets: Offsets) -> Step:
+    def take(
+        self,
+        records: Sequence[Record],
+        decoded: Decoded,
+        next_offsets: Offsets,
+        gave_up: dict[str, str] | None = None,
+    ) -> Step:
         """Score and learn one cut; the version grows by one.
 
         records: in row order. decoded: what `decode` made of them. next_offsets: where the
-        cursors of the partitions that moved stand afterwards.
+        cursors of the partitions that moved stand afterwards. gave_up: in a replay, the challengers
+        that failed when it was learned.
         """
         columns = decoded.columns
         labelled = ~np.isnan(columns.targets).all(axis=1)
-        held = self._held_out(records, decoded) & labelled
+        held = held_out(self.recipe.learning.holdout, records, decoded) & labelled
         learn = labelled & ~held
-        watched = self.watch.learn(
-            self.state,
-            columns,
-            learn,
-            lambda *piece: self._lesson.learn(self.state, *piece),
-        )
+        watched, lessons = self._learn(columns, learn, gave_up or {})
         learned = watched.learned
         crash.point("mid_forward")
         broken = learned.applied == 2
         labels = np.where(broken[:, None], np.nan, columns.targets)
-        for t, target in enumerate(self.recipe.schema.targets):
-            block = learned.scores[:, target.start : target.start + target.outputs]
-            y = np.ascontiguousarray(labels[:, t])
-            prequential.update(target, self.state.scores[target.name], block, y)
-            if target.kind == "number":  # what is held out changes nothing that is served
-                used = np.where(held, np.nan, y)
-                intervals.update(self.state.intervals[target.name], block[:, 0], used)
-            if self.state.held_out:
-                unseen = np.where(held, y, np.nan)
-                prequential.update(target, self.state.held_out[target.name], block, unseen)
+        scores = learned.scores
+        if self.state.rivals:
+            scores = self._rivals.mark(self.state, lessons, learned.scores, labels, held)
+        mark(self.state, learned.scores, labels, held, told=scores)
         dead = self._dead(records, decoded, broken)
         counts = {
             ("learned", ""): int(learn.sum() - broken.sum()),
@@ -200,10 +207,10 @@ class Learner:
             records=len(records),
             counts={"/".join(filter(None, key)): n for key, n in counts.items() if n},
             keys=checksum(records),
-            loss=np.float64(np.nansum(losses)).tobytes().hex(),
+            loss=np.float64(np.nansum(losses) + lessons.loss).tobytes().hex(),
             dead=dead,
             capped=int((learned.applied == 3).sum()),
-            scores=learned.scores,
+            scores=scores,
             labels=labels,
             held=held,
             rate=self.rate,
@@ -211,7 +218,25 @@ class Learner:
             timestamps_ms=np.fromiter((r.timestamp_ms for r in records), np.int64, len(records)),
             alarms=watched.alarms,
             answers=watched.done,
+            failed=lessons.failed,
         )
+
+    def _learn(
+        self, columns: Columns, learn: NDArray[np.bool_], gave_up: dict[str, str]
+    ) -> tuple[Watched, Lessons]:
+        """Have all models score N events, and learn those where `learn` [N] is set."""
+        state, done = self.state, list[Watched]()
+
+        def main() -> None:
+            lesson = self._lesson
+            watched = self.watch.learn(state, columns, learn, lambda *p: lesson.learn(state, *p))
+            done.append(watched)
+
+        if not state.rivals:
+            main()
+            return done[0], Lessons({}, {}, {})
+        lessons = self._rivals.learn(state, columns, learn, gave_up, main)
+        return done[0], lessons
 
     def meta(self) -> dict[str, Any]:
         """Return what a snapshot keeps beside the tensors, as plain JSON values."""
@@ -235,36 +260,26 @@ class Learner:
             "events_learned": self.events_learned,
             "learning_rate": self.rate,
             "targets": self.report(),
+            **({"challengers": self.challengers()} if self.state.rivals else {}),
         }
+
+    def challengers(self) -> dict[str, Any]:
+        """Return how each model did, see model/rivals.py; nothing where there is one."""
+        return rivals.report(self.layout, self.state.image)
 
     def report(self) -> dict[str, Any]:
         """Return {target: {"type", "scored", "metrics", "fading", "baselines", "held_out", ...}}."""
         state = self.state
         return {
             t.name: prequential.report(t, state.scores[t.name], state.held_out.get(t.name))
-            | intervals.report(state.intervals.get(t.name))
+            | intervals.report(state.answering.intervals.get(t.name))
             for t in self.recipe.schema.targets
         }
 
-    def _held_out(self, records: Sequence[Record], decoded: Decoded) -> NDArray[np.bool_]:
-        share = self.recipe.learning.holdout
-        n = len(decoded.columns)
-        if share <= 0.0:
-            return np.zeros(n, dtype=np.bool_)
-        places = np.fromiter(
-            (
-                zlib.crc32(f"{r.topic}/{r.partition}/{r.offset}/{row}".encode())
-                for r, row in zip(
-                    (records[i] for i in decoded.record), decoded.row.tolist(), strict=True
-                )
-            ),
-            np.uint64,
-            n,
-        )
-        keys = np.where(decoded.columns.keys == 0, places, decoded.columns.keys)
-        mixed = (keys ^ (keys >> np.uint64(31))) * _MIX
-        held: NDArray[np.bool_] = (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53 < share
-        return held
+    def _score(self, name: str, columns: Columns) -> NDArray[np.float64]:
+        if (pupil := self._rivals.pupils.get(name)) is not None:
+            return pupil.score(self.state.rivals[name], columns)
+        return self._model.score(self.state, self._featurizer.rows(columns, self.state.scales))
 
     def _dead(
         self, records: Sequence[Record], decoded: Decoded, broken: NDArray[np.bool_]

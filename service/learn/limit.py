@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from service.learn.inbox import Ready
-from service.learn.learner import Learner
+from service.learn.learner import Learner, Step
 from service.learn.standing import Standing
 from service.settings import DeadLetterLimit
 from service.stream.records import Cut, Offsets
@@ -66,6 +66,14 @@ def within(ready: Ready, learner: Learner, most: DeadLetterLimit) -> tuple[Ready
             cut = first_of(ready.cut, taken)
             return Ready(cut, learner.decode(cut.records)), why
     return ready, None
+
+
+def too_many_broken(step: Step, learner: Learner, most: DeadLetterLimit) -> str | None:
+    """Count the events that changed nothing because they gave no finite numbers; return why to
+    halt, if they are too many."""
+    broken = [True] * step.counts.get("quarantined/not_finite", 0)
+    over = count(learner.standing, most, broken) is not None
+    return "too many events gave scores that are not finite" if over else None
 
 
 def first_of(cut: Cut, taken: int) -> Cut:

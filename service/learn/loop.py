@@ -46,7 +46,7 @@ def learn(acts: Acts, ready: Ready) -> None:
     acts.in_hand.release(LEARNING)
     crash.point("after_cursor")
     acts.learned(step, time.monotonic() - began)
-    over_limit = acts.too_many_broken(step) or over_limit
+    over_limit = limit.too_many_broken(step, acts.learner, acts.limit) or over_limit
     acts.bury(step)
     acts.journal_cut(step, ready.cut)
     crash.point("journaled_before_publish")

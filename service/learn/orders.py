@@ -1,4 +1,4 @@
-"""The operator's commands: pause, resume, snapshot, freeze, unfreeze, rollback. Done between two cuts.
+"""The operator's commands: pause, resume, snapshot, freeze, unfreeze, rollback, promote. Done between two cuts.
 
 Each is refused with the reason, or journaled and done before its answer goes out. Called from the
 loop's thread.
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from service.errors import BrokerAway, DataLost, SnapshotInvalid, TopicMissing
+from service.learn import rivals
 from service.learn.acts import Acts
 from service.learn.commands import Later, Refused, Reply
 from service.learn.learner import Learner
@@ -34,6 +35,7 @@ class Orders:
             "freeze": self._freeze,
             "unfreeze": self._unfreeze,
             "rollback": self._roll_back,
+            "promote": self._promote,
         }
 
     def obey(self, request: dict[str, Any]) -> Reply | Later:
@@ -121,6 +123,22 @@ class Orders:
         self._acts.serve_turn()
         skipped = 0 if skip is None else skip.counts.get("/".join(SKIPPED), 0)
         return self._turned(rolled_back_to=request["to"], skipped=skipped, skipped_offsets=unread)
+
+    def _promote(self, request: dict[str, Any]) -> Reply:
+        learner, course, name = self._acts.learner, self._acts.course, request.get("name")
+        if course.why_frozen is not None:
+            raise Refused(f"{course.why_frozen}; unfreeze first")
+        if (why := rivals.why_not(learner.state, name)) is not None:
+            raise Refused(why)
+        name = str(name)
+        learner.state.rivals.get(name, learner.state).touch_all()  # all of it is looked at
+        if (broken := learner.unfit(name)) is not None:
+            raise Refused(f"{name} cannot answer: its {broken} are not finite")
+        was = learner.state.serves
+        course.promote(name, OPERATOR, f"ordered by {_by(request)}")
+        self._acts.serve_turn(save=False)
+        self._t.telemetry.see_challengers(learner)
+        return self._acts.status_now() | {"promoted": name, "was": was}
 
     def _unread(self, skip: Skip | None) -> int:
         """Return how many offsets are passed over that were not read: no event is known there."""

@@ -71,6 +71,8 @@ class Publisher:
             "published_at_ns": time.time_ns(),
             "event_time_ms": standing.event_time_ms,
         }
+        if learner.state.rivals:
+            meta["answered_by"] = learner.state.serves
         if not self._live.publish(learner.state.image, learner.state.take_touched(), meta):
             return  # a reader still computes on that slot; soon again
         ended = time.monotonic()

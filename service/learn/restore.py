@@ -16,8 +16,8 @@ import structlog
 
 from service import crash
 from service.errors import LayoutChanged
-from service.learn import history, pretrained
-from service.learn.changes import compare, modules_changed
+from service.learn import history, pretrained, rivals
+from service.learn.changes import compare, modules_changed, serving
 from service.learn.environment import differences, mint_lineage
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
@@ -186,18 +186,20 @@ def _under(
     change = compare(learner.recipe, recipe, policy.accept_removed)
     if change == "same":
         return learner
+    serving(learner.state.serves, recipe)
     if change == "layout" and learner.standing.frozen_by == GUARD:
         raise LayoutChanged(
             f"version {learner.standing.frozen} was frozen by the guard "
             f"({learner.standing.frozen_why}) and cannot be served in another layout. Start with "
             "the fields of before, and `headwater unfreeze` or `headwater rollback` first"
         )
-    old = learner.recipe
+    pairs = _both(learner.recipe, recipe)
     learner = history.rebuilt(learner, recipe)
     journaling.append(learner, change, recipe=msgspec.json.decode(recipe.to_json()))
     crash.point("layout_journaled")
     notes.append(f"the settings changed: version {learner.standing.version} is a new {change}")
-    notes += modules_changed(old, recipe)
+    for old, new in pairs:
+        notes += modules_changed(old, new)
     s = learner.standing
     if change == "layout" and s.frozen is not None:
         why = f"the layout changed: version {s.frozen} cannot be served in it"
@@ -205,6 +207,12 @@ def _under(
         journaling.append(learner, "unfreeze", by="restart", reason=why)
         notes.append(why)
     return learner
+
+
+def _both(old: Recipe, new: Recipe) -> list[tuple[Recipe, Recipe]]:
+    """Return the recipes of each model that was there before."""
+    names = old.challengers.keys() & new.challengers.keys()
+    return [(old, new), *((old.challengers[n], new.challengers[n]) for n in sorted(names))]
 
 
 def _finish_rollback(learner: Learner, path: list[Entry], journaling: Journaling) -> None:
@@ -226,10 +234,14 @@ def _give_up(stopped: ReplayStopped, journaling: Journaling, rest: list[Entry]) 
     assert last is not None, "there was an entry to replay"
     learner.standing.version = last
     learner.standing.lineage = mint_lineage()
+    s, answers = learner.standing, history.promoted(learner, rest)
+    if answers is not None:
+        rivals.change(learner.state, answers)
     journaling.append(
-        learner, "environment", base=reached, lineage=learner.standing.lineage,
-        reason=str(stopped.loss), kept=history.kept(learner.standing),
-        frozen=[learner.standing.frozen, learner.standing.frozen_by, learner.standing.frozen_why],
+        learner, "environment", base=reached, lineage=s.lineage,
+        reason=str(stopped.loss), kept=history.kept(s),
+        frozen=[s.frozen, s.frozen_by, s.frozen_why],
+        **({} if answers is None else {"answers": answers}),
     )  # fmt: skip
     return learner
 

@@ -10,8 +10,8 @@ from service.stream.records import Epochs, Offsets
 
 Spot = tuple[str, int, int]
 """(topic, partition, offset)"""
-GUARD, OPERATOR = "guard", "operator"
-"""Who decides: what is in force by the one is left alone by the other."""
+GUARD, OPERATOR, RULE = "guard", "operator", "rule"
+"""Who decides: what is in force by the one is left alone by the other. The rule is `promote`'s."""
 
 
 @dataclass

@@ -29,6 +29,7 @@ from service.learn.standing import nested
 from service.metrics import Metrics
 from service.model.kinds.rls import RESTARTS
 from service.model.prequential import OUTCOMES
+from service.settings import MAIN
 from service.stream.records import TP, Offsets
 from service.stream.source import Source
 
@@ -65,6 +66,7 @@ class Telemetry:
         self.snapshot_version: int | None = None
         self.newest_ms = -1
         """Timestamp of the newest record of the last cut."""
+        self._challengers: dict[str, Any] = {}
         self._counted: tuple[Source | None, Counter[TP], int] = (None, Counter(), 0)
         self._ward = Ward(metrics)
         self._started = time.monotonic()
@@ -144,6 +146,7 @@ class Telemetry:
         for target, report in learner.report().items():
             self._scores(target, report)
         self._experts(learner)
+        self.see_challengers(learner)
         show_drift(self.metrics, report_of_drift(learner.watch, learner.state))
         self._strategies(learner)
 
@@ -202,6 +205,7 @@ class Telemetry:
             ],
             "snapshot": {"version": self.snapshot_version, "age_seconds": age},
             "trained_through": nested(seen.cursors),
+            "challengers": self._challengers,
         }
 
     def _count(self, source: Source) -> None:
@@ -234,19 +238,37 @@ class Telemetry:
             for metric, value in one["fading"].items():
                 self.metrics.gauge("headwater_expert_score").set(value, target, expert, metric)
 
+    def see_challengers(self, learner: Learner) -> None:
+        """Say of each model beside the main one how it does; nothing where there is none."""
+        m, self._challengers = self.metrics, learner.challengers()
+        for name, one in self._challengers.items():
+            m.gauge("headwater_answering").set(float(one["serves"]), name)
+            for target, report in one["targets"].items():
+                self._figures(target, report, name)
+            if name == MAIN:
+                continue
+            m.gauge("headwater_challenger_events_learned").set(float(one["events_learned"]), name)
+            m.gauge("headwater_challenger_rest_events").set(float(one["rests"]), name)
+            for reason, times in one["failures"].items():
+                labels = {"challenger": name, "reason": reason}
+                m.set_counter("headwater_challenger_failures_total", labels, float(times))
+
+    def _figures(self, target: str, report: dict[str, Any], model: str) -> None:
+        score = self.metrics.gauge("headwater_score")
+        for window, key in (("cumulative", "metrics"), ("fading", "fading")):
+            for metric, value in report[key].items():
+                if value is not None:
+                    score.set(value, target, metric, window, model)
+
     def _offsets(self, name: str, offsets: Mapping[TP, float]) -> None:
         gauge = self.metrics.gauge(name)
         for (topic, partition), value in offsets.items():
             gauge.set(float(value), topic, str(partition))
 
     def _scores(self, target: str, report: dict[str, Any]) -> None:
-        score = self.metrics.gauge("headwater_score")
-        models = {"live": report, "held_out": report["held_out"]}
-        for model, of in models.items():
-            for window, key in (("cumulative", "metrics"), ("fading", "fading")):
-                for metric, value in (of[key] if of else {}).items():
-                    if value is not None:
-                        score.set(value, target, metric, window, model)
+        self._figures(target, report, "live")
+        if report["held_out"]:
+            self._figures(target, report["held_out"], "held_out")
         baseline = self.metrics.gauge("headwater_baseline_score")
         for name, figures in report["baselines"].items():
             for metric, value in figures.items():

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from service import crash
 from service.learn import history
-from service.learn.changes import compare
+from service.learn.changes import compare, serving
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
 from service.learn.standing import nested
@@ -78,6 +78,14 @@ def unfreeze(learner: Learner, by: str, why: str, append: Append) -> None:
     learner.state.touch_all()
 
 
+def promote(learner: Learner, name: str, by: str, why: str, append: Append) -> None:
+    """Journal that another model answers from now on."""
+    was = learner.state.serves
+    entry = _entry(learner, "promote", name=name, by=by, reason=why) | {"from": was}
+    append(entry)
+    _redo(learner, entry)
+
+
 def roll_back(
     learner: Learner, to: Learner, skip: Skip | None, by: str, why: str, append: Append
 ) -> Learner:
@@ -86,6 +94,7 @@ def roll_back(
     Raises LayoutChanged, before anything is journaled, when that state does not fit the recipe.
     """
     compare(to.recipe, learner.recipe, _gone(to, learner))
+    serving(to.state.serves, learner.recipe)
     version = to.standing.version
     entry = _entry(learner, "rollback", base=version, to=version, by=by, reason=why)
     entry["kept"] = history.kept(learner.standing)

@@ -42,14 +42,15 @@ _TARGETS: dict[str, dict[str, object]] = {
 
 
 def compile_passes(given: Recipe) -> None:
-    """Learn and score two events with a tiny model of the recipe's kind, types of fields and
+    """Learn and score two events with a tiny model of each kind in the recipe, with its types of fields and
     strategies, which have kernels of their own.
 
     For modules of the user's own: what lies around them.
     """
     note = "the first start after an installation takes up to a minute; kept for later ones"
-    with busy("compiling", model=given.kind, note=note):
-        _compile(given)
+    for one in given.models:
+        with busy("compiling", model=one.kind, note=note):
+            _compile(one)
 
 
 def _compile(given: Recipe) -> None:

@@ -12,12 +12,13 @@ layout name by name.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model import drift_tensors, intervals, prequential, rate
+from service.errors import BadSettings
+from service.model import drift_tensors, intervals, prequential, rate, rivals
 from service.model.featurizer import Scales
 from service.model.kinds import kind_of
 from service.model.kinds.seam import Extra, Flat, Remembers, counters
@@ -57,6 +58,18 @@ class Entry:
         return raw.view(DTYPES[self.dtype]).reshape(self.shape)
 
 
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """A challenger: the layout of a state of its own, and where that begins in the image."""
+
+    layout: Layout
+    start: int
+
+    def part(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return its part of the image, without a copy."""
+        return image[self.start : self.start + self.layout.nbytes]
+
+
 class Layout:
     """The state of one recipe."""
 
@@ -86,13 +99,7 @@ class Layout:
         holders: list[Remembers] = [self.kind, self.plan, moved]
         self.extras: dict[str, Extra] = {e.name: e for each in holders for e in each.extras}
         """What kind and strategies remember beside theta, by name."""
-        for quiet in (False, True):
-            if quiet:
-                self._align()
-                self.small_bytes = self._end
-            for one in self.extras.values():
-                if one.quiet == quiet:
-                    self._add(one.part, one.name, one.dtype, one.shape)
+        self.small_bytes = self._extras()
         self.theta_size = self.kind.size
         self.theta = self._flat("theta")
         self.slots = [self._flat(slot) for slot in SLOTS[recipe.optimizer]]
@@ -103,6 +110,10 @@ class Layout:
         """Part and name of each tensor that starts as a weight; the weight's name, and whether as it
         is: else as it was before the first event."""
         self._name_weights(flats)
+        self.own = self.entries
+        """All but what is a challenger's own."""
+        self.rivals = self._place_rivals()
+        """By the name of the challenger."""
         self.nbytes = self._end
         self.by_name = {(e.part, e.name): e for e in self.entries}
 
@@ -185,6 +196,38 @@ class Layout:
                     as_is = flat.starts == "weights"
                     self.copied[flat.part, f"{flat.name}/{one.name}"] = (one.name, as_is)
 
+    def _extras(self) -> int:
+        """Place them, the quiet ones last; return where those begin."""
+        for one in self.extras.values():
+            if not one.quiet:
+                self._add(one.part, one.name, one.dtype, one.shape)
+        self._align()
+        small_bytes = self._end
+        for one in self.extras.values():
+            if one.quiet:
+                self._add(one.part, one.name, one.dtype, one.shape)
+        return small_bytes
+
+    def _place_rivals(self) -> dict[str, Rival]:
+        """Place what is of all models together, then each challenger."""
+        challengers, found, start = self.recipe.challengers, {}, self._end
+        if challengers:
+            for tensor in rivals.tensors(self.schema.targets, list(challengers)):
+                self._add(*tensor)
+            self._align()
+        self.shared = (start, self._end)
+        """Where the bytes begin and end that are of all models together."""
+        self.own = list(self.entries)
+        for name, recipe in challengers.items():
+            layout, at = _of_challenger(name, recipe), self._end
+            self.entries += [
+                Entry(e.part, rivals.prefix(name) + e.name, e.dtype, e.shape, at + e.offset)
+                for e in layout.entries
+            ]
+            found[name] = Rival(layout, at)
+            self._end += layout.nbytes
+        return found
+
     def _align(self) -> None:
         self._end = -(-self._end // BLOCK_BYTES) * BLOCK_BYTES
 
@@ -217,3 +260,13 @@ class Layout:
 
     def _alias(self, part: str, name: str, shape: tuple[int, ...], base: int, first: int) -> None:
         self.entries.append(Entry(part, name, "float32", shape, base + 4 * first))
+
+
+def _of_challenger(name: str, recipe: Recipe) -> Layout:
+    """Return its layout; BadSettings says where in the settings a challenger is at fault."""
+    try:
+        return Layout(recipe)
+    except BadSettings as error:
+        start = f"challengers.{name}."
+        problems = [replace(p, path=start + p.path.removeprefix("model.")) for p in error.problems]
+        raise BadSettings(problems) from None

@@ -60,6 +60,12 @@ def gradient(
     )  # fmt: skip
 
 
+def prepare(name: str, passes: Passes) -> None:
+    """Register the operators of a kind now: before several threads use them for the first time."""
+    for verb in ("learn", "gradient"):
+        _operator(name, verb, passes)
+
+
 @functools.cache
 def _operator(name: str, verb: str, passes: Passes) -> Operator:
     kernel = getattr(passes, verb)

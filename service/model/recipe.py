@@ -6,6 +6,7 @@ same bits. Whatever else the settings hold (addresses, directories, cut sizes) i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
 
 import msgspec
@@ -17,6 +18,7 @@ from service.settings import (
     EventSettings,
     LearningSettings,
     ModelSettings,
+    PromoteSettings,
 )
 
 LAYOUT = 4
@@ -70,6 +72,10 @@ class Recipe:
         self.learning = learning
         self.drift = drift or DriftSettings()
         self.schema = Schema(event)
+        self.challengers: dict[str, Recipe] = {}
+        """Other models of the same events, by name, in the order of their names."""
+        self.promote: PromoteSettings | None = None
+        """When one of them takes over by itself."""
 
     def begun(self, *, from_file: bool) -> Recipe:
         """Return the recipe of a state whose first weights came from a file, or did not."""
@@ -97,6 +103,28 @@ class Recipe:
         entries = self.model.modules
         return {entries[name].kind: code for name, code in self.modules.items()}
 
+    def beside(
+        self, challengers: Mapping[str, Recipe], promote: PromoteSettings | None = None
+    ) -> Recipe:
+        """Return the recipe with these challengers, each from `challenger`."""
+        recipe = copy(self)
+        recipe.challengers = {name: challengers[name] for name in sorted(challengers)}
+        recipe.promote = promote if challengers else None
+        return recipe
+
+    def challenger(
+        self, model: ModelSettings, learning: LearningSettings, module: ModuleCode | None = None
+    ) -> Recipe:
+        """Return the recipe of another model of the same events. Drift is watched, and answered, by
+        the main one alone."""
+        still = DriftSettings(losses=False, inputs=False)
+        return Recipe(self.name, self.event, model, learning, still, module)
+
+    @property
+    def models(self) -> list[Recipe]:
+        """The main model's, then those of its challengers."""
+        return [self, *self.challengers.values()]
+
     @property
     def kind(self) -> str:
         """Name of the kind of model that is built, never `auto`."""
@@ -114,26 +142,36 @@ class Recipe:
 
     def to_json(self) -> bytes:
         """Return the canonical bytes: equal recipes give equal bytes."""
-        of = self.learning
-        own = self.model.references
-        in_steps = own or of.replay or of.agem or of.lookahead
-        unsaid = _NOT_IN_WEIGHTS if in_steps else _NOT_IN_WEIGHTS | {"step_rows"}
-        learning = self.learning.model_dump(mode="json", exclude=unsaid)
         value: dict[str, object] = {
             "layout": LAYOUT,
             "name": self.name,
             "event": self.event.model_dump(mode="json"),
-            "model": self.model.model_dump(mode="json", exclude={"pretrained"}),
-            "learning": learning,
             "drift": self._drift(),
+            **self._model(),
+        }
+        if self.from_file:
+            value["from_file"] = True
+        if self.challengers:
+            value["challengers"] = {n: one._model() for n, one in self.challengers.items()}
+        if self.promote is not None:
+            value["promote"] = self.promote.model_dump(mode="json")
+        return msgspec.json.encode(value, order="sorted")
+
+    def _model(self) -> dict[str, object]:
+        """Return what is of one model alone."""
+        of = self.learning
+        own = self.model.references
+        in_steps = own or of.replay or of.agem or of.lookahead
+        unsaid = _NOT_IN_WEIGHTS if in_steps else _NOT_IN_WEIGHTS | {"step_rows"}
+        value: dict[str, object] = {
+            "model": self.model.model_dump(mode="json", exclude={"pretrained"}),
+            "learning": self.learning.model_dump(mode="json", exclude=unsaid),
         }
         if self.module is not None:
             value["module"] = msgspec.to_builtins(self.module)
         if self.modules:
             value["modules"] = msgspec.to_builtins(self.modules)
-        if self.from_file:
-            value["from_file"] = True
-        return msgspec.json.encode(value, order="sorted")
+        return value
 
     def _drift(self) -> dict[str, object]:
         """Return what changes the state: not how people are told."""
@@ -163,9 +201,19 @@ class Recipe:
             ModelSettings.model_validate(value["model"]),
             LearningSettings.model_validate(value["learning"]),
             DriftSettings.model_validate(drift),
-            msgspec.convert(value["module"], ModuleCode) if "module" in value else None,
+            _module(value),
         )
-        recipe.modules = msgspec.convert(value.get("modules", {}), dict[str, ModuleCode])
+        recipe.modules = _modules(value)
+        challengers = {}
+        for name, one in value.get("challengers", {}).items():
+            challengers[name] = recipe.challenger(
+                ModelSettings.model_validate(one["model"]),
+                LearningSettings.model_validate(one["learning"]),
+                _module(one),
+            )
+            challengers[name].modules = _modules(one)
+        promote = value.get("promote")
+        recipe = recipe.beside(challengers, promote and PromoteSettings.model_validate(promote))
         return recipe.begun(from_file=value.get("from_file", False))
 
     def __eq__(self, other: object) -> bool:
@@ -173,3 +221,11 @@ class Recipe:
 
     def __hash__(self) -> int:
         return hash(self.to_json())
+
+
+def _modules(value: dict[str, object]) -> dict[str, ModuleCode]:
+    return msgspec.convert(value.get("modules", {}), dict[str, ModuleCode])
+
+
+def _module(value: dict[str, object]) -> ModuleCode | None:
+    return msgspec.convert(value["module"], ModuleCode) if "module" in value else None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.errors import LayoutChanged
 from service.events.decode import Columns, Decoder
-from service.model import intervals, prequential
+from service.model import intervals, prequential, rivals
 from service.model.featurizer import Featurizer
 from service.model.layout import Entry, Layout
 from service.model.rate import rate_of
@@ -40,6 +40,10 @@ class Scorer:
         self.decoder = Decoder(self.schema, recipe.learning.seed)
         self.featurizer = Featurizer(self.schema)
         self.nbytes = self.layout.nbytes
+        self.rivals = {
+            name: Scorer(rival.layout.recipe, rival.layout)
+            for name, rival in self.layout.rivals.items()
+        }
 
     def attach(self, image: NDArray[np.uint8]) -> Attached:
         """Return a view of one image; cheap, nothing is copied but what is small."""
@@ -83,9 +87,31 @@ class Attached:
         self._scales = image[: layout.scales_bytes]
         extras = tuple(layout.by_name[one.part, one.name].view(image) for one in layout.kind.extras)
         self._read = layout.kind.reader(theta, extras)
+        self._rivals = {
+            name: Attached(scorer.rivals[name], rival.part(image))
+            for name, rival in layout.rivals.items()
+        }
+        if self._rivals:
+            self._serves: Any = layout.by_name["weights", rivals.SERVES].view(image)
+
+    @property
+    def _answering(self) -> Attached:
+        """The model that answers now: this one, or a challenger."""
+        if not self._rivals:
+            return self
+        return self._rivals.get(rivals.named_in(self._serves), self)
 
     def score(self, columns: Columns) -> NDArray[np.float64]:
-        """Return the scores [N, O] of the events."""
+        """Return the scores [N, O] of the events, by the model that answers."""
+        return self._answering.score_alone(columns)
+
+    def score_each(self, columns: Columns) -> None:
+        """Score events by every model, to no end: their kernels are loaded, or compiled."""
+        for one in (self, *self._rivals.values()):
+            one.score_alone(columns)
+
+    def score_alone(self, columns: Columns) -> NDArray[np.float64]:
+        """Return the scores [N, O] of the events by this very model."""
         # A kernel compiled for memory it may write takes a copy of these few numbers.
         scales = self._scorer.layout.scales(self._scales.copy())
         rows = self._scorer.featurizer.rows(columns, scales)
@@ -93,9 +119,10 @@ class Attached:
 
     def half_widths(self, level: float) -> HalfWidths:
         """Return how far from its prediction each number target lies with probability `level`."""
+        now = self._answering
         return {
-            name: intervals.half_width(np.array(entry.view(self._image), np.float64), level)
-            for name, entry in self._scorer.layout.intervals.items()
+            name: intervals.half_width(np.array(entry.view(now._image), np.float64), level)
+            for name, entry in now._scorer.layout.intervals.items()
         }
 
     def digest(self) -> dict[str, str]:
@@ -107,24 +134,31 @@ class Attached:
 
     def learning_rate(self) -> float | None:
         """Return the rate that the next event will be learned with; None where there is none."""
-        layout = self._scorer.layout
+        now = self._answering
+        layout = now._scorer.layout
         if not layout.kind.differentiable:
             return None
         entry = layout.by_name.get(("optimizer", "rate"))
-        vector = None if entry is None else entry.view(self._image)
+        vector = None if entry is None else entry.view(now._image)
         return rate_of(layout.recipe.learning.learning_rate, vector)
+
+    def challengers(self) -> dict[str, dict[str, Any]]:
+        """Return how each model did, see rivals.py; nothing where there are no challengers."""
+        return rivals.report(self._scorer.layout, self._image)
 
     def targets(self) -> dict[str, object]:
         """Return {target: {"type", "scored", "metrics", "fading", "baselines", "held_out", ...}}."""
-        layout = self._scorer.layout
+        layout, now = self._scorer.layout, self._answering
         result: dict[str, object] = {}
         for target in self._scorer.schema.targets:
-            state, held, kept = (
+            state, held = (
                 np.array(each[target.name].view(self._image)) if target.name in each else None
-                for each in (layout.scores, layout.held_out, layout.intervals)
+                for each in (layout.scores, layout.held_out)
             )
             assert state is not None, "there is a target, so it has a vector"
             found = prequential.report(target, state, held)
+            entry = now._scorer.layout.intervals.get(target.name)
+            kept = None if entry is None else np.array(entry.view(now._image))
             result[target.name] = found | intervals.report(kept)
         return result
 

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import math
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from service.model import prequential, steps
+from service.model import prequential, rivals, steps
 from service.model.layout import BLOCK_BYTES, Entry, Layout
 from service.model.names import escape
+from service.settings import MAIN
 
 Parts = dict[str, dict[str, torch.Tensor]]
 OUTCOMES = ("metrics", "outcomes")
@@ -32,11 +34,13 @@ class State:
     intervals: one float64 vector per number target (intervals.py);
     touched: uint8, one flag per 64 weights. Whoever keeps a copy of the image
     learns from a follower of its own what changed.
+    rivals: the state of each challenger, whose image is a part of this one.
     """
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, image: NDArray[np.uint8] | None = None) -> None:
+        """image: the memory to use, zeros; None: its own."""
         self.layout = layout
-        self.image = _aligned(layout.nbytes)
+        self.image = _aligned(layout.nbytes) if image is None else image
         schema = layout.schema
         n_targets = len(schema.targets)
         self.theta = self._flat(layout.theta)
@@ -65,6 +69,9 @@ class State:
         self._followers: list[NDArray[np.uint8]] = []
         self._published = self.follow()
         self._published[:] = 0
+        self.rivals = {
+            n: State(one.layout, one.part(self.image)) for n, one in layout.rivals.items()
+        }
 
     def _flat(self, start: int) -> NDArray[np.float32]:
         return self._at(start, np.float32, (self.layout.theta_size,))
@@ -77,9 +84,21 @@ class State:
     def fresh(cls, layout: Layout) -> State:
         """Return the state before the first event."""
         state = cls(layout)
-        for entry in layout.entries:
-            state._start(entry, added=False)
+        state.begin()
         return state
+
+    def begin(self) -> None:
+        """Be as before the first event; called on zeros."""
+        for entry in self.layout.own:
+            self._start(entry, added=False)
+        for rival in self.rivals.values():
+            rival.begin()
+
+    def begin_again(self) -> None:
+        """Forget everything."""
+        self.image[:] = 0
+        self.begin()
+        self.touch_all()
 
     @classmethod
     def of(cls, layout: Layout, parts: Parts) -> tuple[State, list[str]]:
@@ -88,15 +107,7 @@ class State:
         Also returns what did not fit or is no longer there, as "part/name".
         """
         state = cls(layout)
-        for entry in layout.entries:
-            held = parts.get(entry.part, {}).get(entry.name)
-            if held is not None and tuple(held.shape) == entry.shape:
-                entry.view(state.image)[...] = held.numpy()
-                continue
-            if held is not None and (entry.part, entry.name) == OUTCOMES:
-                entry.view(state.image)[: len(held)] = held.numpy()  # the list only grows
-                continue
-            state._start(entry, added=True)
+        state._take_over(parts)
         lost = [
             f"{part}/{name}"
             for part, tensors in parts.items()
@@ -105,6 +116,48 @@ class State:
             or (fitting.shape != tuple(tensor.shape) and (part, name) != OUTCOMES)
         ]
         return state, lost
+
+    def _take_over(self, parts: Parts) -> None:
+        """Take every tensor of `parts` that fits; a challenger of which there is none begins."""
+        for entry in self.layout.own:
+            held = parts.get(entry.part, {}).get(entry.name)
+            if held is not None and tuple(held.shape) == entry.shape:
+                entry.view(self.image)[...] = held.numpy()
+                continue
+            if held is not None and (entry.part, entry.name) == OUTCOMES:
+                entry.view(self.image)[: len(held)] = held.numpy()  # the list only grows
+                continue
+            self._start(entry, added=True)
+        for name, rival in self.rivals.items():
+            start = rivals.prefix(name)
+            own = {
+                part: {n.removeprefix(start): t for n, t in tensors.items() if n.startswith(start)}
+                for part, tensors in parts.items()
+            }
+            if own.get("weights"):
+                rival._take_over(own)
+            else:
+                rival.begin()
+
+    @property
+    def serves(self) -> str:
+        """Name of the model that answers."""
+        if not self.rivals:
+            return MAIN
+        return rivals.named_in(self.tensor("weights", rivals.SERVES).astype(np.uint8))
+
+    def serve(self, name: str) -> None:
+        """Have another model answer."""
+        rivals.write_name(cast("NDArray[np.uint8]", self.tensor("weights", rivals.SERVES)), name)
+
+    @property
+    def answering(self) -> State:
+        """The state of the model that answers: this one, or a challenger's."""
+        return self.rivals.get(self.serves, self)
+
+    def tensor(self, part: str, name: str) -> NDArray[np.generic]:
+        """Return the view of a named tensor."""
+        return self.layout.by_name[part, name].view(self.image)
 
     def _start(self, entry: Entry, *, added: bool) -> None:
         """Give a tensor what it starts from. The weights come before what starts as they are."""
@@ -168,8 +221,14 @@ class State:
     def gather(self) -> None:
         """Tell every follower what may have changed. All small tensors count as changed."""
         small = self.layout.small_bytes // BLOCK_BYTES
+        shared, after = (at // BLOCK_BYTES for at in self.layout.shared)
+        moved = {n: rival.take_touched() for n, rival in self.rivals.items()}
         for pending in self._followers:
             pending[:small] = 1
+            pending[shared:after] = 1
+            for name, flags in moved.items():
+                first = self.layout.rivals[name].start // BLOCK_BYTES
+                pending[first : first + len(flags)] |= flags
             for start in self.layout.arrays:
                 first = start // BLOCK_BYTES
                 pending[first : first + len(self.touched)] |= self.touched
@@ -197,6 +256,8 @@ class State:
     def touch_all(self) -> None:
         """Count everything as changed, quiet extras too."""
         self.touched[:] = 1
+        for rival in self.rivals.values():
+            rival.touch_all()
         for pending in self._followers:
             pending[:] = 1
 
@@ -214,6 +275,8 @@ def _initial(
 ) -> NDArray[np.generic] | float | None:
     """Return what a tensor starts from; None is zeros. added: other tensors are there already."""
     kind, _, rest = name.partition("/")
+    if name.startswith(rivals.SCORES):
+        kind, rest = "prequential", name.removeprefix(rivals.SCORES)
     if part == "metrics" and kind in {"prequential", "held_out"}:
         return next(prequential.fresh(t) for t in layout.schema.targets if escape(t.name) == rest)
     extra = layout.extras.get(name)

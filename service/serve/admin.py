@@ -56,6 +56,12 @@ class Rollback(Plain):
     skip_to: Literal["now", "latest"] | Annotated[int, msgspec.Meta(ge=0, le=2**62)] | None = None
 
 
+class Promote(Plain):
+    """The body of a promotion: which model answers from now on."""
+
+    name: Annotated[str, msgspec.Meta(max_length=100)] = msgspec.field(default="")
+
+
 class Admin:
     """The routes under /v1/admin over the learner of one runtime directory."""
 
@@ -73,6 +79,7 @@ class Admin:
             self._route("/status", GET=self.status),
             self._route("/snapshots", GET=self.snapshots, POST=self._command("snapshot")),
             self._route("/rollback", POST=self._command("rollback", Rollback)),
+            self._route("/promote", POST=self._command("promote", Promote)),
             *(self._route(f"/{name}", POST=self._command(name)) for name in COMMANDS),
             *(self._route(f"/snapshots/{{id}}/{name}", POST=self._command(name)) for name in MARKS),
         ]
@@ -163,6 +170,8 @@ def _arguments(body: bytes, shape: type[Plain]) -> dict[str, Any]:
             raise Refused("BAD_REQUEST", 'name the version to go back to: {"to": VERSION}')
         reason = {} if given.reason is None else {"reason": given.reason}
         return {"to": given.to, "skip_to": given.skip_to, **reason}
+    if isinstance(given, Promote) and not given.name:
+        raise Refused("BAD_REQUEST", 'name the model that is to answer: {"name": NAME}')
     named: dict[str, Any] = msgspec.to_builtins(given)
     return named
 

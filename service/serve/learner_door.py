@@ -26,7 +26,7 @@ _SHAPE: dict[str, Any] = {
     "version": None, "published_version": None, "frozen_version": None, "frozen_twin": None, "lag_records": None,
     "pid": None, "uptime_seconds": None, "lineage": None, "events_learned": None, "records": {},
     "outcomes": {}, "partitions": [], "snapshot": {"version": None, "age_seconds": None}, "trained_through": {},
-    "published": None,
+    "published": None, "challengers": {},
 }  # fmt: skip
 """Every key of a status, whoever gives it; what is not known is null or empty."""
 STATUS_KEYS = frozenset(_SHAPE)

@@ -39,7 +39,8 @@ _log = logger(__name__)
 def scorer_from(layout: bytes) -> Scorer:
     """Build the scorer of a live file's layout, with the code that its learner has."""
     recipe = Recipe.from_json(layout)
-    for module, code in recipe.codes.items():
+    codes = {module: code for one in recipe.models for module, code in one.codes.items()}
+    for module, code in codes.items():
         if not module_code.follow(module, code.source):
             _log.error("module_code_differs", module=module, learner=code.source,
                        what_to_do="restart the API where the learner's code is")  # fmt: skip
@@ -50,7 +51,7 @@ def warm(recipe: Recipe) -> None:
     """Compile the kernels of this kind of model, or load them, so that no request waits for it."""
     scorer = Scorer(recipe)
     blank, _ = scorer.decoder.features([{}])
-    scorer.attach(np.zeros(scorer.nbytes, dtype=np.uint8)).score(blank)
+    scorer.attach(np.zeros(scorer.nbytes, dtype=np.uint8)).score_each(blank)
 
 
 class LiveModel:

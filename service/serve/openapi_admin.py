@@ -29,6 +29,15 @@ _ROLLBACK: Json = {
     "required": ["to"],
     "additionalProperties": False,
 }
+_PROMOTE: Json = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 100, "description": "A challenger, or main."},
+        **_REASON,
+    },
+    "required": ["name"],
+    "additionalProperties": False,
+}
 _STATUS: Json = {"type": "object", "required": sorted(learner_door.STATUS_KEYS)}
 _SAYS = {
     "pause": "Stop learning; go on answering",
@@ -44,12 +53,17 @@ def add_to(document: Json) -> None:
     """Describe /v1/admin in the document."""
     document["tags"].append({"name": "admin", "description": "For whoever knows the token."})
     document["paths"] |= _paths()
-    document["components"]["schemas"] |= {"Status": _STATUS, "Rollback": _ROLLBACK}
+    document["components"]["schemas"] |= {
+        "Status": _STATUS,
+        "Rollback": _ROLLBACK,
+        "Promote": _PROMOTE,
+    }
     document["components"]["securitySchemes"] = {"admin": {"type": "http", "scheme": "bearer"}}
 
 
 def _paths() -> Json:
-    status, rollback = ({"$ref": f"#/components/schemas/{n}"} for n in ("Status", "Rollback"))
+    names = ("Status", "Rollback", "Promote")
+    status, rollback, promote = ({"$ref": f"#/components/schemas/{n}"} for n in names)
     plain = {"type": "object"}
     id_: Json = {"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}
     return {
@@ -60,6 +74,9 @@ def _paths() -> Json:
         },
         f"{PREFIX}/rollback": {
             "post": _operation("rollback", "Take an older version's weights", status, rollback)
+        },
+        f"{PREFIX}/promote": {
+            "post": _operation("promote", "Answer from another of the models", status, promote)
         },
         **{
             f"{PREFIX}/{name}": {"post": _operation(name, _SAYS[name], status, _PLAIN)}

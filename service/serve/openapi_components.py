@@ -17,6 +17,7 @@ from service.serve.schema import (
     interval_schema,
     prediction_schema,
 )
+from service.settings import MAIN
 
 STALE = (
     "True when the version is known to be behind the topic, or nobody can tell: the learner is "
@@ -84,6 +85,28 @@ def _request() -> Json:
     }
 
 
+def _answered_by(recipe: Recipe) -> Json:
+    """Return the property that says which model answered, where there are several."""
+    if not recipe.challengers:
+        return {}
+    names = [MAIN, *recipe.challengers]
+    return {"answered_by": {"enum": names, "description": "Which of the models answered."}}
+
+
+def _challenger(figures: Json) -> Json:
+    target = _object({"scored": _COUNT, "metrics": figures, "fading": figures})
+    return _object(
+        {
+            "kind": _text(),
+            "serves": {"type": "boolean", "description": "Whether it answers."},
+            "events_learned": _COUNT,
+            "rests": {**_COUNT, "description": "Events for which it sits out, having failed."},
+            "failures": {"type": "object", "additionalProperties": _COUNT},
+            "targets": {"type": "object", "additionalProperties": target},
+        }
+    )
+
+
 def components(recipe: Recipe) -> Json:
     """Return every named schema."""
     model: Json = {
@@ -97,6 +120,7 @@ def components(recipe: Recipe) -> Json:
     }
     brief = _object(model)
     brief["required"] = [name for name in brief["required"] if name != "trained_through"]
+    brief["properties"] |= _answered_by(recipe)
     figures: Json = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
     return {
         "Event": event_schema(recipe, "#/components/schemas/Event"),
@@ -116,6 +140,7 @@ def components(recipe: Recipe) -> Json:
         "ModelReport": _object(
             {
                 **model,
+                **_answered_by(recipe),
                 "model": {"$ref": "#/components/schemas/Model"},
                 "event_time": _text(null=True),
                 "published_at": _text(),
@@ -136,6 +161,11 @@ def components(recipe: Recipe) -> Json:
                     },
                 },
                 "learning_rate": {"type": ["number", "null"], "exclusiveMinimum": 0},
+                "challengers": {
+                    "type": "object",
+                    "description": "How each model does; empty where there are no challengers.",
+                    "additionalProperties": _challenger(figures),
+                },
                 "learner": {"$ref": "#/components/schemas/Learner"},
             }
         ),

@@ -112,7 +112,11 @@ def _report_with_digest(live: LiveModel) -> Json:
 
 
 def _found(one: Attached) -> Json:
-    return {"targets": one.targets(), "learning_rate": one.learning_rate()}
+    return {
+        "targets": one.targets(),
+        "learning_rate": one.learning_rate(),
+        "challengers": one.challengers(),
+    }
 
 
 def _report(live: LiveModel, served: Served, found: Json, digest: object) -> Json:

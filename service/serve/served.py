@@ -27,6 +27,8 @@ class Served:
         self.lineage = str(meta["lineage"])
         self.published_at_ns = int(meta["published_at_ns"])
         brief = {key: meta[key] for key in ("name", "version", "lineage", "events_learned")}
+        if "answered_by" in meta:  # there are challengers
+            brief["answered_by"] = meta["answered_by"]
         full = {**brief, "trained_through": meta["trained_through"]}
         self._brief = msgspec.json.encode(brief)[:-1]
         self._full = msgspec.json.encode(full)[:-1]

@@ -44,6 +44,7 @@ COMMANDS: list[tuple[str, object, dict[str, Any]]] = [
     ("/snapshots", b"", {"command": "snapshot"}),
     (f"/snapshots/{ID}/pin", b"", {"command": "pin", "id": ID}),
     (f"/snapshots/{ID}/unpin", b"", {"command": "unpin", "id": ID}),
+    ("/promote", {"name": "deep"}, {"command": "promote", "name": "deep"}),
     ("/rollback", {"to": 100}, {"command": "rollback", "to": 100, "skip_to": None}),
     (
         "/rollback",
@@ -228,6 +229,8 @@ def test_without_a_token_in_the_settings_there_is_no_admin(
         ("/pause", {"reason": 1}, 400, "BAD_REQUEST"),
         ("/pause", {"reason": "x" * 1001}, 400, "BAD_REQUEST"),
         ("/pause", b" " * 20_000, 413, "TOO_LARGE"),
+        ("/promote", b"", 400, "BAD_REQUEST"),
+        ("/promote", {"name": 1}, 400, "BAD_REQUEST"),
         ("/rollback", b"", 400, "BAD_REQUEST"),
         ("/rollback", {"to": "100"}, 400, "BAD_REQUEST"),
         ("/rollback", {"to": -1}, 400, "BAD_REQUEST"),

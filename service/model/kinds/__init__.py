@@ -56,21 +56,31 @@ def recipe_of(settings: Settings) -> Recipe:
     BadSettings where that fails."""
     s = settings
     recipe = Recipe(s.name, s.event, s.model, s.learning, s.drift)
-    if not s.model.references:
-        return recipe
+    challengers = {
+        name: recipe.challenger(one.model, one.learns(s.learning))
+        for name, one in s.challengers.items()
+    }
+    recipe = recipe.beside(challengers, s.promote)
+    for each in recipe.models:
+        if each.model.references:
+            _run_code(each)
+    return recipe
+
+
+def _run_code(recipe: Recipe) -> None:
+    """Note in the recipe what the modules of the user's own are."""
     from service.model.kinds import module_code
     from service.model.kinds.guest_code import code_of  # torch
     from service.model.kinds.module import Module
 
-    trust(s.model)
-    if s.model.is_module:
-        recipe.module = ModuleCode(module_code.source_of(s.model.kind), Module(recipe).shapes())
-        return recipe
-    for name, entry in s.model.modules.items():
+    trust(recipe.model)
+    if recipe.model.is_module:
+        recipe.module = ModuleCode(module_code.source_of(recipe.kind), Module(recipe).shapes())
+        return
+    for name, entry in recipe.model.modules.items():
         with told_of(entry.kind):
             source = module_code.source_of(entry.kind)
             recipe.modules[name] = code_of(recipe.of_module(name), source)
-    return recipe
 
 
 def trust(model: ModelSettings) -> None:
