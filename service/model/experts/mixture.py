@@ -106,9 +106,8 @@ class Mixture:
         """Nothing is left to do; see seam.Expert."""
 
     def weights(self, held: Held) -> NDArray[np.float64]:
-        """Return [K]: how much each member counts in the mixture of Bayes; they sum to 1."""
-        logs, tops = held.at["weights"], held.at["tops"]
-        each = np.exp(logs - logs.max(axis=1, keepdims=True))
+        """Return [K]: how much each member counts in the mixture of Bayes, nothing while it is
+        asleep; they sum to 1."""
+        each, tops = held.at["weights"] * (held.at["awake"] > 0), held.at["tops"]
         each /= each.sum(axis=1, keepdims=True)
-        top = np.exp(tops - tops.max())
-        return (top / top.sum()) @ each  # type: ignore[no-any-return]
+        return (tops / tops.sum()) @ each  # type: ignore[no-any-return]

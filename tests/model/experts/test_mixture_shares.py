@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
+import pytest
 
 from service.model.experts import mixture_shares_pass as shares
+from service.model.experts.mixture import Mixture
+from service.model.experts.seam import Held, Task
 
 
 def test_logarithms_and_exponentials_are_those_of_numpy_to_within_a_trillionth() -> None:
@@ -51,3 +56,22 @@ def test_a_member_asleep_has_no_weight_and_those_awake_share_all_of_it() -> None
         shares.reward(w, likely, 0.1, discount, on, 9.0, np.empty(16), np.empty((4, 16)))
         assert np.allclose(w[:9], expected / expected.sum(), rtol=1e-11)
         assert not w[9:].any()
+
+
+@pytest.mark.parametrize("kind", ["binary", "number"])
+def test_whoever_is_right_is_said_to_count_most(kind: Literal["binary", "number"]) -> None:
+    """One of five members knows the label, another that knows it is asleep, three say nothing."""
+    mixture = Mixture(("knows", "a", "b", "c", "sleeps"), Task(kind, 1, 0))
+    at = {t.name: np.full(t.shape, t.initial, t.dtype) for t in mixture.tensors}
+    at["awake"][4] = 0
+    held = Held(at, {})
+    y = np.random.default_rng(3).integers(0, 2, 300).astype(np.float64)
+    p = np.full((300, 5, 1), 0.5, np.float32)
+    p[:, [0, 4], 0] = np.clip(y, 0.05, 0.95)[:, None]
+
+    mixture.learn(held, p, y, np.ones(300, np.uint8), np.empty((300, 1)))
+
+    weights = mixture.weights(held)
+    assert 1.0 == pytest.approx(weights.sum())
+    assert weights[0] > 0.9
+    assert 0.0 == weights[4]
