@@ -23,6 +23,7 @@ from service.learn.drift.report import report as report_of_drift
 from service.learn.leaderboard import leaderboard
 from service.learn.learner import Learner, Step
 from service.learn.standing import Standing
+from service.learn.track import Track
 from service.learn.twin.paired import MODELS, Paired
 from service.model.kinds import recipe_of
 from service.model.prequential import FADE, OUTCOMES, PREDICTORS
@@ -64,8 +65,7 @@ def _evaluate(
         pretrained.tell(matched)
         pretrained.start_from(learner.state, matched.entry())
     kept: dict[str, list[NDArray[np.float64]]] = {t.name: [] for t in _binary(learner)}
-    curve: list[dict[str, Any]] = []
-    every = max(1, (expected or 50_000) // _POINTS)
+    places = _Places(learner, max(1, (expected or 50_000) // _POINTS), watch)
     began, done = time.monotonic(), 0
     twin = None
     for records in _cuts(rows, settings.learning.batch_rows):
@@ -78,10 +78,7 @@ def _evaluate(
             kept[t.name].append(_scored(step, t, learner))
         done += len(records)
         progress(done)
-        if done // every > (done - len(records)) // every:
-            reports = learner.report()
-            watch(done, reports)
-            curve.append({"rows": done, **{name: r["metrics"] for name, r in reports.items()}})
+        places.reach(done, len(records))
     seconds = time.monotonic() - began
     targets = learner.report()
     for t in _binary(learner):
@@ -93,9 +90,7 @@ def _evaluate(
     for name, report in targets.items():
         del report["fading_baselines"]
         report["frozen_twin"] = None if twin is None else _beside(twin, name)
-    if curve and curve[-1]["rows"] == done:
-        curve.pop()
-    curve.append({"rows": done, **{name: r["metrics"] for name, r in targets.items()}})
+    places.end(done, targets)
     result = {
         "schema": "headwater.evaluate/1",
         "rows": done,
@@ -107,11 +102,42 @@ def _evaluate(
         "digest": digest(learner.state.parts()),
         "learning_rate": learner.rate,
         "targets": targets,
-        "curve": curve,
+        "curve": places.curve,
         "drift": report_of_drift(learner.watch, learner.state),
-        "experts": leaderboard(learner),
+        "experts": [
+            {**one, "curve": places.track.curve(one["target"], one["expert"])}
+            for one in leaderboard(learner)
+        ],
     }
     return result, _reasons(learner)
+
+
+class _Places:
+    """Some 50 places of a stream, at each of which it is noted how all have done so far."""
+
+    def __init__(
+        self, learner: Learner, every: int, watch: Callable[[int, dict[str, Any]], None]
+    ) -> None:
+        self._learner, self._every, self._watch = learner, every, watch
+        self.curve: list[dict[str, Any]] = []
+        self.track = Track()
+
+    def reach(self, done: int, rows: int) -> None:
+        """Take note if there is a place among the last `rows`."""
+        if done // self._every > (done - rows) // self._every:
+            reports = self._learner.report()
+            self._watch(done, reports)
+            self._note(done, reports)
+
+    def end(self, done: int, reports: dict[str, dict[str, Any]]) -> None:
+        """The end is a place too."""
+        if self.curve and self.curve[-1]["rows"] == done:
+            self.curve.pop()
+        self._note(done, reports)
+
+    def _note(self, done: int, reports: dict[str, dict[str, Any]]) -> None:
+        self.curve.append({"rows": done, **{name: r["metrics"] for name, r in reports.items()}})
+        self.track.note(self._learner, done)
 
 
 def _frozen(learner: Learner, after: int | None) -> Paired | None:
