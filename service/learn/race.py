@@ -184,7 +184,7 @@ def weights_panel(target: str, experts: Sequence[Scores]) -> Panel:
         1.0,
         height=190,
         stacked=True,
-        head="at the end",
+        head="at the last point",
     )
 
 
