@@ -19,7 +19,7 @@ def test_no_experts_no_table() -> None:
     """
     A model of one kind says nothing of experts.
     """
-    assert [] == board([], "expert")
+    assert [] == board([])
 
 
 def test_all_columns_stay_below_their_heads() -> None:
@@ -27,7 +27,7 @@ def test_all_columns_stay_below_their_heads() -> None:
     Whatever the names and figures are.
     """
     names = ("a", "a_package.of_mine:Net/of/many/rates")
-    head, *rows = board([standing(n, 0.1, 0.2, 0.3) for n in names], "expert", bars=True)
+    head, *rows = board([standing(n, 0.1, 0.2, 0.3) for n in names], bars=True)
 
     assert {len(rows[0])} == {len(row) for row in rows}
     for column in ("weight", "accuracy", "begin", "middle", "end"):
@@ -68,7 +68,7 @@ def test_an_output_that_has_no_bars_gets_none() -> None:
     """
     The columns of figures are the same.
     """
-    with_bars, without = (board([standing("a", 0.1)], "expert", bars=b) for b in (True, False))
+    with_bars, without = (board([standing("a", 0.1)], bars=b) for b in (True, False))
 
     assert with_bars[1].startswith(without[1])
     assert "over time" not in without[0]

@@ -1,4 +1,4 @@
-"""The leaderboard of experts or challengers as lines of a table: their figures, how the main one was at
+"""The leaderboard of experts as lines of a table: their figures, how the main one was at
 the beginning, in the middle and at the end of the stream, and their weight over time.
 """
 
@@ -16,29 +16,28 @@ _MAIN = ("accuracy", "mae")
 """Figures that are told over time."""
 
 
-def board(
-    standings: Sequence[Mapping[str, Any]], key: str, *, bars: bool | None = None
-) -> list[str]:
-    """Return the lines of one target's standings, in their order; none if there are none. key: what
-    holds their name. bars: whether the output can show them; None: look."""
+def board(standings: Sequence[Mapping[str, Any]], *, bars: bool | None = None) -> list[str]:
+    """Return the lines of one target's experts, in their order; none if there are none. bars: whether
+    the output can show them; None: look."""
     if not standings:
         return []
     metrics = list(standings[0]["metrics"])
     main = next((m for m in _MAIN if m in metrics), metrics[0])
-    weighed = "weight" in standings[0]
-    width = max(24, *(len(one[key]) for one in standings))
-    shows = weighed and (_can_show() if bars is None else bars)
-    head = f"{'weight':>8}" if weighed else ""
-    head += "".join(f"{metric:>10}" for metric in metrics) + f"{main + ':':>11}"
+    width = max(24, *(len(one["expert"]) for one in standings))
+    shows = _can_show() if bars is None else bars
+    head = f"{'weight':>8}" + "".join(f"{metric:>10}" for metric in metrics) + f"{main + ':':>11}"
     head += "".join(f"{part:>8}" for part in PARTS) + ("  weight over time" if shows else "")
-    lines = [f"\n  {key:{width}}{head}"]
+    lines = [f"\n  {'expert':{width}}{head}"]
     for one in standings:
-        row = f"{one['weight']:>8.3f}" if weighed else ""
-        row += "".join(f"{_figure(one['metrics'].get(m)):>10}" for m in metrics) + " " * 11
+        row = (
+            f"{one['weight']:>8.3f}"
+            + "".join(f"{_figure(one['metrics'].get(m)):>10}" for m in metrics)
+            + " " * 11
+        )
         row += "".join(f"{_figure(value):>8}" for value in parts(one["curve"], main))
         if shows:
             row += "  " + spark([place["weight"] for place in one["curve"]])
-        lines.append(f"  {one[key]:{width}}{row}".rstrip())
+        lines.append(f"  {one['expert']:{width}}{row}".rstrip())
     return lines
 
 

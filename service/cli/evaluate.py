@@ -185,9 +185,7 @@ def _table(result: dict[str, Any]) -> str:
             lines.append(f"  {metric:20}" + "".join(f"{_figure(v):>12}" for v in row))
         if twin := report["frozen_twin"]:
             lines.append(_twin(twin))
-        for key in ("challenger", "expert"):
-            standings = result.get(f"{key}s", ())
-            lines += board([one for one in standings if one["target"] == name], key)
+        lines += board([one for one in result["experts"] if one["target"] == name])
     return "\n".join(lines)
 
 

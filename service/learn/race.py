@@ -78,24 +78,32 @@ def of_model(
     return Scores(name, rows[:n], values[:n], found)
 
 
-def of_curves(
-    standings: Iterable[Mapping[str, Any]], target: str, metric: str, key: str
-) -> list[Scores]:
-    """Return how experts or challengers did, by what `evaluate` says of them: objects with "target",
-    `key` (their name), "metrics" and "curve" (see Track.curve), the best first."""
-    found = []
-    for one in (each for each in standings if each["target"] == target):
-        places = one["curve"][: _even([place["rows"] for place in one["curve"]])]
-        found.append(
-            Scores(
-                one[key],
-                [place["rows"] for place in places],
-                [place.get(metric) for place in places],
-                one["metrics"].get(metric),
-                [place.get("weight", 0.0) for place in places],
-            )
-        )
-    return found
+def of_experts(standings: Iterable[Mapping[str, Any]], target: str, metric: str) -> list[Scores]:
+    """Return how the experts of a mixture did, by `experts` in the result of evaluate: the best first."""
+    mine = (one for one in standings if one["target"] == target)
+    return [_of_places(one["expert"], one, metric) for one in mine]
+
+
+def of_challengers(models: Mapping[str, Any], target: str, metric: str) -> list[Scores]:
+    """Return how the challengers did, by `challengers` in the result of evaluate: {name: {"targets":
+    {target: {"metrics", "curve"}}}}, of which the first is the model that they challenge."""
+    return [
+        _of_places(name, one["targets"][target], metric)
+        for name, one in list(models.items())[1:]
+        if target in one["targets"]
+    ]
+
+
+def _of_places(name: str, told: Mapping[str, Any], metric: str) -> Scores:
+    curve = told.get("curve", ())
+    places = curve[: _even([place["rows"] for place in curve])]
+    return Scores(
+        name,
+        [place["rows"] for place in places],
+        [place.get(metric) for place in places],
+        told["metrics"].get(metric),
+        [place.get("weight", 0.0) for place in places],
+    )
 
 
 def _even(rows: Sequence[int]) -> int:
@@ -113,8 +121,8 @@ def drawn(runs: Sequence[tuple[str, Sequence[Point], Mapping[str, Any]]]) -> str
         metric = SHOWN[report["type"]]
         several = len(runs) > 1
         named = [of_model(name or "model", p, target) for name, p, _ in runs]
-        experts = [] if several else of_curves(result["experts"], target, metric, "expert")
-        rivals = () if several else result.get("challengers", ())
+        experts = [] if several else of_experts(result["experts"], target, metric)
+        rivals = {} if several else result.get("challengers", {})
         panels.append(
             scores_panel(
                 target,
@@ -122,7 +130,7 @@ def drawn(runs: Sequence[tuple[str, Sequence[Point], Mapping[str, Any]]]) -> str
                 named,
                 [of_model(label, points, target, ("baselines", key)) for key, label in _BASELINES],
                 experts,
-                of_curves(rivals, target, metric, "challenger"),
+                of_challengers(rivals, target, metric),
             )
         )
         if experts:

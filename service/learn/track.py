@@ -21,6 +21,8 @@ class Track:
     def __init__(self) -> None:
         self._curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
         self._before: dict[tuple[str, str], tuple[float, float, float]] = {}
+        self._curves_of_models: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        self._reports: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     def note(self, learner: Learner, rows: int) -> None:
         """Take how all members have done after that many rows of the stream; once for each."""
@@ -46,6 +48,23 @@ class Track:
         """Return [{"rows", "weight", and its metrics on the events since the place before}]; a place
         before which it predicted nothing has no metrics."""
         return self._curves.get((target, member), [])
+
+    def note_models(self, models: Mapping[str, Any], rows: int) -> None:
+        """Take how challengers have done after that many rows: {name: {"targets": {target: report}}}."""
+        for model, one in models.items():
+            for target, report in one["targets"].items():
+                name = (target, model)
+                curve = self._curves_of_models.setdefault(name, [])
+                if curve and curve[-1]["rows"] == rows:
+                    continue
+                figures = between(self._reports.get(name), report, ("metrics",))
+                known = {m: round(v, 6) for m, v in figures.items() if v is not None}
+                curve.append({"rows": rows, **known})
+                self._reports[name] = report
+
+    def curve_of_model(self, target: str, model: str) -> list[dict[str, Any]]:
+        """Return [{"rows", and its metrics on the events since the place before}] of a challenger."""
+        return self._curves_of_models.get((target, model), [])
 
 
 def between(

@@ -12,7 +12,7 @@ import pytest
 from service.learn.chart import Line, Panel, picture, ticks
 from service.learn.evaluate import evaluate
 from service.learn.race import Scores, drawn, of_model, scores_panel, weights_panel
-from service.learn.track import between
+from service.learn.track import Track, between
 from service.settings import Settings
 
 PLACE = {"svg": "http://www.w3.org/2000/svg"}
@@ -38,7 +38,7 @@ def run(name: str = "", experts: tuple[str, ...] = (), challengers: tuple[str, .
     return name, points, {
         "rows": 400, "targets": {"y": points[-1][1]["y"]},
         "experts": [{"target": "y", "expert": one, **figures} for one in experts],
-        "challengers": [{"target": "y", "challenger": one, **figures} for one in challengers],
+        "challengers": {one: {"targets": {"y": figures}} for one in ("main", *challengers)},
     }  # fmt: skip
 
 
@@ -88,6 +88,24 @@ class TestFigures:
         assert {"accuracy": 0.9} == between(None, first, ("metrics",))
         assert {"accuracy": None} == between(first, report(100, 0.9), ("metrics",))
         assert {} == between(None, report(0, None), ("metrics",))
+
+    def test_a_challenger_has_its_figures_from_place_to_place(self) -> None:
+        """
+        One that sat out some rows has none there; a place that is told twice is one.
+        """
+        track = Track()
+        for rows, scored, accuracy in (
+            (100, 100, 0.9),
+            (200, 200, 0.85),
+            (300, 200, 0.85),
+            (300, 200, 0.85),
+        ):
+            track.note_models({"bold": {"targets": {"y": report(scored, accuracy)}}}, rows)
+
+        assert [
+            {"rows": 100, "accuracy": 0.9}, {"rows": 200, "accuracy": 0.8}, {"rows": 300},
+        ] == track.curve_of_model("y", "bold")  # fmt: skip
+        assert [] == track.curve_of_model("z", "bold")
 
     def test_a_last_place_of_few_rows_is_not_drawn(self) -> None:
         """
