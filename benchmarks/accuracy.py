@@ -205,6 +205,7 @@ def _results(stream: Stream, rounds: Sequence[Round]) -> list[Result]:
             "rows": [len(one.scored.labels) for one in rounds],
             "compared_rows": [other.rows for _, other in pairs],
             "cpu_seconds": [other.seconds for _, other in pairs],
+            "own_cpu_seconds": [one.scored.seconds for one in rounds],
             "why": [other.why for _, other in pairs],
             "all_rows": [
                 one.scored.figure(stream.figure, len(one.scored.labels)) for one in rounds
