@@ -21,7 +21,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ def make(name: str, rows: int, seed: int) -> Iterator[Event]:
     """Yield the events of one stream; `rows` and `seed` are for those that are made up."""
     from river import datasets
 
+    found: Iterable[tuple[Event, Any]]
     if name in REAL:
         found = map(told, getattr(datasets, REAL[name])())
     elif name in SHUFFLED:
