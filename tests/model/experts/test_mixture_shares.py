@@ -75,3 +75,19 @@ def test_whoever_is_right_is_said_to_count_most(kind: Literal["binary", "number"
     assert 1.0 == pytest.approx(weights.sum())
     assert weights[0] > 0.9
     assert 0.0 == weights[4]
+
+
+def test_a_jump_that_nobody_foresaw_says_nothing_for_those_that_are_often_far_off() -> None:
+    """Who repeats the last label is believed right after it, and not who was less wrong by chance."""
+    mixture = Mixture(("last", "far", "farther"), Task("number", 1, 0))
+    at = {t.name: np.full(t.shape, t.initial, t.dtype) for t in mixture.tensors}
+    rng = np.random.default_rng(0)
+    y = np.where(np.arange(310) < 300, 0.0, 10.0) + rng.normal(0.0, 0.01, 310)
+    p = np.zeros((310, 3, 1), np.float32)
+    p[1:, 0, 0] = y[:-1]
+    p[:, 1:, 0] = rng.normal((-2.0, -3.0), (1.0, 2.0), (310, 2))
+    said = np.empty((310, 1))
+
+    mixture.learn(Held(at, {}), p, y, np.ones(310, np.uint8), said)
+
+    assert np.abs(said[301:, 0] - 10.0).max() < 0.5
