@@ -69,7 +69,11 @@ def _measured(asked: argparse.Namespace, folder: Path) -> tuple[list[Result], di
         found = _asked(asked, folder)
         for name in alone:
             results += ALONE[name](found)
-        more = {"river": accuracy.version(found.river), "left_out": found.skipped}
+        more = {
+            "river": accuracy.version(found.river),
+            "deep_river": accuracy.version(found.deep, "deep-river"),
+            "left_out": found.skipped,
+        }
     if beside := [name for name in named if name in BENCHMARKS]:
         with cluster.found(asked.bootstrap, folder, _say) as kafka:
             broker = kafka.kind
@@ -92,6 +96,7 @@ def _asked(asked: argparse.Namespace, folder: Path) -> accuracy.Asked:
         seeds=asked.rounds or 1,
         seconds=60.0 if asked.seconds is None else asked.seconds,
         river=asked.river_python,
+        deep=asked.deep_river_python,
         data=asked.data,
     )
 
@@ -155,6 +160,10 @@ def _add_accuracy(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--river-python", default=accuracy.river_python(), metavar="PYTHON",
         help="an interpreter that has River; else HEADWATER_TEST_RIVER, else this one",
+    )  # fmt: skip
+    group.add_argument(
+        "--deep-river-python", default=accuracy.deep_python(), metavar="PYTHON",
+        help="an interpreter that has deep-river; else HEADWATER_TEST_DEEP_RIVER, else River's",
     )  # fmt: skip
     group.add_argument(
         "--data", type=Path, default=accuracy.data_folder(), metavar="FOLDER",

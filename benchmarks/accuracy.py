@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.accuracy_scores import Scored, bounds, headwater, no_change, of_river
 from benchmarks.accuracy_streams import (
     CHECKOUT,
+    DEEP,
     MODELS,
     RIVER,
     STREAMS,
@@ -34,6 +35,7 @@ from benchmarks.accuracy_streams import (
 from benchmarks.results import Baseline, Result, Run, of_rounds
 
 RIVER_BY, DATA_BY = "HEADWATER_TEST_RIVER", "HEADWATER_TEST_DATA"
+DEEP_BY = "HEADWATER_TEST_DEEP_RIVER"
 LEAKS = ("electricity", "image_segments", "agrawal")
 
 
@@ -42,16 +44,21 @@ def river_python() -> str:
     return os.environ.get(RIVER_BY) or sys.executable  # noqa: TID251 - a name of the tests
 
 
+def deep_python() -> str:
+    """Return the interpreter that deep-river is looked for in: River's, unless another is named."""
+    return os.environ.get(DEEP_BY) or river_python()  # noqa: TID251 - a name of the tests
+
+
 def data_folder() -> Path:
     """Return where the data sets are, unless another place is named."""
     named = os.environ.get(DATA_BY)  # noqa: TID251 - a name of the tests
     return Path(named) if named else CHECKOUT.parent / "shared" / "data"
 
 
-def version(river: str) -> str:
-    """Return River's version, or that there is none."""
+def version(river: str, package: str = "river") -> str:
+    """Return the version of River or deep-river, or that there is none."""
     done = subprocess.run(
-        [river, str(RIVER), "version"], capture_output=True, text=True, check=False
+        [river, str(RIVER), "version", package], capture_output=True, text=True, check=False
     )
     return done.stdout.strip() if done.returncode == 0 else f"not installed in {river}"
 
@@ -69,6 +76,7 @@ class Asked:
     seeds: int = 1
     seconds: float = 60.0
     river: str = field(default_factory=river_python)
+    deep: str = field(default_factory=deep_python)
     data: Path = field(default_factory=data_folder)
     skipped: dict[str, str] = field(default_factory=dict)
     """Filled: streams that could not be had, and why."""
@@ -175,10 +183,11 @@ def _competitor(
     fields = asked.folder / f"{stream.name}.fields.json"
     fields.write_text(json.dumps(fields_of(stream)))
     given = (model, str(path), str(fields), str(asked.seconds), str(seed))
+    python = asked.deep if model == DEEP else asked.river
     done = subprocess.run(
-        [asked.river, str(RIVER), "compete", *given], capture_output=True, text=True, check=False
+        [python, str(RIVER), "compete", *given], capture_output=True, text=True, check=False
     )
-    name = f"River {model}"
+    name = "deep-river MLP" if model == DEEP else f"River {model}"
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()
         return Other(name, 0, None, lines[-1] if lines else f"exit {done.returncode}")
@@ -196,6 +205,7 @@ def _results(stream: Stream, rounds: Sequence[Round]) -> list[Result]:
             "rows": [len(one.scored.labels) for one in rounds],
             "compared_rows": [other.rows for _, other in pairs],
             "cpu_seconds": [other.seconds for _, other in pairs],
+            "own_cpu_seconds": [one.scored.seconds for one in rounds],
             "why": [other.why for _, other in pairs],
             "all_rows": [
                 one.scored.figure(stream.figure, len(one.scored.labels)) for one in rounds

@@ -1,5 +1,5 @@
 """River's side of `accuracy`: its streams, and its models on rows of a file. Run by an interpreter
-that has River; imports nothing of the house.
+that has River (for DeepMLP deep-river); imports nothing of the house.
 
     python accuracy_river.py make STREAM ROWS SEED            events as JSON lines on stdout
     python accuracy_river.py compete MODEL ROWS.jsonl FIELDS.json SECONDS SEED     one JSON object
@@ -8,7 +8,9 @@ FIELDS.json: {"numbers", "categories", "text": names; "target", "type", "positiv
 is stopped after SECONDS of processor time, and says how many rows it got through. All have River's
 own defaults. Linear models and neighbours get scaled numbers and an input for each value of a
 category; trees get numbers as they are, scaled where their leaves are linear, and the value itself, or
-its number where they cannot have texts; all get counts of words.
+its number where they cannot have texts; all get counts of words. DeepMLP: deep-river's perceptron with
+one hidden layer of 64 and Adam, as its own defaults (five layers of 5, plain steps of .001) learn next
+to nothing in one pass.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,13 @@ REAL = {
     "image_segments": "ImageSegments",
     "chick_weights": "ChickWeights",
     "trump_approval": "TrumpApproval",
+    "shuttle": "Shuttle",
+    "yeast": "Yeast",
+    "solar_flare": "SolarFlare",
+    "water_flow": "WaterFlow",
 }
+SHUFFLED = ("digits", "breast_cancer", "diabetes")
+"""Of scikit-learn; their rows have no order, so they are put in one by chance, always the same."""
 
 
 # --- streams -----------------------------------------------------------------------------------
@@ -42,13 +50,37 @@ def make(name: str, rows: int, seed: int) -> Iterator[Event]:
     """Yield the events of one stream; `rows` and `seed` are for those that are made up."""
     from river import datasets
 
+    found: Iterable[tuple[Event, Any]]
     if name in REAL:
-        found = getattr(datasets, REAL[name])()
+        found = map(told, getattr(datasets, REAL[name])())
+    elif name in SHUFFLED:
+        found = shuffled(name)
     else:
         found = drifting(concepts(name, seed), rows, random.Random(seed))
-    for x, y in itertools.islice(found, rows if name not in REAL else None):
+    for x, y in itertools.islice(found, None if name in (*REAL, *SHUFFLED) else rows):
         event = {f"x{k}" if isinstance(k, int) else k: v for k, v in x.items()}
         yield {**event, "y": y}
+
+
+def told(row: tuple[Event, Any]) -> tuple[Event, Any]:
+    """Return a row with its time as numbers and one of its labels, where it has several."""
+    x, y = row
+    if "Time" in x:
+        x = {"hour": x["Time"].hour, "weekday": x["Time"].weekday()}
+    if isinstance(y, dict):
+        y = y["Class1"] if "Class1" in y else y["c-class-flares"]
+    return x, y
+
+
+def shuffled(name: str) -> Iterator[tuple[Event, Any]]:
+    """Yield the rows of a data set of scikit-learn in an order by chance."""
+    from sklearn import datasets
+
+    found = getattr(datasets, f"load_{name}")()
+    at = list(range(len(found.target)))
+    random.Random(0).shuffle(at)
+    for row in at:
+        yield {f"x{i}": float(v) for i, v in enumerate(found.data[row])}, found.target[row].item()
 
 
 def concepts(name: str, seed: int) -> list[Any]:
@@ -134,18 +166,21 @@ def classifier(name: str, fields: Event, seed: int) -> Any:
         "LogisticRegression": lambda: linear(linear_model.LogisticRegression()),
         "MultinomialNB": naive_bayes.MultinomialNB,
         "KNNClassifier": lambda: scaled(neighbors.KNNClassifier(), fields),
+        "DeepMLP": lambda: scaled(deep(fields, seed), fields),
     }
     return made[name]()
 
 
 def regressor(name: str, fields: Event, seed: int) -> Any:
     """Return a model for numbers."""
-    from river import forest, linear_model, optim, reco, tree
+    from river import forest, linear_model, neighbors, optim, reco, tree
 
     made: dict[str, Callable[[], Any]] = {
         "ARFRegressor": lambda: numbered(forest.ARFRegressor(seed=seed), fields, scale=True),
         "AMFRegressor": lambda: numbered(forest.AMFRegressor(seed=seed), fields),
         "LinearRegression": lambda: scaled(linear_model.LinearRegression(), fields),
+        "KNNRegressor": lambda: scaled(neighbors.KNNRegressor(), fields),
+        "DeepMLP": lambda: scaled(deep(fields, seed), fields),
         "HoeffdingAdaptiveTree": lambda: numbered(
             tree.HoeffdingAdaptiveTreeRegressor(seed=seed), fields, scale=True
         ),
@@ -158,6 +193,21 @@ def regressor(name: str, fields: Event, seed: int) -> Any:
         ),
     }
     return made[name]()
+
+
+def deep(fields: Event, seed: int) -> Any:
+    """Return deep-river's perceptron, which grows with the inputs and classes that it meets."""
+    import torch
+
+    torch.set_num_threads(1)
+    if fields["type"] == "number":
+        from deep_river.regression.zoo import MultiLayerPerceptron
+    else:
+        from deep_river.classification.zoo import MultiLayerPerceptron
+    return MultiLayerPerceptron(
+        n_features=1, n_width=64, n_layers=1, is_feature_incremental=True,
+        optimizer_fn="adam", lr=0.01, seed=seed,
+    )  # fmt: skip
 
 
 def row_of(event: Event, fields: Event) -> tuple[Event, Any]:
@@ -209,9 +259,9 @@ def main() -> int:
     """Do what is asked for."""
     what, *rest = sys.argv[1:]
     if what == "version":
-        import river
+        from importlib.metadata import version
 
-        print(river.__version__)
+        print(version(rest[0] if rest else "river"))
     elif what == "make":
         for event in make(rest[0], int(rest[1]), int(rest[2])):
             print(json.dumps(event))

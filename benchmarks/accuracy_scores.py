@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ class Scored:
     """[N] the same of what was true."""
     log_loss: float
     """Mean over all rows, in nats; NaN for numbers."""
+    seconds: float | None = None
+    """Of processor time, all threads together: decoding, predicting, learning."""
 
     def figure(self, kind: str, rows: int) -> float:
         """Return accuracy, F1 or MAE of the first `rows`."""
@@ -67,22 +70,25 @@ def headwater(settings: Settings, path: Path) -> Scored:
     lines = path.read_bytes().splitlines()
     size = settings.learning.batch_rows
     scores, labels = [], []
+    began = time.process_time()
     for start in range(0, len(lines), size):
         cut = enumerate(lines[start : start + size], start)
         records = [Record("file", 0, at, at, None, line, None) for at, line in cut]
         step = learner.take(records, learner.decode(records), {("file", 0): start + len(records)})
         scores.append(step.scores)
         labels.append(step.labels[:, 0])
+    seconds = round(time.process_time() - began, 2)
     found, y = np.concatenate(scores), np.concatenate(labels)
     if learner.events_learned != len(lines) or np.isnan(y).any():
         raise Failed(f"{path.name}: {len(lines)} rows, {learner.events_learned} learned")
     metrics = learner.report()[target.name]["metrics"]
     if target.kind == "number":
-        scored, counted = Scored(found[:, 0], y, float("nan")), "mae"
+        scored, counted = Scored(found[:, 0], y, float("nan"), seconds), "mae"
     else:
         p = np.column_stack((1 - found, found)) if target.kind == "binary" else found
         guesses = (p[:, 1] >= 0.5) if target.kind == "binary" else p.argmax(axis=1)
-        scored, counted = Scored(guesses.astype(np.float64), y, metrics["log_loss"]), "accuracy"
+        scored = Scored(guesses.astype(np.float64), y, metrics["log_loss"], seconds)
+        counted = "accuracy"
     mine = scored.figure("MAE" if counted == "mae" else "accuracy", len(y))
     if abs(mine - metrics[counted]) > 1e-9 * max(1.0, abs(mine)):
         raise Failed(f"{path.name}: {counted} is {mine} here, {metrics[counted]} in the service")

@@ -23,8 +23,13 @@ CLASSIFIERS = (
     *("ARFClassifier", "SRPClassifier", "LeveragingBagging", "AMFClassifier"),
     *("ALMAClassifier", "LogisticRegression", "KNNClassifier"),
 )
-REGRESSORS = ("ARFRegressor", "AMFRegressor", "LinearRegression", "HoeffdingAdaptiveTree")
-MODELS = (*CLASSIFIERS, *REGRESSORS, "MultinomialNB", "BiasedMF")
+REGRESSORS = (
+    *("ARFRegressor", "AMFRegressor", "LinearRegression", "KNNRegressor"),
+    "HoeffdingAdaptiveTree",
+)
+DEEP = "DeepMLP"
+"""Of deep-river, which needs another torch than the service: an interpreter of its own."""
+MODELS = (*CLASSIFIERS, *REGRESSORS, "MultinomialNB", "BiasedMF", DEEP)
 
 
 class Missing(Exception):
@@ -45,6 +50,8 @@ class Stream:
     """Whose last value is a baseline of its own."""
     pair: dict[str, str] | None = None
     """What a recommender of River is given: {"user": field, "item": field}."""
+    unseen: bool = False
+    """No default was ever chosen by looking at it."""
 
     @property
     def target(self) -> str:
@@ -53,12 +60,12 @@ class Stream:
 
     @property
     def competitors(self) -> tuple[str, ...]:
-        """Models of River that can learn it."""
-        if self.figure == "F1":
+        """Models of River and deep-river that can learn it."""
+        if "text" in (one["type"] for one in self.event["features"].values()):
             return (*CLASSIFIERS, "MultinomialNB")
-        if self.figure == "accuracy":
-            return CLASSIFIERS
-        return (*REGRESSORS, "BiasedMF") if self.pair else REGRESSORS
+        if self.figure != "MAE":
+            return (*CLASSIFIERS, DEEP)
+        return (*REGRESSORS, "BiasedMF", DEEP) if self.pair else (*REGRESSORS, DEEP)
 
 
 def _numbers(*names: str) -> dict[str, Any]:
@@ -101,6 +108,29 @@ _SMS = {
     "targets": {"label": {"type": "binary", "positive": "spam"}},
 }
 
+_REGION = ("zurich-class", "largest-spot-size", "spot-distribution")
+_SPOTS = (
+    *("activity", "evolution", "previous-24h-flare-activity", "hist-complex"),
+    *("hist-complex-this-pass", "area", "largest-spot-area"),
+)
+
+
+def _unseen() -> tuple[Stream, ...]:
+    """Return streams that were chosen before anything was learned from them, and never tuned on."""
+    nine, pixels, atts = range(1, 10), range(64), range(1, 104)
+    flares = _made(_numbers(*_SPOTS) | _categories(*_REGION), number=True)
+    made: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("shuttle", "F1", _made(_numbers(*(f"f{i}" for i in nine)))),
+        ("yeast", "accuracy", _made(_numbers(*(f"Att{i}" for i in atts)))),
+        ("solar_flare", "MAE", flares),
+        ("water_flow", "MAE", _made(_numbers("hour", "weekday"), number=True)),
+        ("digits", "accuracy", _made(_numbers(*(f"x{i}" for i in pixels)), *range(10))),
+        ("breast_cancer", "accuracy", _made(_numbers(*(f"x{i}" for i in range(30))))),
+        ("diabetes", "MAE", _made(_numbers(*(f"x{i}" for i in range(10))), number=True)),
+    )
+    return tuple(Stream(name, figure, event=event, unseen=True) for name, figure, event in made)
+
+
 STREAMS = {
     one.name: one
     for one in (
@@ -139,6 +169,7 @@ STREAMS = {
             event=_of_config("toulouse_bikes"),
             key="station",
         ),
+        *_unseen(),
     )
 }
 

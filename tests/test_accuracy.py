@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from benchmarks import accuracy
 from benchmarks.__main__ import main
-from benchmarks.accuracy_river import drifting, row_of
+from benchmarks.accuracy_river import drifting, row_of, told
 from benchmarks.accuracy_scores import Scored, bounds, no_change, of_river
 from benchmarks.accuracy_streams import STREAMS, Stream, fields_of, settings_of, write
 from benchmarks.accuracy_streams import Missing as StreamMissing
@@ -26,7 +27,9 @@ NO_RIVER = shutil.which("false") or "false"
 
 def asked(folder: Path) -> accuracy.Asked:
     """Nothing is there: no River, no data sets."""
-    return accuracy.Asked(folder, lambda _: None, river=NO_RIVER, data=folder / "none")
+    return accuracy.Asked(
+        folder, lambda _: None, river=NO_RIVER, deep=NO_RIVER, data=folder / "none"
+    )
 
 
 def lines(path: Path, *events: dict[str, Any]) -> Path:
@@ -76,6 +79,50 @@ def test_a_row_says_that_river_is_missing(tmp_path: Path) -> None:
     (printed,) = json.loads(as_json(results, {}))["results"]
     assert (1.0, None, None) == (printed["value"], printed["baseline"]["value"], printed["ratio"])
     assert "River ARFClassifier: exit 1" in as_table(results, {})
+
+
+def test_deep_river_has_an_interpreter_of_its_own(tmp_path: Path) -> None:
+    """
+    It needs another torch; the others are asked of River's, and the row says whose it is.
+    """
+    (python := tmp_path / "python").write_text('#!/bin/sh\necho "$0: $3" >&2; exit 1\n')
+    python.chmod(0o755)
+    path = lines(tmp_path / "rows.jsonl", {"y": 1})
+    mine = accuracy.Asked(tmp_path, lambda _: None, river=NO_RIVER, deep=str(python))
+
+    deep, knn = (
+        accuracy._competitor(mine, STREAMS["diabetes"], path, model, 1, 0)
+        for model in ("DeepMLP", "KNNRegressor")
+    )
+
+    assert ("deep-river MLP", f"{python}: DeepMLP") == (deep.name, deep.why)
+    assert ("River KNNRegressor", "exit 1") == (knn.name, knn.why)
+
+
+def test_streams_that_nobody_looked_at_are_marked() -> None:
+    """
+    The results of both are not to be mixed up; each has competitors of its own sort.
+    """
+    unseen = {name: one.competitors for name, one in STREAMS.items() if one.unseen}
+
+    assert {"shuttle", "yeast", "digits", "breast_cancer"} == {
+        name for name, models in unseen.items() if "ARFClassifier" in models
+    }
+    assert {"solar_flare", "water_flow", "diabetes"} == {
+        name for name, models in unseen.items() if "ARFRegressor" in models
+    }
+    assert all("DeepMLP" in models for models in unseen.values())
+
+
+def test_a_row_of_several_labels_is_asked_for_one() -> None:
+    """
+    And a time becomes numbers that every model takes.
+    """
+    noon = datetime(2022, 3, 20, 12, tzinfo=UTC)
+
+    assert ({"hour": 12, "weekday": 6}, 1.5) == told(({"Time": noon}, 1.5))
+    assert ({"a": 1}, 3) == told(({"a": 1}, {"c-class-flares": 3, "m-class-flares": 0}))
+    assert ({"a": 1}, True) == told(({"a": 1}, {"Class1": True, "Class2": False}))
 
 
 def test_a_model_that_was_stopped_is_compared_on_its_rows() -> None:

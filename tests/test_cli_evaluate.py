@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import typer
@@ -154,6 +155,28 @@ class TestCommand:
             < slow["result"]["targets"]["y"]["metrics"]["mae"]
         )
         assert (line.parent / "p.png").read_bytes().startswith(b"\x89PNG")
+
+    def test_a_picture_needs_no_library(self, told: Told, line: Path) -> None:
+        """
+        An .svg: the model and both baselines, and every variant beside each other.
+        """
+        told("line.csv", "--plot", "one.svg")
+        told("line.csv", "--plot", "two.svg", "--variant=slow:", "--variant=fast:")
+
+        for name, said in (("one.svg", ("model", "no change")), ("two.svg", ("slow", "fast"))):
+            drawn = ElementTree.fromstring((line.parent / name).read_text(encoding="utf-8"))
+            texts = drawn.iter("{http://www.w3.org/2000/svg}text")
+            words = {str(text.text).replace(" (off the chart)", "") for text in texts}
+            assert {*said, "rows", "mean absolute error (less is better)"} <= words
+
+    def test_a_picture_of_another_kind_is_a_usage_error(self, line: Path) -> None:
+        """
+        Said before anything is learned.
+        """
+        ended = CliRunner().invoke(app, ["evaluate", str(line), "--plot", "p.pdf"])
+
+        assert 2 == ended.exit_code
+        assert ".svg or .png" in ended.stderr
 
     def test_one_variant_keeps_its_shape(self, told: Told, line: Path) -> None:
         """

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli import rivals
+from service.cli.board import board
 from service.cli.compared import table
 from service.cli.options import ConfigOption, JsonOption, SetOption
 from service.cli.probe_module import probed, tell
@@ -42,7 +43,12 @@ def evaluate(
         int | None, typer.Option(min=1, help="Most rows to take.", show_default=False)
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw the curves into this PNG.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="Draw the curves into this .svg, with experts and their weights over time, or "
+            "this .png (needs matplotlib).",
+            show_default=False,
+        ),
     ] = None,
     set_: SetOption = None,
     variant: Annotated[
@@ -61,8 +67,10 @@ def evaluate(
     from service.stream.files import STDIN
 
     logs.configure("evaluate")
-    if plot is not None and (plot.suffix.lower() != ".png" or not plot.parent.is_dir()):
-        raise typer.BadParameter("name a .png in a folder that exists", param_hint="--plot")
+    if plot is not None and (
+        plot.suffix.lower() not in (".svg", ".png") or not plot.parent.is_dir()
+    ):
+        raise typer.BadParameter("name a .svg or .png in a folder that exists", param_hint="--plot")
     variants = variants_of(set_, variant)
     if len(variants) > 1 and STDIN in files:
         raise typer.BadParameter("stdin cannot be read once for each variant", param_hint="FILES")
@@ -84,10 +92,21 @@ def evaluate(
     for run in runs:
         _warn(run)
     if plot is not None:
+        _draw(runs, plot)
+        typer.echo(f"drawn: {plot}", err=True)
+
+
+def _draw(runs: list[_Run], into: Path) -> None:
+    """Draw the curves of all runs."""
+    if into.suffix.lower() == ".svg":
+        from service.learn.race import drawn
+
+        svg = drawn([(run.variant.name, run.points, run.result) for run in runs])
+        into.write_text(svg, encoding="utf-8")
+    else:
         from service.learn.plot import draw
 
-        draw([(run.variant.name or "model", run.points) for run in runs], plot)
-        typer.echo(f"drawn: {plot}", err=True)
+        draw([(run.variant.name or "model", run.points) for run in runs], into)
 
 
 def _tried(found: Settings) -> object:
@@ -172,7 +191,7 @@ def _table(result: dict[str, Any]) -> str:
             lines.append(f"  {metric:20}" + "".join(f"{_figure(v):>12}" for v in row))
         if twin := report["frozen_twin"]:
             lines.append(_twin(twin))
-        lines += _leaderboard([one for one in result["experts"] if one["target"] == name])
+        lines += board([one for one in result["experts"] if one["target"] == name])
         lines += rivals.table(result["challengers"], name)
     lines += rivals.changes(result["promoted"])
     return "\n".join(lines)
@@ -189,22 +208,6 @@ def _twin(twin: dict[str, Any]) -> str:
         if frozen is not None
     )
     return f"  frozen after {twin['events']:,} events, on the {twin['scored']:,} since: {told}"
-
-
-def _leaderboard(experts: list[dict[str, Any]]) -> list[str]:
-    """Return the lines of a target's experts, the best first."""
-    if not experts:
-        return []
-    metrics = list(experts[0]["metrics"])
-    head = "".join(f"{metric:>12}" for metric in metrics) + "".join(
-        f"{'recent ' + metric:>19}" for metric in metrics
-    )
-    lines = [f"\n  {'expert':24}{'weight':>8}{head}"]
-    for one in experts:
-        figures = "".join(f"{_figure(one['metrics'][m]):>12}" for m in metrics)
-        recent = "".join(f"{_figure(one['fading'][m]):>19}" for m in metrics)
-        lines.append(f"  {one['expert']:24}{one['weight']:>8.3f}{figures}{recent}")
-    return lines
 
 
 def _figure(value: float | None) -> str:

@@ -24,6 +24,7 @@ from service.learn.drift.report import report as report_of_drift
 from service.learn.leaderboard import leaderboard
 from service.learn.learner import Learner, Step
 from service.learn.standing import RULE, Standing
+from service.learn.track import Track
 from service.learn.twin.paired import MODELS, Paired
 from service.model.kinds import recipe_of
 from service.model.prequential import FADE, OUTCOMES, PREDICTORS
@@ -65,26 +66,21 @@ def _evaluate(
         pretrained.tell(matched)
         pretrained.start_from(learner.state, matched.entry())
     kept: dict[str, list[NDArray[np.float64]]] = {t.name: [] for t in _binary(learner)}
-    curve: list[dict[str, Any]] = []
-    every = max(1, (expected or 50_000) // _POINTS)
-    promoted: list[dict[str, Any]] = []
+    places = _Places(learner, max(1, (expected or 50_000) // _POINTS), watch)
     began, done = time.monotonic(), 0
     twin = None
     for records in _cuts(rows, settings.learning.batch_rows):
         twin = twin or _frozen(learner, settings.learning.frozen_after)
         decoded = learner.decode(records)
         step = learner.take(records, decoded, {("file", 0): done + len(records)})
-        promoted += _by_rule(learner, done + len(records))
+        places.decide(done + len(records))
         if twin is not None:
             twin.compare(step, decoded.columns)
         for t in _binary(learner):
             kept[t.name].append(_scored(step, t, learner))
         done += len(records)
         progress(done)
-        if done // every > (done - len(records)) // every:
-            reports = learner.report()
-            watch(done, reports)
-            curve.append({"rows": done, **{name: r["metrics"] for name, r in reports.items()}})
+        places.reach(done, len(records))
     seconds = time.monotonic() - began
     warn_of(learner)
     targets = learner.report()
@@ -97,9 +93,7 @@ def _evaluate(
     for name, report in targets.items():
         del report["fading_baselines"]
         report["frozen_twin"] = None if twin is None else _beside(twin, name)
-    if curve and curve[-1]["rows"] == done:
-        curve.pop()
-    curve.append({"rows": done, **{name: r["metrics"] for name, r in targets.items()}})
+    places.end(done, targets)
     result = {
         "schema": "headwater.evaluate/1",
         "rows": done,
@@ -111,21 +105,64 @@ def _evaluate(
         "digest": digest(learner.state.parts()),
         "learning_rate": learner.rate,
         "targets": targets,
-        "curve": curve,
+        "curve": places.curve,
         "drift": report_of_drift(learner.watch, learner.state),
-        "experts": leaderboard(learner),
-        "challengers": learner.challengers(),
-        "promoted": promoted,
+        "experts": [
+            {**one, "curve": places.track.curve(one["target"], one["expert"])}
+            for one in leaderboard(learner)
+        ],
+        "challengers": places.challengers(),
+        "promoted": places.promoted,
     }
     return result, _reasons(learner)
 
 
-def _by_rule(learner: Learner, rows: int) -> list[dict[str, Any]]:
-    """Have another model answer where the rule says so; return who, after how many rows, and why."""
-    due, entries = learner.due(), list[dict[str, Any]]()
-    if due is not None:
-        turns.promote(learner, due[0], RULE, due[1], entries.append)
-    return [{"rows": rows} | {k: e[k] for k in ("name", "from", "reason")} for e in entries]
+class _Places:
+    """Some 50 places of a stream, at each of which it is noted how all have done so far."""
+
+    def __init__(
+        self, learner: Learner, every: int, watch: Callable[[int, dict[str, Any]], None]
+    ) -> None:
+        self._learner, self._every, self._watch = learner, every, watch
+        self.curve: list[dict[str, Any]] = []
+        self.track = Track()
+        self.promoted: list[dict[str, Any]] = []
+
+    def decide(self, done: int) -> None:
+        """Have another model answer where the rule says so; note who, after how many rows, and why."""
+        due, entries = self._learner.due(), list[dict[str, Any]]()
+        if due is not None:
+            turns.promote(self._learner, due[0], RULE, due[1], entries.append)
+        for entry in entries:
+            self.promoted.append(
+                {"rows": done} | {key: entry[key] for key in ("name", "from", "reason")}
+            )
+
+    def challengers(self) -> dict[str, Any]:
+        """Return how the challengers did, with what they did on the way."""
+        found = self._learner.challengers()
+        for name, one in found.items():
+            for target, report in one["targets"].items():
+                report["curve"] = self.track.curve_of_model(target, name)
+        return found
+
+    def reach(self, done: int, rows: int) -> None:
+        """Take note if there is a place among the last `rows`."""
+        if done // self._every > (done - rows) // self._every:
+            reports = self._learner.report()
+            self._watch(done, reports)
+            self._note(done, reports)
+
+    def end(self, done: int, reports: dict[str, dict[str, Any]]) -> None:
+        """The end is a place too."""
+        if self.curve and self.curve[-1]["rows"] == done:
+            self.curve.pop()
+        self._note(done, reports)
+
+    def _note(self, done: int, reports: dict[str, dict[str, Any]]) -> None:
+        self.curve.append({"rows": done, **{name: r["metrics"] for name, r in reports.items()}})
+        self.track.note(self._learner, done)
+        self.track.note_models(self._learner.challengers(), done)
 
 
 def _frozen(learner: Learner, after: int | None) -> Paired | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from service.events.schema import Target
 from service.learn.learner import Learner
+from service.model.kinds.seam import Standing
 
 
 def leaderboard(learner: Learner) -> list[dict[str, Any]]:
@@ -13,20 +15,28 @@ def leaderboard(learner: Learner) -> list[dict[str, Any]]:
     "fading"}], with "failures" where a module failed on events; the best of a target first; nothing
     where the model is one."""
     found = []
-    for target, frame in zip(learner.recipe.schema.targets, learner.state.frames, strict=True):
-        members = learner.layout.kind.standings(learner.state.extras).get(target.name, [])
-        for one in sorted(members, key=lambda m: m.loss):
-            pairs = (one.loss, one.mark), (one.recent_loss, one.recent_mark)
-            figures = [_figures(target, *pair, scale=float(frame[4])) for pair in pairs]
-            found.append({
-                "target": target.name, "expert": one.member, "weight": round(one.weight, 4),
-                "rows": int(one.rows), "metrics": figures[0], "fading": figures[1],
-                **({"failures": one.failures} if one.failures else {}),
-            })  # fmt: skip
+    for target, scale, one in members_of(learner):
+        pairs = (one.loss, one.mark), (one.recent_loss, one.recent_mark)
+        figures = [figures_of(target, *pair, scale=scale) for pair in pairs]
+        found.append({
+            "target": target.name, "expert": one.member, "weight": round(one.weight, 4),
+            "rows": int(one.rows), "metrics": figures[0], "fading": figures[1],
+            **({"failures": one.failures} if one.failures else {}),
+        })  # fmt: skip
     return found
 
 
-def _figures(target: Target, loss: float, mark: float, scale: float) -> dict[str, float]:
+def members_of(learner: Learner) -> Iterator[tuple[Target, float, Standing]]:
+    """Yield each member with its target and the scale of the target's frame, the best of a target
+    first."""
+    for target, frame in zip(learner.recipe.schema.targets, learner.state.frames, strict=True):
+        members = learner.layout.kind.standings(learner.state.extras).get(target.name, [])
+        for one in sorted(members, key=lambda m: m.loss):
+            yield target, float(frame[4]), one
+
+
+def figures_of(target: Target, loss: float, mark: float, scale: float) -> dict[str, float]:
+    """Return its metrics by name; see seam.Standing for loss and mark."""
     if target.kind == "number":
         return {"mae": mark * scale, "rmse": loss**0.5 * scale}
     return {"accuracy": mark, "log_loss": loss}

@@ -93,7 +93,8 @@ class Mixture:
         """Nothing is left to do; see seam.Expert."""
 
     def weights(self, held: Held) -> NDArray[np.float64]:
-        """Return [K]: how much each member counts in the mixture of Bayes; they sum to 1."""
-        each = held.at["weights"] * held.at["awake"]
-        tops = held.at["tops"]
-        return (tops / tops.sum()) @ (each / each.sum(axis=1, keepdims=True))  # type: ignore[no-any-return]
+        """Return [K]: how much each member counts in the mixture of Bayes, nothing while it is
+        asleep; they sum to 1."""
+        each, tops = held.at["weights"] * (held.at["awake"] > 0), held.at["tops"]
+        each /= each.sum(axis=1, keepdims=True)
+        return (tops / tops.sum()) @ each  # type: ignore[no-any-return]

@@ -113,11 +113,16 @@ def _final(found, ends):
 @piece
 def _likelihoods(distances, usual, on, likely, room):
     """Write how likely the label was by each of K, against the likeliest. usual, likely: [K]; room:
-    [4, K]."""
+    [4, K]. A label that surprises all of them, as where a level shifts, says nothing for those that
+    are often far off: nobody is judged by less than the nearest one's distance."""
     n, best = likely.shape[0], -math.inf
     own, logs = room[2], room[3]
+    least = math.inf
     for k in range(n):
-        own[k] = 2.0 * max(usual[k], LEAST)
+        least = min(least, distances[k] if on[k] > 0.0 else least)
+    least = max(least, LEAST)
+    for k in range(n):
+        own[k] = 2.0 * max(usual[k], least)
     logarithms(own[:n], logs, room)
     for k in range(n):
         logs[k] = -2.0 * distances[k] / own[k] - logs[k]
