@@ -95,6 +95,12 @@ class Curved:
 
     def part(self, held: Held) -> Part:
         """Return the views of a set."""
+        part: Part | None = held.made.get(self._name)
+        if part is None:
+            part = held.made[self._name] = self._part(held)
+        return part
+
+    def _part(self, held: Held) -> Part:
         at, flags = held.at, held.flags
         names = {one: f"{self._name}_{one}" for one in Part._fields}
         views: dict[str, Any] = {one: at[name] for one, name in names.items() if name in at}

@@ -112,7 +112,11 @@ class Nets:
         )
 
     def _banks(self, held: Held) -> tuple[Bank, Bank]:
-        return _bank(held, "narrow", self._fixed[0]), _bank(held, "wide", self._fixed[1])
+        banks: tuple[Bank, Bank] | None = held.made.get("banks")
+        if banks is None:
+            narrow, wide = self._fixed
+            banks = held.made["banks"] = _bank(held, "narrow", narrow), _bank(held, "wide", wide)
+        return banks
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -60,6 +60,8 @@ class Held(msgspec.Struct, frozen=True):
     """By name. Read only where rows are scored for the API."""
     flags: Mapping[str, NDArray[np.uint8]]
     """Of large tensors, by name: [ceil(floats / 64)]; set where something changed."""
+    made: dict[str, Any] = {}
+    """What an expert has put together of the views, by a name of its own, so as to do it once."""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -163,7 +165,8 @@ class Expert(Protocol):
     def __init__(self, fields: Fields, task: Task) -> None: ...
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
-        """Write the predictions [N, K, O] of the members as they are; change nothing."""
+        """Write the predictions [N, K, O] of the members as they are; change nothing. No row has a
+        weight, so that a compiled `learn` will do."""
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """Write the predictions [N, K, O] of each row by what was learned of the rows before it,
