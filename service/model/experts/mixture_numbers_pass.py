@@ -1,7 +1,9 @@
 """The mixture of experts for a number, compiled: Bayes by Laplace likelihoods, medians, two stacks.
 
 Members and candidates are judged by how far they were from the label against their own usual
-distance: a Laplace density, so that one wild label costs no more than it must.
+distance: a Laplace density, so that one wild label costs no more than it must. Where labels stand
+on a grid (grid_pass.py), what has been nearest to them is said: the mixture, or the place on the
+grid that is nearest to it or to one of the candidates.
 
 Legend: K members, M = K + 1; inside the passes rounded up, see mixture_shares_pass.full.
 """
@@ -13,6 +15,7 @@ import math
 import numpy as np
 from numba import njit
 
+from service.model.experts import grid_pass as grids
 from service.model.experts.mixture_shares_pass import (
     DISCOUNTS,
     LOWEST,
@@ -43,6 +46,10 @@ HUBER = 1.5
 EVERY = 8
 CANDIDATES = 3 + 3 + 1 + 2
 """Means and medians of three mixtures, their mixture, two stacks."""
+PLACES = 2 + CANDIDATES
+"""What may be said: the mixture, where it is on the grid, and where candidates are on it."""
+SLOW = 1.0 / 4096.0
+"""Slowest rate of how far those were off."""
 TOP_SHARE, TOP_DISCOUNT = 1e-2, 0.998
 END_SHARE, END_DISCOUNT = 1e-3, 0.999
 
@@ -104,24 +111,35 @@ def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _final(found, ends):
-    return dot(ends, found, CANDIDATES) / total(ends, CANDIDATES)
+def _final(found, ends, grid, said):
+    """Return what is said of one row, and write what may be, said [PLACES]. grid: [SIZE + PLACES]
+    see grid_pass; then how far off those were as a rule."""
+    said[0] = dot(ends, found, CANDIDATES) / total(ends, CANDIDATES)
+    said[1] = grids.nearest(grid, said[0])
+    for i in range(CANDIDATES):
+        said[2 + i] = grids.nearest(grid, found[i])
+    best = 0
+    if grid[0] > 0.0:
+        for i in range(1, PLACES):
+            if grid[grids.SIZE + i] < grid[grids.SIZE + best]:
+                best = i
+    return said[best]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def score(p, awake, weights, tops, ends, usual, stacks, counts, out):
+def score(p, awake, weights, tops, ends, usual, stacks, counts, grid, out):
     """Write the mixture of N rows. p: float32 [N, K, 1]; out: float64 [N, 1]."""
     n = p.shape[1]
     on = awakened(awake)
     wide_n = on.shape[0]
     w = wide(weights, 3, wide_n) * on
     each, near, found = np.zeros(wide_n), np.zeros(full(n + 1)), np.empty(CANDIDATES)
-    order = np.arange(n)
+    order, said = np.arange(n), np.empty(PLACES)
     for r in range(p.shape[0]):
         for k in range(n):
             each[k] = p[r, k, 0]
         _candidates(each, on, w, tops, usual, stacks, counts[1], order, near, found)
-        out[r, 0] = _final(found, ends)
+        out[r, 0] = _final(found, ends, grid, said)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -165,12 +183,13 @@ def learn(
     curvatures,
     counts,
     tally,
+    grid,
     out,
 ):
     """Write the mixture of each row, then learn from its label, row after row.
 
     gradients: [2, M], curvatures: [2, M, M], see mixture_shares_pass.solve; counts: [2]: rows since
-    the last solution, rows learned. tally: [K, 5], see mixture_shares_pass.note.
+    the last solution, rows learned. tally: [K, 5], see mixture_shares_pass.note. grid: see _final.
     """
     n_rows, n = p.shape[0], p.shape[1]
     on, all_on = awakened(awake), np.ones(CANDIDATES)
@@ -187,12 +206,13 @@ def learn(
     )
     far, squares, likely, prior = np.empty((4, wide_n))
     off, judged, mine = np.empty((3, CANDIDATES))
+    said = np.empty(PLACES)
     low, room = np.empty((wide_m, wide_m)), np.empty((4, wide_n))
     for r in range(n_rows):
         for k in range(n):
             each[k] = p[r, k, 0]
         _candidates(each, on, w, tops, usual, stacks, counts[1], order, near, found)
-        out[r, 0] = _final(found, ends)
+        out[r, 0] = _final(found, ends, grid, said)
         if not learn_it[r] or math.isnan(y[r]):
             continue
         seen = counts[1]
@@ -228,6 +248,10 @@ def learn(
                 slope[i] += by * near[i]
             add(first if s == 0 else second, near, h, m)
         _follow(ours, off, seen, CANDIDATES)
+        rate = max(1.0 / (seen + 1.0), SLOW)
+        for i in range(PLACES):
+            grid[grids.SIZE + i] += rate * (abs(y[r] - said[i]) - grid[grids.SIZE + i])
+        grids.follow(grid, y[r])
         counts[0] += 1.0
         counts[1] += 1.0
         if counts[0] >= min(EVERY, max(1.0, counts[1] / 64.0)):

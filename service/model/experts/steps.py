@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 
 from service.model.experts import grid_pass, steps_pass
 from service.model.experts.cross import code_of
+from service.model.experts.inputs import CLOCKS
 from service.model.experts.seam import KEY_INPUTS, Fields, Held, Inputs, Task, Tensor, rescale
 
 ROWS = 2**16
 """Rows of the table of weights."""
 MOST = 64
 """Numbers and categories that count one by one; of more, the first ones."""
-CLOCKS = ("clock hour sine", "clock hour cosine", "clock week sine", "clock week cosine")
+CLOCK = tuple(f"clock {name}" for name in CLOCKS[:4])
 UNPROVEN = 1e3
 """Usual distance of an earlier label that joins others."""
 
@@ -43,7 +44,7 @@ class Steps:
         self._categories = np.arange(min(len(names) - f, MOST), dtype=np.int64)
         self._salts = np.array([code_of(task.seed, "steps", name) for name in names], np.uint64)
         at = {name: place for place, name in enumerate(fields.columns)}
-        self._clock = np.array([at.get(name, -1) for name in CLOCKS], dtype=np.int64)
+        self._clock = np.array([at.get(name, -1) for name in CLOCK], dtype=np.int64)
         firsts = list(fields.keys[::KEY_INPUTS])
         ages = [f"age {name}" for name in names[f:]] if firsts else []
         s = fields.lags.start

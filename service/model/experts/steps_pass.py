@@ -27,9 +27,9 @@ LONGEST = 1000.0
 """Rows that a usual distance looks back on."""
 SLOWEST = 0.01
 """Of the median of moves, which goes up or down by this share."""
-CORE = 8
-"""What came lately, of which all pairs count: category's value, hour, weekday, time since the event
-before, since the last label, last label, its distance from two averages."""
+CORE = 7
+"""What came lately, of which all pairs count: the category's value, hour, weekday, the time since the
+last label, the last label, its distance from two averages."""
 NUMBER_BINS, HOURS, DAYS, AGES, MOST_AWAY = 16, 24.0, 7.0, 20.0, 4.0
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 
@@ -56,21 +56,20 @@ def _core(x, ids, salts, n_numbers, clock, source, moves, level, grid, core):
     core[0] = mixed(salts[n_numbers + v] + np.uint64(ids[v] + 1) * _STEP) if v >= 0 else 0
     core[1] = _angle(x, clock[0], clock[1], HOURS)
     core[2] = _angle(x, clock[2], clock[3], DAYS)
-    core[3] = _bin(x[source[5]] * AGES, 0.0, 31.0) if source[5] >= 0 else 0
-    core[4] = _bin(x[source[3]] * AGES, 0.0, 31.0) if source[3] >= 0 else 0
+    core[3] = _bin(x[source[3]] * AGES, 0.0, 31.0) if source[3] >= 0 else 0
     unit = grid[0]
     if unit > 0.0:
-        core[5] = _bin(grids.steps(grid, last), -1000.0, 1000.0)
+        core[4] = _bin(grids.steps(grid, last), -1000.0, 1000.0)
     else:
-        core[5] = 4096 + _bin(2.0 * (last - level[0]) / max(level[1], SAME), -8.0, 8.0)
+        core[4] = 4096 + _bin(2.0 * (last - level[0]) / max(level[1], SAME), -8.0, 8.0)
         unit = max(0.5 * (moves[0, 0] + moves[1, 0]), SAME)
-    core[6] = _bin(2.0 * (last - x[source[1]]) / unit + 0.5, -MOST_AWAY, MOST_AWAY)
-    core[7] = _bin((last - x[source[2]]) / unit + 0.5, -MOST_AWAY, MOST_AWAY)
+    core[5] = _bin(2.0 * (last - x[source[1]]) / unit + 0.5, -MOST_AWAY, MOST_AWAY)
+    core[6] = _bin((last - x[source[2]]) / unit + 0.5, -MOST_AWAY, MOST_AWAY)
     return last
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _places(x, ranks, ids, numbers, categories, salts, core, rows, out):
+def _places(ranks, ids, numbers, categories, salts, core, rows, out):
     """Write the row of the table of each active input; return how many there are."""
     mask, n = np.uint64(rows - 1), 0
     for i in range(CORE):
@@ -137,9 +136,7 @@ def score(
     source = sources[_least(far)]
     for r in range(x.shape[0]):
         last = _core(x[r], ids[r], salts, ranks.shape[1], clock, source, moves, level, grid, core)
-        n = _places(
-            x[r], ranks[r], ids[r], numbers, categories, salts, core, table.shape[0], room
-        )
+        n = _places(ranks[r], ids[r], numbers, categories, salts, core, table.shape[0], room)
         _chances(table, room[:n], p)
         _predict(last, p, moves, grid, into[r])
 
@@ -154,9 +151,7 @@ def learn(
     for r in range(x.shape[0]):
         source = sources[_least(far)]
         last = _core(x[r], ids[r], salts, ranks.shape[1], clock, source, moves, level, grid, core)
-        n = _places(
-            x[r], ranks[r], ids[r], numbers, categories, salts, core, table.shape[0], room
-        )
+        n = _places(ranks[r], ids[r], numbers, categories, salts, core, table.shape[0], room)
         _chances(table, room[:n], p)
         _predict(last, p, moves, grid, into[r])
         if weights[r] <= 0.0 or math.isnan(y[r]):
