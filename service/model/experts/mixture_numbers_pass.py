@@ -50,6 +50,9 @@ PLACES = 2 + CANDIDATES
 """What may be said: the mixture, where it is on the grid, and where candidates are on it."""
 SLOW = 1.0 / 4096.0
 """Slowest rate of how far those were off."""
+DOUBT = 0.5
+"""Share by which a place must have been nearer than the mixture after one row; falls with the root of
+their number."""
 TOP_SHARE, TOP_DISCOUNT = 1e-2, 0.998
 END_SHARE, END_DISCOUNT = 1e-3, 0.999
 
@@ -111,19 +114,21 @@ def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def _final(found, ends, grid, said):
+def _final(found, ends, grid, seen, said):
     """Return what is said of one row, and write what may be, said [PLACES]. grid: [SIZE + PLACES]
-    see grid_pass; then how far off those were as a rule."""
+    see grid_pass; then how far off those were as a rule. seen: rows learned."""
     said[0] = dot(ends, found, CANDIDATES) / total(ends, CANDIDATES)
     said[1] = grids.nearest(grid, said[0])
     for i in range(CANDIDATES):
         said[2 + i] = grids.nearest(grid, found[i])
-    best = 0
-    if grid[0] > 0.0:
-        for i in range(1, PLACES):
-            if grid[grids.SIZE + i] < grid[grids.SIZE + best]:
-                best = i
-    return said[best]
+    if grid[0] <= 0.0:
+        return said[0]
+    off, best = grid[grids.SIZE :], 1
+    for i in range(2, PLACES):
+        if off[i] < off[best]:
+            best = i
+    nearer = 1.0 - DOUBT / math.sqrt(min(seen, 1.0 / SLOW) + 1.0)
+    return said[best] if off[best] < nearer * off[0] else said[0]
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -139,7 +144,7 @@ def score(p, awake, weights, tops, ends, usual, stacks, counts, grid, out):
         for k in range(n):
             each[k] = p[r, k, 0]
         _candidates(each, on, w, tops, usual, stacks, counts[1], order, near, found)
-        out[r, 0] = _final(found, ends, grid, said)
+        out[r, 0] = _final(found, ends, grid, counts[1], said)
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
@@ -212,7 +217,7 @@ def learn(
         for k in range(n):
             each[k] = p[r, k, 0]
         _candidates(each, on, w, tops, usual, stacks, counts[1], order, near, found)
-        out[r, 0] = _final(found, ends, grid, said)
+        out[r, 0] = _final(found, ends, grid, counts[1], said)
         if not learn_it[r] or math.isnan(y[r]):
             continue
         seen = counts[1]
