@@ -15,6 +15,7 @@ from numba import njit
 
 from service.model.codes import mixed
 from service.model.experts import grid_pass as grids
+from service.model.experts.curvature_pass import HEAVY
 
 RATE = 1.0
 FIRST, KEEP = np.float32(1e-3), np.float32(0.9999)
@@ -53,7 +54,9 @@ def _angle(x, sine, cosine, parts):
 def _core(x, ids, salts, n_numbers, clock, source, moves, level, grid, core):
     """Write what came lately, each as a whole number, into core [CORE]."""
     last, v = float(x[source[0]]), source[4]
-    core[0] = mixed(salts[n_numbers + v] + np.uint64(ids[v] + 1) * _STEP) if v >= 0 else 0
+    core[0] = np.uint64(0)
+    if v >= 0:
+        core[0] = mixed(salts[n_numbers + v] + np.uint64(ids[v]) * _STEP)
     core[1] = _angle(x, clock[0], clock[1], HOURS)
     core[2] = _angle(x, clock[2], clock[3], DAYS)
     core[3] = _bin(x[source[3]] * AGES, 0.0, 31.0) if source[3] >= 0 else 0
@@ -171,7 +174,7 @@ def _step(table, places, label, weight, p, flags):
     """Learn which class it was; p becomes the slopes."""
     p[label] -= np.float32(1.0)
     for c in range(LANES):
-        p[c] *= np.float32(weight)
+        p[c] *= np.float32(min(weight, HEAVY))
     rate = np.float32(RATE / places.shape[0])
     for m in range(places.shape[0]):
         row = table[places[m]]
