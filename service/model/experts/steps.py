@@ -67,21 +67,22 @@ class Steps:
             Tensor("grid", (grid_pass.SIZE,), "float64", units=grid_pass.UNITS),
         )
 
-    def _given(self, held: Held, rows: Inputs) -> tuple[NDArray[np.generic], ...]:
-        at = held.at
-        return (
-            rows.x, rows.ranks, rows.ids, self._numbers, self._categories, self._salts, self._clock,
-            self._sources, at["table"], at["far"], at["moves"], at["level"], at["grid"],
-        )  # fmt: skip
-
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        steps_pass.score(*self._given(held, rows), into)
+        at = held.at
+        steps_pass.score(
+            rows.x, rows.ranks, rows.ids, self._numbers, self._categories, self._salts, self._clock,
+            self._sources, at["table"], at["far"], at["moves"], at["level"], at["grid"], into,
+        )  # fmt: skip
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        flags = held.flags["table"]
-        steps_pass.learn(*self._given(held, rows), rows.y, rows.weights, flags, into)
+        at = held.at
+        steps_pass.learn(
+            rows.x, rows.ranks, rows.ids, self._numbers, self._categories, self._salts, self._clock,
+            self._sources, at["table"], at["far"], at["moves"], at["level"], at["grid"], rows.y,
+            rows.weights, held.flags["table"], into,
+        )  # fmt: skip
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """See seam.Expert."""
