@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from service.model.experts import grid_pass
 from service.model.experts import mixture_numbers_pass as numbers
 from service.model.experts import mixture_pass as classes
 from service.model.experts.mixture_shares_pass import SLEEPING
@@ -48,6 +49,10 @@ class Mixture:
                     "tally", (k, 5), "float64", axes=(names,),
                     units=("", "square", "slope", "square", "slope"),
                 ),
+                Tensor(
+                    "grid", (grid_pass.SIZE + numbers.PLACES,), "float64",
+                    units=(*grid_pass.UNITS, *("slope",) * numbers.PLACES),
+                ),
             )  # fmt: skip
             return
         axis = (*names, left)
@@ -77,7 +82,7 @@ class Mixture:
         if self._number:
             numbers.learn(
                 p, y, learn, at["awake"], at["weights"], at["tops"], at["ends"], at["usual"], at["stacks"],
-                at["gradients"], at["curvatures"], at["counts"], at["tally"], into,
+                at["gradients"], at["curvatures"], at["counts"], at["tally"], at["grid"], into,
             )  # fmt: skip
         else:
             classes.learn(

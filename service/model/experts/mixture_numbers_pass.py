@@ -1,7 +1,9 @@
 """The mixture of experts for a number, compiled: Bayes by Laplace likelihoods, medians, two stacks.
 
 Members and candidates are judged by how far they were from the label against their own usual
-distance: a Laplace density, so that one wild label costs no more than it must.
+distance: a Laplace density, so that one wild label costs no more than it must. Where labels stand
+on a grid (grid_pass.py), what has been nearest to them is said: the mixture, or the place on the
+grid that is nearest to it or to one of the candidates.
 
 Legend: K members, M = K + 1; inside the passes rounded up, see mixture_shares_pass.full.
 """
@@ -13,6 +15,7 @@ import math
 import numpy as np
 
 from service.model.compiling import kernel, piece
+from service.model.experts import grid_pass as grids
 from service.model.experts.mixture_shares_pass import (
     DISCOUNTS,
     LOWEST,
@@ -45,6 +48,13 @@ HUBER = 1.5
 EVERY = 8
 CANDIDATES = 3 + 3 + 1 + 2
 """Means and medians of three mixtures, their mixture, two stacks."""
+PLACES = 2 + CANDIDATES
+"""What may be said: the mixture, where it is on the grid, and where candidates are on it."""
+SLOW = 1.0 / 4096.0
+"""Slowest rate of how far those were off."""
+DOUBT = 0.5
+"""Share by which a place must have been nearer than the mixture after one row; falls with the root of
+their number."""
 TOP_SHARE, TOP_DISCOUNT = 1e-2, 0.998
 END_SHARE, END_DISCOUNT = 1e-3, 0.999
 
@@ -106,8 +116,21 @@ def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
 
 
 @piece
-def _final(found, ends):
-    return dot(ends, found, CANDIDATES) / total(ends, CANDIDATES)
+def _final(found, ends, grid, seen, said):
+    """Return what is said of one row, and write what may be, said [PLACES]. grid: [SIZE + PLACES]
+    see grid_pass; then how far off those were as a rule. seen: rows learned."""
+    said[0] = dot(ends, found, CANDIDATES) / total(ends, CANDIDATES)
+    said[1] = grids.nearest(grid, said[0])
+    for i in range(CANDIDATES):
+        said[2 + i] = grids.nearest(grid, found[i])
+    if grid[0] <= 0.0:
+        return said[0]
+    off, best = grid[grids.SIZE :], 1
+    for i in range(2, PLACES):
+        if off[i] < off[best]:
+            best = i
+    nearer = 1.0 - DOUBT / math.sqrt(min(seen, 1.0 / SLOW) + 1.0)
+    return said[best] if off[best] < nearer * off[0] else said[0]
 
 
 @piece
@@ -151,12 +174,13 @@ def learn(
     curvatures,
     counts,
     tally,
+    grid,
     out,
 ):
     """Write the mixture of each row, then learn from its label, row after row.
 
     gradients: [2, M], curvatures: [2, M, M], see mixture_shares_pass.solve; counts: [2]: rows since
-    the last solution, rows learned. tally: [K, 5], see mixture_shares_pass.note.
+    the last solution, rows learned. tally: [K, 5], see mixture_shares_pass.note. grid: see _final.
     """
     n_rows, n = p.shape[0], p.shape[1]
     on, all_on = awakened(awake), np.ones(CANDIDATES)
@@ -187,12 +211,12 @@ def learn(
         np.empty(wide_n),
     )
     off, judged, mine = np.empty(CANDIDATES), np.empty(CANDIDATES), np.empty(CANDIDATES)
-    low, room = np.empty((held, held)), np.empty((4, wide_n))
+    said, low, room = np.empty(PLACES), np.empty((held, held)), np.empty((4, wide_n))
     for r in range(n_rows):
         for k in range(n):
             each[k] = p[r, k, 0]
         _candidates(each, on, w, tops, usual, stacks, counts[1], order, near, found)
-        out[r, 0] = _final(found, ends)
+        out[r, 0] = _final(found, ends, grid, counts[1], said)
         if not learn_it[r] or math.isnan(y[r]):
             continue
         seen = counts[1]
@@ -228,6 +252,10 @@ def learn(
                 slope[i] += by * near[i]
             add(first if s == 0 else second, near, h, m)
         _follow(ours, off, seen, CANDIDATES)
+        rate = max(1.0 / (seen + 1.0), SLOW)
+        for i in range(PLACES):
+            grid[grids.SIZE + i] += rate * (abs(y[r] - said[i]) - grid[grids.SIZE + i])
+        grids.follow(grid, y[r])
         counts[0] += 1.0
         counts[1] += 1.0
         if counts[0] >= min(EVERY, max(1.0, counts[1] / 64.0)):

@@ -114,6 +114,8 @@ class Fields(msgspec.Struct, frozen=True):
     """[D] of each column."""
     bags: tuple[str, ...]
     """[B] of the bags."""
+    in_pieces: tuple[bool, ...] = ()
+    """[B] whether some of a bag's entries are pieces of words, of half the value of others."""
 
     def axis(self, columns: Sequence[int]) -> Axis:
         """Return the axis of some columns."""

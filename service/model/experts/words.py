@@ -1,7 +1,9 @@
 """Words: linear models on the entries of bags (texts, lists, maps), and naive Bayes on them.
 
 AdaGrad with forgetting per weight as in cross.py; multinomial naive Bayes whose likelihoods are
-tamed (Rennie et al. 2003 call it too sure of itself). Bags share one table of hashed rows.
+tamed (Rennie et al. 2003 call it too sure of itself). It is shown no pieces of words, which it would
+take for as many words more: they depend on each other as nothing else does. Bags share one table of
+hashed rows.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ class Words:
         self._kind = 0 if task.kind == "binary" else 1 if task.kind == "multiclass" else 2
         self._dense = np.array([*fields.plain, *fields.z], dtype=np.int64)
         self._salts = np.array([code_of(task.seed, name) for name in fields.bags], dtype=np.uint64)
+        self._pieces = np.array(fields.in_pieces, dtype=np.uint8)
         ways = zip(compiled.RATES, compiled.BY_VALUE, strict=True)
         members = tuple(f"words/{'value' if by else 'entry'}/{rate:g}" for rate, by in ways)
         if self._kind != 2:
@@ -56,7 +59,7 @@ class Words:
         """See seam.Expert."""
         at, flags = held.at, held.flags
         compiled.learn(
-            self._kind, self._dense, rows.x, self._salts, rows.spans, rows.entries, rows.values, rows.y, rows.weights,
+            self._kind, self._dense, rows.x, self._salts, self._pieces, rows.spans, rows.entries, rows.values, rows.y, rows.weights,
             at["table"], at["dense"], at["counted"], at["classes"], at["seen"], flags["table"],
             flags["counted"], into,
         )  # fmt: skip

@@ -27,6 +27,8 @@ MOST = 4096
 SMOOTH = 0.3
 TAMED = 0.4
 """Power of the likelihoods of naive Bayes: entries are far from independent."""
+BETWEEN = 1.5
+"""Between the value of a piece of a word, which is 1 here, and that of a word."""
 MANY = 30.0
 """Known entries of a row from which on the power falls, so that long texts are not surer."""
 
@@ -38,16 +40,24 @@ def _place(salts, bag, entry, rows):
 
 
 @piece
-def _places(salts, spans, entries, values, rows, places, counts):
-    """Write rows of the table and values of a row's entries; return how many there are."""
-    n = 0
+def _places(salts, pieces, spans, entries, values, rows, places, counts, whole):
+    """Write rows of the table and values of a row's entries, and of those that are no pieces of
+    words the rows into whole; return how many there are of both. pieces: [B] whether there are any."""
+    n, n_whole = 0, 0
     for b in range(salts.shape[0]):
+        first, low, top = n, math.inf, 0.0
         for e in range(spans[b], spans[b + 1]):
             if n < places.shape[0]:
                 places[n] = _place(salts, b, entries[e], rows)
                 counts[n] = values[e]
+                low, top = min(low, counts[n]), max(top, counts[n])
                 n += 1
-    return n
+        least = BETWEEN * low if pieces[b] and top > BETWEEN * low else -math.inf
+        for m in range(first, n):
+            if counts[m] > least:
+                whole[n_whole] = places[m]
+                n_whole += 1
+    return n, n_whole
 
 
 @piece
@@ -109,15 +119,17 @@ def _probabilities(p, into):
 
 @kernel
 def learn(
-    kind, dense_at, x, salts, spans, entries, values, y, weights, table, bias, counted, classes, seen,
+    kind, dense_at, x, salts, pieces, spans, entries, values, y, weights, table, bias, counted, classes, seen,
     t_flags, c_flags, into,
 ):  # fmt: skip
     n_linear, n_out = RATES.shape[0], into.shape[2]
-    room, each = np.empty(MOST, dtype=np.int64), np.empty(MOST)
+    room, each, whole = np.empty(MOST, np.int64), np.empty(MOST), np.empty(MOST, np.int64)
     out, p = np.empty(n_out), np.empty(classes.shape[0])
     width = table.shape[1] * n_out * 2
     for r in range(into.shape[0]):
-        n = _places(salts, spans[r], entries, values, table.shape[0], room, each)
+        n, n_whole = _places(
+            salts, pieces, spans[r], entries, values, table.shape[0], room, each, whole
+        )
         learned = weights[r] > 0.0 and not math.isnan(y[r])
         for k in range(n_linear):
             _outputs(kind, dense_at, x[r], room[:n], each[:n], table, bias, k, out)
@@ -142,7 +154,7 @@ def learn(
                     cell[1] = KEEP * cell[1] + step * step
                     cell[0] -= DENSE * step / math.sqrt(FIRST + cell[1])
         if kind != 2:
-            _bayes(room[:n], counted, classes, seen, p)
+            _bayes(whole[:n_whole], counted, classes, seen, p)
             _probabilities(p, into[r, n_linear])
         if not learned:
             continue
@@ -151,7 +163,7 @@ def learn(
             for b in range(first >> 6, ((first + width - 1) >> 6) + 1):
                 t_flags[b] = 1
         if kind != 2:
-            _count(room[:n], int(y[r]), weights[r], counted, classes, seen, c_flags)
+            _count(whole[:n_whole], int(y[r]), weights[r], counted, classes, seen, c_flags)
 
 
 @piece
