@@ -87,7 +87,7 @@ def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
         norm = total(w[i], wide_n)
         found[i] = dot(w[i], p, wide_n) / norm
         found[3 + i] = _median(p, order, w[i], 0.5 * norm)
-    base = dot(tops, found, 3) / total(tops, 3)
+    base = dot(tops, found, tops.shape[0]) / total(tops, tops.shape[0])
     found[6] = base
     scale = max(usual[n + 6], LEAST)
     by = 1.0 / scale
@@ -107,7 +107,7 @@ def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
 
 @piece
 def _final(found, ends):
-    return dot(ends, found, CANDIDATES) / total(ends, CANDIDATES)
+    return dot(ends, found, ends.shape[0]) / total(ends, ends.shape[0])
 
 
 @piece
@@ -215,7 +215,7 @@ def learn(
             off[i] = abs(y[r] - found[i])
         if seen > 0:
             _likelihoods(off, ours, all_on, judged, room)
-            reward(ends, judged, END_SHARE, END_DISCOUNT, all_on, CANDIDATES, mine, room)
+            reward(ends, judged, END_SHARE, END_DISCOUNT, all_on, float(CANDIDATES), mine, room)
             _likelihoods(off, ours, all_on, judged[:3], room)
             reward(tops, judged, TOP_SHARE, TOP_DISCOUNT, all_on, 3.0, mine[:3], room)
         for k in range(wide_m):
@@ -227,7 +227,7 @@ def learn(
             for i in range(wide_m):
                 slope[i] += by * near[i]
             add(first if s == 0 else second, near, h, m)
-        _follow(ours, off, seen, CANDIDATES)
+        _follow(ours, off, seen, off.shape[0])
         counts[0] += 1.0
         counts[1] += 1.0
         if counts[0] >= min(EVERY, max(1.0, counts[1] / 64.0)):
