@@ -97,7 +97,7 @@ def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
         norm = total(w[i], wide_n)
         found[i] = dot(w[i], p, wide_n) / norm
         found[3 + i] = _median(p, order, w[i], 0.5 * norm)
-    base = dot(tops, found, 3) / total(tops, 3)
+    base = dot(tops, found, tops.shape[0]) / total(tops, tops.shape[0])
     found[6] = base
     scale = max(usual[n + 6], LEAST)
     by = 1.0 / scale
@@ -119,7 +119,7 @@ def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
 def _final(found, ends, grid, seen, said):
     """Return what is said of one row, and write what may be, said [PLACES]. grid: [SIZE + PLACES]
     see grid_pass; then how far off those were as a rule. seen: rows learned."""
-    said[0] = dot(ends, found, CANDIDATES) / total(ends, CANDIDATES)
+    said[0] = dot(ends, found, ends.shape[0]) / total(ends, ends.shape[0])
     said[1] = grids.nearest(grid, said[0])
     for i in range(CANDIDATES):
         said[2 + i] = grids.nearest(grid, found[i])
@@ -239,7 +239,7 @@ def learn(
             off[i] = abs(y[r] - found[i])
         if seen > 0:
             _likelihoods(off, ours, all_on, judged, room)
-            reward(ends, judged, END_SHARE, END_DISCOUNT, all_on, CANDIDATES, mine, room)
+            reward(ends, judged, END_SHARE, END_DISCOUNT, all_on, float(CANDIDATES), mine, room)
             _likelihoods(off, ours, all_on, judged[:3], room)
             reward(tops, judged, TOP_SHARE, TOP_DISCOUNT, all_on, 3.0, mine[:3], room)
         for k in range(wide_m):
@@ -251,7 +251,7 @@ def learn(
             for i in range(wide_m):
                 slope[i] += by * near[i]
             add(first if s == 0 else second, near, h, m)
-        _follow(ours, off, seen, CANDIDATES)
+        _follow(ours, off, seen, off.shape[0])
         rate = max(1.0 / (seen + 1.0), SLOW)
         for i in range(PLACES):
             grid[grids.SIZE + i] += rate * (abs(y[r] - said[i]) - grid[grids.SIZE + i])

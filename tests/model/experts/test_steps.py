@@ -8,16 +8,19 @@ from service.model.experts import grid_pass as grids
 from service.model.experts.mixture import Mixture
 from service.model.experts.seam import Held, Task
 from service.model.experts.steps import Steps
+from tests.model.experts.pieces import opened
 from tests.model.experts.rows import Seen, held, predictions, rows
 
 TASK = Task("number", 1, 0)
+
+grid_passes = opened(grids, "follow", "nearest")
 
 
 def grid_of(labels):
     """Return what is found after these labels."""
     grid = np.zeros(grids.SIZE)
     for y in labels:
-        grids.follow(grid, y)
+        grid_passes.follow(grid, y)
     return grid
 
 
@@ -31,7 +34,7 @@ def test_the_step_of_a_grid_is_found_in_any_unit():
 
             np.testing.assert_allclose(grid[0], step / scale)
             for y in labels[:20]:
-                np.testing.assert_allclose(grids.nearest(grid, y + 0.4 * step / scale), y)
+                np.testing.assert_allclose(grid_passes.nearest(grid, y + 0.4 * step / scale), y)
 
 
 def test_a_label_beside_the_grid_spoils_one_stretch_of_it():
@@ -50,7 +53,7 @@ def test_two_values_and_numbers_of_any_size_are_no_grid():
         grid = grid_of(labels)
 
         assert grid[0] == 0.0
-        assert grids.nearest(grid, 0.3) == 0.3
+        assert grid_passes.nearest(grid, 0.3) == 0.3
 
 
 def median_of(y, weights=None):
