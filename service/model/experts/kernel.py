@@ -63,8 +63,8 @@ class Kernel:
         """See seam.Expert."""
         at = held.at
         compiled.score(
-            self._kind, self._keys(rows), self._categories, rows.x, self._last, at["ring"],
-            at["labels"], at["near"], at["bases"], into,
+            self._kind, self._keys(rows), self._categories, rows.x, self._last, _size(rows, at["near"]),
+            at["ring"], at["labels"], at["near"], at["bases"], into,
         )  # fmt: skip
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
@@ -72,8 +72,8 @@ class Kernel:
         at, flags = held.at, held.flags
         compiled.learn(
             self._kind, self._keys(rows), self._categories, rows.x, self._last, rows.y,
-            rows.weights, at["ring"], at["labels"], at["near"], at["bases"], flags["ring"],
-            flags["labels"], into,
+            rows.weights, _size(rows, at["near"]), at["ring"], at["labels"], at["near"], at["bases"],
+            flags["ring"], flags["labels"], into,
         )  # fmt: skip
 
     def _keys(self, rows: Inputs) -> NDArray[np.float32]:
@@ -103,3 +103,8 @@ class Kernel:
         labels[2] *= np.float32(ratio)
         held.at["bases"][:] *= ratio
         held.flags["labels"][:] = 1
+
+
+def _size(rows: Inputs, near: NDArray[np.float64]) -> int:
+    """Return how much of the ring is used: half, where that is asked for, once all of it is filled."""
+    return RING // 2 if "ring" in rows.rest and near[0] >= RING else RING

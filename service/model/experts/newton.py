@@ -32,6 +32,7 @@ class Newton:
 
     name: ClassVar[str] = "newton"
     fits: ClassVar[tuple[str, ...]] = ("binary", "multiclass")
+    halves: ClassVar[tuple[str, str]] = ("newton/plain", "newton/all")
 
     def __init__(self, fields: Fields, task: Task) -> None:
         self._classes = task.classes
@@ -62,8 +63,10 @@ class Newton:
         """See seam.Expert."""
         plain, full = self._sets
         k = len(KEEPS)
-        compiled.learn(plain.part(held), rows.x, rows.y, rows.weights, into[:, :k])
-        compiled.learn(full.part(held), rows.x, rows.y, rows.weights, into[:, k:])
+        if self.halves[0] not in rows.rest:
+            compiled.learn(plain.part(held), rows.x, rows.y, rows.weights, into[:, :k])
+        if self.halves[1] not in rows.rest:
+            compiled.learn(full.part(held), rows.x, rows.y, rows.weights, into[:, k:])
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """It learns no numbers; see seam.Expert."""

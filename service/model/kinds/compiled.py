@@ -68,6 +68,7 @@ class Compiled(ABC):
     shaped_by: ClassVar[tuple[str, ...]] = ()
     """Settings of `model` that may not change under weights that have learned."""
     learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
+    sheds: ClassVar[tuple[str, ...]] = ()
     differentiable: ClassVar[bool] = True
     passes: ClassVar[Passes]
 
@@ -117,6 +118,14 @@ class Compiled(ABC):
 
     def standings(self, extras: Extras) -> dict[str, list[Standing]]:
         """Return nothing: it is one model; see seam.Kind."""
+        return {}
+
+    def shed(self, extras: Extras, level: int) -> None:
+        """Leave nothing out: there is nothing to leave; see seam.Kind."""
+        del extras, level
+
+    def effort(self, extras: Extras) -> dict[str, int]:
+        """Return nothing; see seam.Kind."""
         return {}
 
     def gradient(

@@ -21,7 +21,8 @@ from service.model.experts import EXPERTS
 from service.model.experts.ensemble import Ensemble, Holder
 from service.model.experts.inputs import Shared
 from service.model.experts.moved import mark, move
-from service.model.experts.seam import Held, Inputs
+from service.model.experts.rota import LEFT_OUT
+from service.model.experts.seam import Held, Inputs, Tensor
 from service.model.featurizer import Rows
 from service.model.kinds import mixture_pass
 from service.model.kinds.compiled import target_table
@@ -42,6 +43,8 @@ from service.model.kinds.seam import (
 if TYPE_CHECKING:
     from service.model.recipe import Recipe
 
+EFFORT = "experts/effort"
+"""What the names of the tensors begin with that say how much work is left out."""
 PIECE = 256
 """Rows that go through all experts together: their inputs stay in the cache."""
 
@@ -50,8 +53,14 @@ class Views(NamedTuple):
     """The tensors of one state."""
 
     shared: Held
+    effort: Held
     each: list[list[Held]]
     """Of each ensemble, in the order of its holders."""
+
+    @property
+    def level(self) -> int:
+        """How much work is left out."""
+        return int(self.effort.at["level"][0])
 
 
 class Mixture:
@@ -61,6 +70,7 @@ class Mixture:
     learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
     differentiable: ClassVar[bool] = False
     chosen: ClassVar[tuple[str, ...]] = tuple(EXPERTS)
+    sheds: ClassVar[tuple[str, ...]] = LEFT_OUT
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -68,8 +78,13 @@ class Mixture:
         self._shared = Shared(schema)
         self._ensembles = [Ensemble(self._shared, t, self.chosen, seed) for t in schema.targets]
         self._targets = target_table(schema)
-        self.holders = [Holder("experts/inputs", self._shared.tensors)] + [
-            holder for one in self._ensembles for holder in one.holders
+        effort = (
+            Tensor("level", (1,), "int64"), Tensor("left_out", (len(LEFT_OUT),), "int64")
+        )  # fmt: skip
+        self.holders = [
+            Holder("experts/inputs", self._shared.tensors),
+            Holder(EFFORT, effort),
+            *(holder for one in self._ensembles for holder in one.holders),
         ]
         self.parameters: tuple[Parameter, ...] = tuple(self._parameters())
         self.places, self.size = placed(self.parameters)
@@ -122,11 +137,19 @@ class Mixture:
     def _see_to_what_is_new(self, into: Extras) -> None:
         """Have every expert look at what it took over."""
         for ensemble in self._ensembles:
-            for expert, (at, tensors) in zip(ensemble.experts, ensemble.holders[1:-1], strict=True):
-                views = {
-                    t.name: into[f"{at}/{t.name}{mark(t)}"] for t in tensors if 0 not in t.shape
-                }
-                expert.added(Held(views, {}))
+            ensemble.added(
+                [
+                    Held(
+                        {
+                            t.name: into[f"{at}/{t.name}{mark(t)}"]
+                            for t in tensors
+                            if 0 not in t.shape
+                        },
+                        {},
+                    )
+                    for at, tensors in ensemble.holders
+                ]
+            )
 
     def _views(
         self,
@@ -151,16 +174,19 @@ class Mixture:
                     views[one.name] = theta[first : first + size].reshape(one.shape)
                     flags[one.name] = touched[first >> 6 : (first + size) >> 6]
             found.append(Held(views, flags))
-        rest = iter(found[1:])
-        return Views(found[0], [[next(rest) for _ in one.holders] for one in self._ensembles])
+        rest = iter(found[2:])
+        return Views(
+            found[0], found[1], [[next(rest) for _ in one.holders] for one in self._ensembles]
+        )
 
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Score N rows; see seam.Kind."""
         scores = np.empty((len(rows), self.recipe.schema.outputs))
         theta, extras = _read_only(served.theta), tuple(map(_read_only, served.extras))
-        shared, each = self._views(theta, np.empty(0, np.uint8), extras)
+        views = self._views(theta, np.empty(0, np.uint8), extras)
+        shared = views.shared
         n = len(rows)
-        for t, (ensemble, held) in enumerate(zip(self._ensembles, each, strict=True)):
+        for t, (ensemble, held) in enumerate(zip(self._ensembles, views.each, strict=True)):
             target, fields = ensemble.target, ensemble.labels.fields
             x, ranks, ids = self._shared.read(shared, rows, fields.width)
             given = Inputs(
@@ -169,7 +195,7 @@ class Mixture:
             )  # fmt: skip
             ensemble.labels.read(held[0], x, ids)
             block = np.empty((n, target.outputs))
-            ensemble.score(held, given, block)
+            ensemble.score(held, given, views.level, block)
             if target.kind == "number":
                 block *= served.frames[t, 4]
                 block += served.frames[t, 3]
@@ -196,11 +222,14 @@ class Mixture:
                 last = first + mixture_pass.until_renewal(
                     moving.frames[t], self._targets[t, 3], y, allowed[first:last]
                 )
+                y, given = y[: last - first], allowed[first:last] * importance[first:last, t]
+                last = first + self._ensembles[t].until_decision(views.each[t], y, given)
             self._piece(
                 moving, views, rows.part(first, last), allowed[first:last], importance[first:last],
                 into.between(first, last),
             )  # fmt: skip
             first = last
+        views.effort.at["left_out"][: views.level] += int((into.applied == 1).sum())
 
     def _piece(
         self,
@@ -228,7 +257,7 @@ class Mixture:
             )  # fmt: skip
             ensemble.labels.write(held[0], fitting, given)
             block = np.empty((n, target.outputs))
-            ensemble.learn(held, given, block)
+            ensemble.learn(held, given, views.level, block)
             if target.kind == "number":
                 block *= frame[4]
                 block += frame[3]
@@ -245,14 +274,24 @@ class Mixture:
         """Return how each member of each target did, and what it counts; in the order of members."""
         found = {}
         for one in self._ensembles:
-            at, tensors = one.holders[-1]
+            at, tensors = one.holders[1 + len(one.experts)]
             held = Held({t.name: extras[f"{at}/{t.name}{mark(t)}"] for t in tensors}, {})
-            rows = zip(one.members, one.mixture.weights(held), held.at["tally"], strict=True)
+            counted, awake = one.mixture.weights(held), held.at["awake"]
             found[one.target.name] = [
-                Standing(name, float(weight), *(float(v) for v in tally))
-                for name, weight, tally in rows
+                Standing(name, float(weight), *map(float, tally))._replace(awake=bool(on))
+                for name, weight, tally, on in zip(
+                    one.members, counted, held.at["tally"], awake, strict=True
+                )
             ]
         return found
+
+    def effort(self, extras: Extras) -> dict[str, int]:
+        """Return how many rows each work was left out of; see seam.Kind."""
+        return dict(zip(LEFT_OUT, extras[f"{EFFORT}/left_out"].tolist(), strict=True))
+
+    def shed(self, extras: Extras, level: int) -> None:
+        """Leave that many works out from now on; see seam.Kind."""
+        extras[f"{EFFORT}/level"][0] = level
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient
@@ -273,4 +312,5 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
 def alone(name: str) -> type[Mixture]:
     """Return the kind that is a mixture of one expert's members."""
     fits = tuple(kind for kind in Mixture.learns if kind in EXPERTS[name].fits)
-    return type(name.title(), (Mixture,), {"name": name, "learns": fits, "chosen": (name,)})
+    own = {"name": name, "learns": fits, "chosen": (name,), "sheds": ()}
+    return type(name.title(), (Mixture,), own)

@@ -76,6 +76,7 @@ class Module:
 
     name: ClassVar[str] = "module"
     learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
+    sheds: ClassVar[tuple[str, ...]] = ()
     differentiable: ClassVar[bool] = True
 
     def __init__(self, recipe: Recipe) -> None:
@@ -140,6 +141,14 @@ class Module:
 
     def standings(self, extras: Extras) -> dict[str, list[Standing]]:
         """Return nothing: it is one model; see seam.Kind."""
+        return {}
+
+    def shed(self, extras: Extras, level: int) -> None:
+        """Leave nothing out: there is nothing to leave; see seam.Kind."""
+        del extras, level
+
+    def effort(self, extras: Extras) -> dict[str, int]:
+        """Return nothing; see seam.Kind."""
         return {}
 
     def gradient(

@@ -163,6 +163,8 @@ class Standing(NamedTuple):
     recent_loss: float
     """Fading, as recent_mark."""
     recent_mark: float
+    awake: bool = True
+    """False: it is neither learned nor scored for now."""
 
 
 class Gradient(msgspec.Struct):
@@ -182,6 +184,8 @@ class Kind(Remembers, Protocol):
     name: ClassVar[str]
     learns: ClassVar[tuple[TargetKind, ...]]
     """The kinds of targets that it can learn; the settings refuse others."""
+    sheds: ClassVar[tuple[str, ...]]
+    """Works that can be left out where learning is behind, in that order."""
     differentiable: ClassVar[bool]
     """Whether `gradient` has one to give; the settings refuse what needs one where it has not."""
     parameters: tuple[Parameter, ...]
@@ -216,6 +220,12 @@ class Kind(Remembers, Protocol):
 
     def standings(self, extras: Extras) -> dict[str, list[Standing]]:
         """Return how each member of a mixture did, by target; nothing where there is no mixture."""
+
+    def shed(self, extras: Extras, level: int) -> None:
+        """Leave the first `level` works of `sheds` out, from the next row on."""
+
+    def effort(self, extras: Extras) -> dict[str, int]:
+        """Return by work how many rows were learned without it."""
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient
