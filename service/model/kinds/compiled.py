@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from service.events.schema import Schema, TargetKind
 from service.model.featurizer import Rows
 from service.model.kinds.seam import (
+    Effort,
     Extra,
     Extras,
     Flat,
@@ -124,9 +125,10 @@ class Compiled(ABC):
         """Leave nothing out: there is nothing to leave; see seam.Kind."""
         del extras, level
 
-    def effort(self, extras: Extras) -> dict[str, int]:
-        """Return nothing; see seam.Kind."""
-        return {}
+    def effort(self, extras: Extras) -> Effort:
+        """Return that nothing is left out; see seam.Kind."""
+        del extras
+        return Effort()
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient

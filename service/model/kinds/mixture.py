@@ -27,6 +27,7 @@ from service.model.featurizer import Rows
 from service.model.kinds import mixture_pass
 from service.model.kinds.compiled import target_table
 from service.model.kinds.seam import (
+    Effort,
     Extra,
     Extras,
     Flat,
@@ -276,18 +277,18 @@ class Mixture:
         for one in self._ensembles:
             at, tensors = one.holders[1 + len(one.experts)]
             held = Held({t.name: extras[f"{at}/{t.name}{mark(t)}"] for t in tensors}, {})
-            counted, awake = one.mixture.weights(held), held.at["awake"]
+            shares, awake = one.mixture.weights(held).tolist(), held.at["awake"].tolist()
+            figures = held.at["tally"].tolist()
             found[one.target.name] = [
-                Standing(name, float(weight), *map(float, tally))._replace(awake=bool(on))
-                for name, weight, tally, on in zip(
-                    one.members, counted, held.at["tally"], awake, strict=True
-                )
+                Standing._make((name, shares[k], *figures[k], bool(awake[k])))
+                for k, name in enumerate(one.members)
             ]
         return found
 
-    def effort(self, extras: Extras) -> dict[str, int]:
-        """Return how many rows each work was left out of; see seam.Kind."""
-        return dict(zip(LEFT_OUT, extras[f"{EFFORT}/left_out"].tolist(), strict=True))
+    def effort(self, extras: Extras) -> Effort:
+        """Return how much is left out; see seam.Kind."""
+        level, rows = (extras[f"{EFFORT}/{name}"] for name in ("level", "left_out"))
+        return Effort(int(level[0]), tuple(rows.tolist()))
 
     def shed(self, extras: Extras, level: int) -> None:
         """Leave that many works out from now on; see seam.Kind."""

@@ -42,6 +42,7 @@ from service.model.kinds.module_build import (
 )
 from service.model.kinds.module_slope import Slope, piece_of, reaches_of, square_of
 from service.model.kinds.seam import (
+    Effort,
     Extra,
     Extras,
     Flat,
@@ -147,9 +148,10 @@ class Module:
         """Leave nothing out: there is nothing to leave; see seam.Kind."""
         del extras, level
 
-    def effort(self, extras: Extras) -> dict[str, int]:
-        """Return nothing; see seam.Kind."""
-        return {}
+    def effort(self, extras: Extras) -> Effort:
+        """Return that nothing is left out; see seam.Kind."""
+        del extras
+        return Effort()
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient

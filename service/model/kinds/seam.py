@@ -167,6 +167,15 @@ class Standing(NamedTuple):
     """False: it is neither learned nor scored for now."""
 
 
+class Effort(NamedTuple):
+    """How much work is left out while learning is behind."""
+
+    level: int = 0
+    """How many of Kind.sheds."""
+    rows: tuple[int, ...] = ()
+    """Of each of them, how many rows were learned without it."""
+
+
 class Gradient(msgspec.Struct):
     """A gradient in hand."""
 
@@ -224,8 +233,8 @@ class Kind(Remembers, Protocol):
     def shed(self, extras: Extras, level: int) -> None:
         """Leave the first `level` works of `sheds` out, from the next row on."""
 
-    def effort(self, extras: Extras) -> dict[str, int]:
-        """Return by work how many rows were learned without it."""
+    def effort(self, extras: Extras) -> Effort:
+        """Return how much is left out."""
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient
