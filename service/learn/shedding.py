@@ -32,27 +32,29 @@ SOON_S = 60.0
 BACK = 0.1
 """Share of `after_s` below which works are taken up again."""
 BUSY = 0.7
-"""Share of the time that is spent learning, at least: else it is reading that is slow, and to learn less
-would not help."""
+"""Share of the time that is spent working, not waiting for records, at least: else it is reading that is
+slow, and to learn less would not help."""
+_WORK = ("learn", "journal")
+"""Phases of the loop that a record takes time in."""
 
 
 class Pace:
     """How fast records are learned while there is something to learn. Knows no clock."""
 
     def __init__(self) -> None:
-        self._records = self._worked_s = self._passed_s = 0.0
+        self._records = self._worked_s = self._idle_s = 0.0
 
-    def took(self, records: int, worked_s: float, passed_s: float) -> None:
-        """So many records took so long, of so much time that passed."""
-        kept = math.exp(-passed_s / PACE_S)
+    def took(self, records: int, worked_s: float, idle_s: float) -> None:
+        """So many records took so long; so long there were none."""
+        kept = math.exp(-(worked_s + idle_s) / PACE_S)
         self._records = kept * self._records + max(records, 0)
-        self._worked_s = kept * self._worked_s + max(worked_s, 0.0)
-        self._passed_s = kept * self._passed_s + passed_s
+        self._worked_s = kept * self._worked_s + worked_s
+        self._idle_s = kept * self._idle_s + idle_s
 
     @property
     def is_busy(self) -> bool:
         """Most of the time goes by with learning."""
-        return self._worked_s >= BUSY * self._passed_s > 0.0
+        return self._worked_s >= BUSY * (self._worked_s + self._idle_s) > 0.0
 
     def seconds_for(self, records: int) -> float:
         """Return how long so many records would take; infinity where nobody knows yet."""
@@ -110,7 +112,7 @@ class Shedding:
         self._after_s, self._metrics, self._clock = after_s, metrics, clock
         self._effort: tuple[int, Effort] | None = None
         self._pace = Pace()
-        self._before: tuple[float, int, float] | None = None
+        self._before: tuple[int, float, float] | None = None
         self._due_s = -math.inf
         self.behind_s = math.nan
         """How long what waits would take; NaN: nobody knows."""
@@ -123,7 +125,7 @@ class Shedding:
         self._due_s = now_s + LOOK_S
         learner = loop.learner
         names, level = learner.sheds, learner.shed_level
-        self._look(learner, now_s)
+        self._look(learner)
         lag = loop.lag
         self.behind_s = math.nan if lag is None else self._pace.seconds_for(lag)
         self._metrics.gauge("headwater_behind_seconds").set(self.behind_s)
@@ -136,15 +138,16 @@ class Shedding:
         if wanted != level:
             self._change(loop, level, wanted)
 
-    def _look(self, learner: Learner, now_s: float) -> None:
-        """Take what was done since the last look."""
+    def _look(self, learner: Learner) -> None:
+        """Take what was done since the last look. What the loop does beside learning and waiting (an
+        order, a pause, a dead-letter topic that does not answer) is no pace."""
+        spent = self._metrics.counter("headwater_learner_time_seconds_total")
         records = sum(learner.standing.records.values())
-        idle_s = self._metrics.counter("headwater_learner_time_seconds_total").get("idle")
+        worked_s, idle_s = sum(map(spent.get, _WORK)), spent.get("idle")
         if self._before is not None:
-            passed = now_s - self._before[0]
-            idle = idle_s - self._before[2]
-            self._pace.took(records - self._before[1], passed - idle, passed)
-        self._before = now_s, records, idle_s
+            before, worked_before_s, idle_before_s = self._before
+            self._pace.took(records - before, worked_s - worked_before_s, idle_s - idle_before_s)
+        self._before = records, worked_s, idle_s
 
     def _change(self, loop: Loop, before: int, level: int) -> None:
         names = loop.learner.sheds
@@ -158,7 +161,7 @@ class Shedding:
         )
         _log.warning(
             "work_is_left_out" if level > before else "work_is_taken_up_again",
-            **what, level=level, behind_seconds=behind,
+            **what, shed_level=level, behind_seconds=behind,
         )  # fmt: skip
 
     def said(self, learner: Learner) -> dict[str, Any] | None:

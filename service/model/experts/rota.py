@@ -43,20 +43,23 @@ BLOCK = 1024
 """Learned rows between two decisions."""
 FIRST = 16 * BLOCK
 """Learned rows before the first trial, and after waking."""
-TRIAL, LEAD = 8 * BLOCK, 2 * BLOCK
+TRIAL, LEAD = 16 * BLOCK, 4 * BLOCK
 """Rows of a trial, and how many of them are not judged: the second mixture settles."""
-SLEEP, LONGEST = 32 * BLOCK, 512 * BLOCK
+SLEEP, LONGEST = 64 * BLOCK, 512 * BLOCK
 """Rows from falling asleep to the first probation; twice as many after each that fails, up to this.
 Likewise between two trials of an expert that is missed, from FIRST on."""
 LOST = 3.0
 """Standard errors beyond which a trial need not go on."""
-TOLERANCE = 2e-4
+TOLERANCE = 5e-4
 """What a trial may lose more, in nats a row, or of a number as a share of its usual error."""
 JUMP, LEAST_JUMP, MEMORY = 6.0, 1.1, 32.0
 """The mixture does worse all at once where a block's loss is so many usual deviations above the usual,
 and so many times it. Blocks that `usual` remembers."""
-ALWAYS = ("prior",)
-"""Costs nothing, and somebody must be there."""
+ALWAYS = ("prior", "bayes")
+"""They cost next to nothing."""
+TOGETHER = 2
+"""Experts that the first trial is without; then twice as many after one that passed, half as many after
+one that failed."""
 
 
 class Part(NamedTuple):
@@ -113,7 +116,7 @@ class Rota:
             Tensor("seen", (2,), "int64"),
             Tensor("due", (n, 2), "int64", float(FIRST), axes=(axis,), added=0.0),
             Tensor("trial", (n,), "uint8", axes=(axis,)),
-            Tensor("most", (1,), "int64", float(n)),
+            Tensor("most", (1,), "int64", float(TOGETHER)),
             Tensor(
                 "figures", (5,), "float64", units=("", "slope", "square", "", "slope")
             ),
@@ -267,7 +270,7 @@ class Rota:
         allowed = TOLERANCE * (held.at["usual"][1] if self._kind == 2 else 1.0)
         allowed = -allowed if waking else allowed
         over = held.at["seen"][0] - held.at["seen"][1] >= TRIAL
-        if not over and mean - LOST * error <= allowed:
+        if not over and (n == 0 or mean - LOST * error <= allowed):
             return
         passed = over and mean + error < allowed
         held.at["trial"][:] = 0
@@ -276,13 +279,13 @@ class Rota:
             for name, tensor in mixture.at.items():
                 tensor[...] = trial.at[name]
             self._put_off(held, chosen, FIRST if waking else SLEEP)
-            most[0] = len(self.parts) if waking else min(2 * most[0], len(self.parts))
+            most[0] = TOGETHER if waking else min(2 * most[0], len(self.parts))
         elif len(chosen) > 1:
             most[0] = len(chosen) // 2
         else:
             gap = min(2 * int(held.at["due"][chosen[0], 1]), LONGEST)
             self._put_off(held, chosen, gap)
-            most[0] = len(self.parts)
+            most[0] = TOGETHER
 
     def _put_off(self, held: Held, chosen: NDArray[np.int64], gap: int) -> None:
         held.at["due"][chosen] = int(held.at["seen"][0]) + gap, gap
