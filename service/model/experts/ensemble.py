@@ -83,7 +83,8 @@ class Ensemble:
         """Write the scores [N, O] in the target's frame. level: how much work is left out."""
         at, members = self.places(held), self._members(len(rows))
         roll = self._roll(at, level, learn=False)
-        rows = msgspec.structs.replace(rows, rest=roll.rest)
+        if roll.rest:
+            rows = msgspec.structs.replace(rows, rest=roll.rest)
         for expert, mine, place in self._working(at, roll, members):
             expert.score(mine, rows, place)
         on = roll.mixture.view()
@@ -151,7 +152,7 @@ class Ensemble:
     def _roll(self, at: Places, level: int, *, learn: bool) -> Roll:
         awake = at.mixture.at["awake"]
         if self.rota is None or at.rota is None:
-            return Roll(awake, None, awake, frozenset())
+            return Roll(awake, None, awake, frozenset(), idle=False)
         return self.rota.roll(at.rota, awake, level, learn=learn)
 
     def _working(
@@ -160,6 +161,9 @@ class Ensemble:
         """Go through the experts that have something to do. Members that rest predict nothing."""
         first = 0
         for expert, mine, place in zip(self.experts, at.experts, members.parts, strict=True):
+            if not roll.idle:
+                yield expert, mine, place
+                continue
             on = roll.works[first : first + place.shape[1]]
             first += len(on)
             if not on.all():

@@ -55,6 +55,7 @@ TOLERANCE = 5e-4
 JUMP, LEAST_JUMP, MEMORY = 6.0, 1.1, 32.0
 """The mixture does worse all at once where a block's loss is so many usual deviations above the usual,
 and so many times it. Blocks that `usual` remembers."""
+MOST_ROLLS = 64
 ALWAYS = ("prior", "bayes")
 """They cost next to nothing."""
 TOGETHER = 2
@@ -83,6 +84,8 @@ class Roll(NamedTuple):
     """[K] those that predict and learn."""
     rest: frozenset[str]
     """What is left out of the experts' work: names of LEFT_OUT, and of parts."""
+    idle: bool
+    """Somebody does not work."""
 
 
 def parts_of(experts: Sequence[Expert]) -> tuple[Part, ...]:
@@ -104,11 +107,12 @@ def parts_of(experts: Sequence[Expert]) -> tuple[Part, ...]:
 
 
 class Rota:
-    """Who works for one target. Holds no state."""
+    """Who works for one target. Holds no state; what it called lately is kept, for it is asked often."""
 
     def __init__(self, experts: Sequence[Expert], mixture: Mixture, task: Task) -> None:
         self.parts = parts_of(experts)
         self._mixture = mixture
+        self._rolls: dict[tuple[bytes, int, bytes], Roll] = {}
         self._kind = 0 if task.kind == "binary" else 1 if task.kind == "multiclass" else 2
         n = len(self.parts)
         axis = tuple((part.name, 1) for part in self.parts)
@@ -125,23 +129,32 @@ class Rota:
 
     def roll(self, held: Held, awake: NDArray[np.uint8], level: int, *, learn: bool) -> Roll:
         """Return who takes part. awake: [K] of the mixture. learn: else rows are only scored."""
+        on_trial = held.at["trial"].tobytes() if learn and level == 0 else b""
+        key = (awake.tobytes(), level, on_trial if any(on_trial) else b"")
+        found = self._rolls.get(key)
+        if found is None:
+            if len(self._rolls) >= MOST_ROLLS:
+                self._rolls.clear()
+            found = self._rolls[key] = self._called(awake, level, key[2])
+        return found
+
+    def _called(self, awake: NDArray[np.uint8], level: int, on_trial: bytes) -> Roll:
         left_out = LEFT_OUT[:level]
         resting = {name for work in left_out for name in OF_LEVEL.get(work, ())}
-        mixture, trial = awake.copy(), None
-        works = awake.copy()
-        if learn and level == 0 and held.at["trial"].any():
+        mixture, works, trial = awake.copy(), awake.copy(), None
+        if on_trial:
             trial = awake.copy()
-            for part, on in zip(self.parts, held.at["trial"], strict=True):
+            for part, on in zip(self.parts, on_trial, strict=True):
                 if on:
                     trial[part.first : part.last] ^= 1
                     works[part.first : part.last] = 1
         for part in self.parts:
             if part.name in resting:
                 mixture[part.first : part.last] = works[part.first : part.last] = 0
-        idle = {part.name for part in self.parts if not works[part.first]}
         if not mixture.any():  # nobody else is there
-            return Roll(awake, None, awake, frozenset())
-        return Roll(mixture, trial, works, frozenset(left_out) | idle)
+            mixture, works, left_out = awake.copy(), awake.copy(), ()
+        idle = {part.name for part in self.parts if not works[part.first]}
+        return Roll(mixture, trial, works, frozenset(left_out) | idle, idle=bool(idle))
 
     def thinned(self, held: Held, rows: Inputs) -> Inputs:
         """Return the rows with a weight for one of EVERY_NTH of those that are learned."""
