@@ -57,10 +57,10 @@ class Pace:
         return self._worked_s >= BUSY * (self._worked_s + self._idle_s) > 0.0
 
     def seconds_for(self, records: int) -> float:
-        """Return how long so many records would take; infinity where nobody knows yet."""
+        """Return how long so many records would take; NaN where nobody knows yet."""
         if records <= 0:
             return 0.0
-        return records * self._worked_s / self._records if self._records > 0.5 else math.inf
+        return records * self._worked_s / self._records if self._records > 0.5 else math.nan
 
 
 class Effort:
@@ -73,9 +73,9 @@ class Effort:
         self._calm_s = CALM_S
 
     def level(self, now: int, behind_s: float, at_s: float, *, busy: bool) -> int:
-        """Return the level that should follow on level `now`."""
+        """Return the level that should follow on level `now`; the same where behind_s is NaN."""
         since = at_s - self._changed_s
-        if self._after_s < behind_s < math.inf and busy and now < self._most and since >= SETTLE_S:
+        if behind_s > self._after_s and busy and now < self._most and since >= SETTLE_S:
             if at_s - self._lowered_s < SOON_S + self._calm_s:
                 self._calm_s = min(2.0 * self._calm_s, LONGEST_CALM_S)
             self._changed_s = at_s
@@ -152,8 +152,7 @@ class Shedding:
     def _change(self, loop: Loop, before: int, level: int) -> None:
         names = loop.learner.sheds
         loop.learner.shed(level)
-        behind = round(self.behind_s, 1) if math.isfinite(self.behind_s) else None
-        loop.note("shed", level=level, behind_seconds=behind)
+        loop.note("shed", level=level, behind_seconds=self._behind)
         what = (
             {"left_out": names[before:level]}
             if level > before
@@ -161,13 +160,16 @@ class Shedding:
         )
         _log.warning(
             "work_is_left_out" if level > before else "work_is_taken_up_again",
-            **what, shed_level=level, behind_seconds=behind,
+            **what, shed_level=level, behind_seconds=self._behind,
         )  # fmt: skip
+
+    @property
+    def _behind(self) -> float | None:
+        return None if math.isnan(self.behind_s) else round(self.behind_s, 1)
 
     def said(self, learner: Learner) -> dict[str, Any] | None:
         """Return what `status` shows; None where nothing can be left out."""
         if not learner.sheds:
             return None
-        behind = round(self.behind_s, 1) if math.isfinite(self.behind_s) else None
         left_out = list(learner.sheds[: learner.shed_level])
-        return {"level": learner.shed_level, "left_out": left_out, "behind_seconds": behind}
+        return {"level": learner.shed_level, "left_out": left_out, "behind_seconds": self._behind}
