@@ -48,14 +48,14 @@ def test_a_learner_that_is_killed_while_it_leaves_work_out_is_replayed_exactly(
     """A topic that ran ahead: work is left out, the learner is killed, goes on, and catches up; a replay
     from nothing does the same at the same events."""
     topic = Topic(embedded_bootstrap)
-    topic.publish(events(120_000))
+    topic.publish(events(60_000))
     service = make_service(
         topic, model={"kind": "mixture"}, learning={"shed_after_seconds": 0.1, "batch_rows": 256}
     )
     process = service.start()
     shed = until(lambda: (service.status().get("shed") or {}).get("level"), "work is left out")
     os.kill(service.learner_pid(), signal.SIGKILL)
-    service.learned(120_000, patience_s=240.0)
+    service.learned(60_000, patience_s=240.0)
     until(lambda: service.status()["shed"]["level"] == 0, "all of it is taken up again")
     model = service.model(digest=True)
     rows = until(lambda: shed_rows(service), "the events learned without replays in /metrics")
@@ -66,7 +66,7 @@ def test_a_learner_that_is_killed_while_it_leaves_work_out_is_replayed_exactly(
     )  # fmt: skip
 
     assert shed >= 1
-    assert 0 < rows < 120_000
+    assert 0 < rows < 60_000
     assert (model["digest"], True) == (rebuilt["digest"], rebuilt["verified"])
 
 

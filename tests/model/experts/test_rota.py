@@ -147,13 +147,13 @@ def test_works_are_left_out_one_after_another_and_taken_up_again(called):
 @pytest.mark.parametrize("kind", ["binary", "number"])
 def test_how_rows_are_cut_changes_no_bit_while_work_is_left_out(kind):
     found = []
-    for sizes in ((300, 300), (37, 90)):
+    for size in (150, 37):
         one = learner(kind)
-        teach(one, 300, size=sizes[0])
+        teach(one, 150, size=size)
         one.shed(6)
-        teach(one, 300, 300, size=sizes[1])
+        teach(one, 150, 150, size=size)
         one.shed(1)
-        teach(one, 100, 600, size=sizes[1])
+        teach(one, 50, 300, size=size)
         found.append(digest(one.state.parts()))
 
     assert found[0] == found[1]
@@ -194,10 +194,10 @@ def test_sleep_and_waking_do_not_depend_on_how_rows_are_cut(hasty, kind):
     for size in (600, 37):
         hasty.setattr(rota, "TOLERANCE", 1e3)
         one = learner(kind)
-        teach(one, 600, size=size)
+        teach(one, 400, size=min(size, 400))
         slept.append(asleep(one))
         hasty.setattr(rota, "TOLERANCE", -1e3)  # every probation passes
-        teach(one, 400, 600, size=min(size, 400))
+        teach(one, 240, 400, size=min(size, 240))
         slept.append(asleep(one))
         found.append(digest(one.state.parts()))
 
@@ -242,12 +242,12 @@ def test_who_is_missed_stays_awake_and_who_is_not_sleeps(hasty):
     """The mixture without the nets, forests, memory, crosses and linear experts at once would do
     worse; without one or two of so many alike it does as well."""
     hasty.setattr(rota, "TOLERANCE", 0.02)
-    for name, value in {"BLOCK": 64, "FIRST": 512, "TRIAL": 512, "LEAD": 128}.items():
+    for name, value in {"BLOCK": 64, "FIRST": 256, "TRIAL": 384, "LEAD": 128}.items():
         hasty.setattr(rota, name, value)
     one = learner()
-    scores = np.array(teach(one, 8000, size=1000))
-    y = np.array([event(one, i, turned=False)["y"] for i in range(8000)])
-    right = ((scores > 0.5) == (y > 0.5))[4000:].mean()
+    scores = np.array(teach(one, 4000, size=1000))
+    y = np.array([event(one, i, turned=False)["y"] for i in range(4000)])
+    right = ((scores > 0.5) == (y > 0.5))[2000:].mean()
 
     names = set(kind_of(one)._ensembles[0].members)
     assert asleep(one)
