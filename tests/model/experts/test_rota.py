@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.learn.learner import Learner
 from service.model.experts import rota
-from service.model.experts.seam import Expert
+from service.model.experts.seam import Expert, Held
 from service.model.kinds.mixture import Mixture
 from service.weights.digest import digest
 from tests.learn import cuts
@@ -286,3 +286,18 @@ def test_a_kind_of_one_expert_has_nothing_to_leave_out():
     assert () == alone.sheds
     assert 5 == teach_some.counts["learned"]
     assert not [name for name in alone.state.named() if "/rota/" in name or "/trial/" in name]
+
+
+def test_what_is_usual_follows_the_unit_of_a_number(hasty):
+    """A loss in other units is no jump, and a trial is judged as it would have been."""
+    one = learner("number")
+    teach(one, 70)
+    rota_of = kind_of(one)._ensembles[0].rota
+    assert rota_of is not None
+    held = Held({t.name: tensor(one, f"rota/{t.name}") for t in rota_of.tensors}, {})
+    usual, figures = held.at["usual"].copy(), held.at["figures"].copy()
+    rota_of.rescale(held, 2.0, 5.0)
+
+    assert (usual > 0).all()
+    assert [1.0, 2.0, 4.0] == (held.at["usual"] / usual).tolist()
+    assert (figures * [1.0, 2.0, 4.0, 1.0, 2.0]).tolist() == held.at["figures"].tolist()
