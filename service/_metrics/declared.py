@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from service._metrics.mixture import MIXTURE
 from service._metrics.series import Declared
 
 STATES = ("restoring", "replaying", "learning", "idle", "paused", "frozen", "halted", "down")
@@ -217,25 +218,7 @@ METRICS: tuple[Declared, ...] = (
         "learning at learning.frozen_after; model=live_paired: the live model on the events of frozen.",
         ("target", "metric", "window", "model"),
     ),
-    Declared(
-        "headwater_expert_weight",
-        "gauge",
-        "Share of each member in a mixture of experts; they sum to 1.",
-        ("target", "expert"),
-    ),
-    Declared(
-        "headwater_expert_restarts_total",
-        "counter",
-        "Times the expert of a member of a mixture started anew: it predicted what is no number, or the "
-        "unit of a number target changed by more than 10,000 times.",
-        ("target", "expert"),
-    ),
-    Declared(
-        "headwater_expert_score",
-        "gauge",
-        "Fading metrics of each member of a mixture, scored before it learned.",
-        ("target", "expert", "metric"),
-    ),
+    *MIXTURE,
     Declared(
         "headwater_twin_events_learned",
         "gauge",

@@ -28,7 +28,9 @@ LAYOUT = 4
 """
 _READABLE = {1, 2, 3, 4}
 """Layouts whose tensors are taken over name by name."""
-_NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "frozen_after", "threads"}
+_NOT_IN_WEIGHTS = {
+    "batch_rows", "linger_ms", "frozen_after", "threads", "shed", "shed_after_seconds"
+}  # fmt: skip
 _IN_WEIGHTS = {"raise_rates", "reset_head"}
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +15,7 @@ from service.model.experts import EXPERTS, together
 from service.model.experts.inputs import Labels, Shared
 from service.model.experts.mixture import Mixture
 from service.model.experts.restarts import Restarts, begin, far, sound
+from service.model.experts.rota import LEFT_OUT, THINNED, Roll, Rota
 from service.model.experts.seam import Expert, Held, Inputs, Task, Tensor
 from service.model.names import escape
 
@@ -21,6 +23,7 @@ LONGEST = ("forest", "nets", "newton", "squares", "kernel")
 """Experts that take longest with a row, those first."""
 FEW = 8
 """Rows of which no more than one expert learns at a time: to ask another thread takes as long."""
+SOLVES = LEFT_OUT.index("solves") + 1
 
 
 class Holder(NamedTuple):
@@ -28,6 +31,18 @@ class Holder(NamedTuple):
 
     prefix: str
     tensors: tuple[Tensor, ...]
+
+
+class Places(NamedTuple):
+    """The views of an ensemble, by whose they are."""
+
+    labels: Held
+    experts: list[Held]
+    mixture: Held
+    rota: Held | None
+    """None: there is one expert only, which always works."""
+    trial: Held | None
+    """Of the second mixture; see rota.py."""
 
 
 class Ensemble:
@@ -45,8 +60,11 @@ class Ensemble:
         self.experts = [one for one in self.experts if one.members]
         self.members = tuple(name for expert in self.experts for name in expert.members)
         self.mixture = Mixture(self.members, task)
-        neutral = 0.0 if target.kind == "number" else 1.0 / task.classes
-        self.restarts = Restarts(self.experts, neutral)
+        self._neutral = 0.0 if target.kind == "number" else 1.0 / max(task.classes, 1)
+        self.restarts = Restarts(self.experts, self._neutral)
+        self.rota = Rota(self.experts, self.mixture, task) if len(self.experts) > 1 else None
+        self.own = 1 + len(self.experts)
+        """Place of the mixture's tensors among the holders."""
         start = f"experts/{escape(target.name)}"
         self.holders = [
             Holder(f"{start}/labels", self.labels.tensors),
@@ -56,44 +74,125 @@ class Ensemble:
                 (*self.mixture.tensors, *self.restarts.tensors, Tensor("range", (4,), "float64")),
             ),
         ]
+        if self.rota is not None:
+            self.holders += [
+                Holder(f"{start}/rota", self.rota.tensors),
+                Holder(f"{start}/trial", self.mixture.tensors),
+            ]
 
-    def score(self, held: list[Held], rows: Inputs, into: NDArray[np.float64]) -> None:
-        """Write the scores [N, O] in the target's frame."""
-        members = self._members(len(rows))
-        for expert, mine, place in zip(self.experts, held[1:-1], members.parts, strict=True):
+    def places(self, held: Sequence[Held]) -> Places:
+        """Return the views of the holders, by whose they are."""
+        n = self.own
+        rota, trial = held[n + 1 :] if self.rota is not None else (None, None)
+        return Places(held[0], list(held[1:n]), held[n], rota, trial)
+
+    def score(self, held: list[Held], rows: Inputs, level: int, into: NDArray[np.float64]) -> None:
+        """Write the scores [N, O] in the target's frame. level: how much work is left out."""
+        at, members = self.places(held), self._members(len(rows))
+        roll = self._roll(at, level, learn=False)
+        if roll.rest:
+            rows = msgspec.structs.replace(rows, rest=roll.rest)
+        for expert, mine, place in self._working(at, roll, members):
             expert.score(mine, rows, place)
         p = members.joined()
         if not sound(p):
-            self.restarts.mend(p, self.mixture.weights(held[-1]))
-        self.mixture.score(held[-1], p, into)
+            self.restarts.mend(p, self.mixture.weights(at.mixture) * roll.mixture)
+        self.mixture.score(at.mixture, p, roll.mixture, into)
 
-    def learn(self, held: list[Held], rows: Inputs, into: NDArray[np.float64]) -> None:
-        """Write the scores [N, O] in the target's frame, then learn."""
-        members = self._members(len(rows))
-        works = [
-            (expert.name, partial(expert.learn, mine, rows, place))
-            for expert, mine, place in zip(self.experts, held[1:-1], members.parts, strict=True)
+    def learn(self, held: list[Held], rows: Inputs, level: int, into: NDArray[np.float64]) -> None:
+        """Write the scores [N, O] in the target's frame, then learn. The rows end where there is
+        something to decide, see until_decision."""
+        at, members = self.places(held), self._members(len(rows))
+        roll = self._roll(at, level, learn=True)
+        rows = msgspec.structs.replace(rows, rest=roll.rest)
+        fewer = rows
+        if self.rota is not None and at.rota is not None and level >= SOLVES:
+            fewer = self.rota.thinned(at.rota, rows)
+        works: list[tuple[str, Callable[[], None]]] = [
+            (
+                expert.name,
+                partial(expert.learn, mine, fewer if expert.name in THINNED else rows, place),
+            )
+            for expert, mine, place in self._working(at, roll, members)
         ]
         works.sort(key=lambda one: LONGEST.index(one[0]) if one[0] in LONGEST else len(LONGEST))
         way = together.do if len(rows) >= FEW else together.in_turn
         way([work for _, work in works])
-        p, learn = members.joined(), (rows.weights > 0).astype(np.uint8)
+        learn, p = (rows.weights > 0).astype(np.uint8), members.joined()
         if not sound(p):
-            self.restarts.see_to(held[-1], held[1:-1], members.parts)
-            self.restarts.mend(p, self.mixture.weights(held[-1]))
-        self.mixture.learn(held[-1], p, rows.y, learn, into)
+            self.restarts.see_to(at.mixture, at.experts, members.parts)
+            self.restarts.mend(p, self.mixture.weights(at.mixture) * roll.mixture)
+        self.mixture.learn(at.mixture, p, rows.y, learn, roll.mixture, into)
+        if self.rota is None or at.rota is None or at.trial is None:
+            return
+        trial = None
+        if roll.trial is not None:
+            trial = np.empty_like(into)
+            self.mixture.learn(at.trial, p, rows.y, learn, roll.trial, trial)
+        if self.rota.note(at.rota, rows, learn, into, trial):
+            self.rota.decide(at.rota, at.mixture, at.trial, level)
+
+    def until_decision(
+        self, held: list[Held], y: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> int:
+        """Return how many of the rows there are up to where something is decided, or all."""
+        rota = self.places(held).rota
+        if self.rota is None or rota is None:
+            return len(y)
+        return self.rota.until_decision(rota, y, weights)
 
     def rescale(self, held: list[Held], ratio: float, shift: float) -> None:
         """The unit of the target changes."""
+        at = self.places(held)
         if far(ratio):
-            begin(self.labels.tensors, held[0])
-            self.restarts.all_anew(held[-1], held[1:-1])
-            begin(self.mixture.tensors, held[-1])
+            self._begin(at)
             return
-        self.labels.rescale(held[0], ratio, shift)
-        for expert, mine in zip(self.experts, held[1:-1], strict=True):
+        self.labels.rescale(at.labels, ratio, shift)
+        for expert, mine in zip(self.experts, at.experts, strict=True):
             expert.rescale(mine, ratio, shift)
-        self.mixture.rescale(held[-1], ratio, shift)
+        self.mixture.rescale(at.mixture, ratio, shift)
+        if self.rota is not None and at.rota is not None and at.trial is not None:
+            self.mixture.rescale(at.trial, ratio, shift)
+            self.rota.rescale(at.rota, ratio, shift)
+
+    def _begin(self, at: Places) -> None:
+        """Have all that is of the target start anew."""
+        begin(self.labels.tensors, at.labels)
+        self.restarts.all_anew(at.mixture, at.experts)
+        begin(self.mixture.tensors, at.mixture)
+        if self.rota is not None and at.rota is not None and at.trial is not None:
+            begin(self.mixture.tensors, at.trial)
+            begin(self.rota.tensors, at.rota)
+
+    def added(self, held: Sequence[Held]) -> None:
+        """Fields or members changed, and what stays was taken over."""
+        at = self.places(held)
+        for expert, mine in zip(self.experts, at.experts, strict=True):
+            expert.added(mine)
+        if self.rota is not None and at.rota is not None:
+            self.rota.added(at.rota)
+
+    def _roll(self, at: Places, level: int, *, learn: bool) -> Roll:
+        awake = at.mixture.at["awake"]
+        if self.rota is None or at.rota is None:
+            return Roll(awake, None, awake, frozenset(), idle=False)
+        return self.rota.roll(at.rota, awake, level, learn=learn)
+
+    def _working(
+        self, at: Places, roll: Roll, members: Members
+    ) -> Iterator[tuple[Expert, Held, NDArray[np.float32]]]:
+        """Go through the experts that have something to do. Members that rest predict nothing."""
+        first = 0
+        for expert, mine, place in zip(self.experts, at.experts, members.parts, strict=True):
+            if not roll.idle:
+                yield expert, mine, place
+                continue
+            on = roll.works[first : first + place.shape[1]]
+            first += len(on)
+            if not on.all():
+                place[:] = self._neutral
+            if on.any():
+                yield expert, mine, place
 
     def _members(self, n: int) -> Members:
         counts = [len(one.members) for one in self.experts]

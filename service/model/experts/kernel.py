@@ -68,8 +68,8 @@ class Kernel:
         at, flags = held.at, held.flags
         compiled.learn(
             self._kind, self._keys(rows), self._categories, rows.x, self._last, rows.y,
-            rows.weights, at["ring"], at["labels"], at["near"], at["bases"], flags["ring"],
-            flags["labels"], into,
+            rows.weights, _size(rows, at["near"]), at["ring"], at["labels"], at["near"], at["bases"],
+            flags["ring"], flags["labels"], into,
         )  # fmt: skip
 
     def _keys(self, rows: Inputs) -> NDArray[np.float32]:
@@ -99,3 +99,8 @@ class Kernel:
         labels[2] *= np.float32(ratio)
         held.at["bases"][:] *= ratio
         held.flags["labels"][:] = 1
+
+
+def _size(rows: Inputs, near: NDArray[np.float64]) -> int:
+    """Return how much of the ring is used: half, where that is asked for, once all of it is filled."""
+    return RING // 2 if "ring" in rows.rest and near[0] >= RING else RING

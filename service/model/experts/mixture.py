@@ -64,10 +64,12 @@ class Mixture:
             Tensor("tally", (k, 5), "float64", axes=(names,)),
         )
 
-    def score(self, held: Held, p: NDArray[np.float32], into: NDArray[np.float64]) -> None:
-        """Write the mixture [N, O] of predictions p [N, K, O]."""
+    def score(
+        self, held: Held, p: NDArray[np.float32], on: NDArray[np.uint8], into: NDArray[np.float64]
+    ) -> None:
+        """Write the mixture [N, O] of predictions p [N, K, O]. on: [K] members that take part."""
         n = len(p)
-        self.learn(held, p, np.full(n, np.nan), np.zeros(n, np.uint8), into)
+        self.learn(held, p, np.full(n, np.nan), np.zeros(n, np.uint8), on, into)
 
     def learn(
         self,
@@ -75,20 +77,34 @@ class Mixture:
         p: NDArray[np.float32],
         y: NDArray[np.float64],
         learn: NDArray[np.uint8],
+        on: NDArray[np.uint8],
         into: NDArray[np.float64],
     ) -> None:
-        """Write the mixture of each row, then learn from its label."""
+        """Write the mixture of each row, then learn from its label. on: [K] members that take part."""
         at = held.at
         if self._number:
             numbers.learn(
-                p, y, learn, at["awake"], at["weights"], at["tops"], at["ends"], at["usual"], at["stacks"],
+                p, y, learn, on, at["weights"], at["tops"], at["ends"], at["usual"], at["stacks"],
                 at["gradients"], at["curvatures"], at["counts"], at["tally"], at["grid"], into,
             )  # fmt: skip
         else:
             classes.learn(
-                p, y, learn, at["awake"], at["weights"], at["tops"], at["ends"], at["stack"], at["gradient"],
+                p, y, learn, on, at["weights"], at["tops"], at["ends"], at["stack"], at["gradient"],
                 at["curvature"], at["counts"], at["tally"], into,
             )  # fmt: skip
+
+    def awaken(self, held: Held, members: NDArray[np.int64]) -> None:
+        """Let members take part again as if they were new: with a share of next to nothing, outside
+        the stack."""
+        at = held.at
+        at["awake"][members] = 1
+        at["weights"][:, members] = SLEEPING
+        ridges = numbers.RIDGES if self._number else np.array([classes.RIDGE])
+        names = "stacks gradients curvatures" if self._number else "stack gradient curvature"
+        stacks, slopes, curved = (at[name] for name in names.split())
+        stacks[..., members] = slopes[..., members] = 0.0
+        curved[..., members, :] = curved[..., members] = 0.0
+        curved[..., members, members] = ridges[:, None] if self._number else ridges
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """A number target's unit changes; see seam.Expert."""
@@ -98,7 +114,8 @@ class Mixture:
         """Nothing is left to do; see seam.Expert."""
 
     def weights(self, held: Held) -> NDArray[np.float64]:
-        """Return [K]: how much each member counts in the mixture of Bayes; they sum to 1."""
-        each, tops = held.at["weights"], held.at["tops"]
-        each = each / each.sum(axis=1, keepdims=True)
+        """Return [K]: how much each member counts in the mixture of Bayes; they sum to 1, and are 0 of
+        those that sleep."""
+        each, tops = held.at["weights"] * held.at["awake"], held.at["tops"]
+        each /= each.sum(axis=1, keepdims=True)
         return (tops / tops.sum()) @ each  # type: ignore[no-any-return]

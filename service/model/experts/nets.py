@@ -128,7 +128,7 @@ class Nets:
         flags = held.flags
         compiled.learn(
             self._kind, rows.x, rows.y, rows.weights, self._columns, self._few, narrow, wide,
-            self._seeds, self._again, held.at["ring"], held.at["count"], flags["narrow_first"],
+            self._seeds, 0 if "replays" in rows.rest else self._again, held.at["ring"], held.at["count"], flags["narrow_first"],
             flags["wide_first"], flags["ring"], into,
         )  # fmt: skip
 

@@ -32,6 +32,7 @@ class Newton:
 
     name: ClassVar[str] = "newton"
     fits: ClassVar[tuple[str, ...]] = ("binary", "multiclass")
+    halves: ClassVar[tuple[str, str]] = ("newton/plain", "newton/all")
 
     def __init__(self, fields: Fields, task: Task) -> None:
         self._classes = task.classes
@@ -61,8 +62,10 @@ class Newton:
         """See seam.Expert."""
         plain, full = self._sets
         k = len(KEEPS)
-        compiled.learn(plain.part(held), rows.x, rows.y, rows.weights, 0, into)
-        compiled.learn(full.part(held), rows.x, rows.y, rows.weights, k, into)
+        if self.halves[0] not in rows.rest:
+            compiled.learn(plain.part(held), rows.x, rows.y, rows.weights, 0, into)
+        if self.halves[1] not in rows.rest:
+            compiled.learn(full.part(held), rows.x, rows.y, rows.weights, k, into)
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """It learns no numbers; see seam.Expert."""

@@ -8,7 +8,7 @@ itself, and the mixture weighs them event by event.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -139,6 +139,9 @@ class Inputs(msgspec.Struct):
     """[N] class index (binary: 0 or 1), or the number in the frame's units; NaN: no label."""
     weights: NDArray[np.float64]
     """[N] importance; 0: score only. A row is learned where this is > 0 and y is no NaN."""
+    rest: frozenset[str] = frozenset()
+    """What is left out of the work on these rows, see rota.py: an expert leaves out what it knows.
+    Of members that rest, predictions are not looked at."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -180,6 +183,15 @@ class Expert(Protocol):
 
     def added(self, held: Held) -> None:
         """Fields or members changed, and what stays was taken over: see to what is new."""
+
+
+@runtime_checkable
+class Halved(Protocol):
+    """An expert of which half may rest."""
+
+    @property
+    def halves(self) -> tuple[str, str]:
+        """What the first half of its members is called in Inputs.rest, and the second."""
 
 
 def rescale(tensors: tuple[Tensor, ...], held: Held, ratio: float, shift: float) -> None:

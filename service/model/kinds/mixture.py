@@ -22,13 +22,15 @@ from service.model.compiling import lent
 from service.model.experts import EXPERTS
 from service.model.experts.ensemble import Ensemble, Holder
 from service.model.experts.inputs import Shared
-from service.model.experts.moved import mark, move
+from service.model.experts.moved import mark, move, taken
 from service.model.experts.restarts_pass import FURTHEST
-from service.model.experts.seam import BLOCK, Held, Inputs
+from service.model.experts.rota import LEFT_OUT
+from service.model.experts.seam import Held, Inputs, Tensor
 from service.model.featurizer import Rows
 from service.model.kinds import mixture_pass
 from service.model.kinds.compiled import target_table
 from service.model.kinds.seam import (
+    Effort,
     Extra,
     Extras,
     Flat,
@@ -47,6 +49,8 @@ from service.model.losses import NUMBER
 if TYPE_CHECKING:
     from service.model.recipe import Recipe
 
+EFFORT = "experts/effort"
+"""What the names of the tensors begin with that say how much work is left out."""
 PIECE = 256
 """Rows that go through all experts together: their inputs stay in the cache."""
 
@@ -55,8 +59,14 @@ class Views(NamedTuple):
     """The tensors of one state."""
 
     shared: Held
+    effort: Held
     each: list[list[Held]]
     """Of each ensemble, in the order of its holders."""
+
+    @property
+    def level(self) -> int:
+        """How much work is left out."""
+        return int(self.effort.at["level"][0])
 
 
 class Mixture:
@@ -66,6 +76,7 @@ class Mixture:
     learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
     differentiable: ClassVar[bool] = False
     chosen: ClassVar[tuple[str, ...]] = tuple(EXPERTS)
+    sheds: ClassVar[tuple[str, ...]] = LEFT_OUT
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -74,8 +85,13 @@ class Mixture:
         self._ensembles = [Ensemble(self._shared, t, self.chosen, seed) for t in schema.targets]
         self._targets = target_table(schema)
         self._targets[self._targets[:, 0] == NUMBER, 3] = 1  # experts go by the frame
-        self.holders = [Holder("experts/inputs", self._shared.tensors)] + [
-            holder for one in self._ensembles for holder in one.holders
+        effort = (
+            Tensor("level", (1,), "int64"), Tensor("left_out", (len(LEFT_OUT),), "int64")
+        )  # fmt: skip
+        self.holders = [
+            Holder("experts/inputs", self._shared.tensors),
+            Holder(EFFORT, effort),
+            *(holder for one in self._ensembles for holder in one.holders),
         ]
         self.parameters: tuple[Parameter, ...] = tuple(self._parameters())
         self.places, self.size = placed(self.parameters)
@@ -128,16 +144,7 @@ class Mixture:
     def _see_to_what_is_new(self, into: Extras) -> None:
         """Have every expert look at what it took over."""
         for ensemble in self._ensembles:
-            for expert, (at, tensors) in zip(ensemble.experts, ensemble.holders[1:-1], strict=True):
-                views = {
-                    t.name: into[f"{at}/{t.name}{mark(t)}"] for t in tensors if 0 not in t.shape
-                }
-                flags = {
-                    t.name: np.ones(-(-views[t.name].size // BLOCK), np.uint8)
-                    for t in tensors
-                    if t.large and t.name in views
-                }
-                expert.added(Held(views, flags))
+            ensemble.added([taken(into, *holder) for holder in ensemble.holders])
 
     def _views(
         self,
@@ -162,8 +169,10 @@ class Mixture:
                     views[one.name] = theta[first : first + size].reshape(one.shape)
                     flags[one.name] = touched[first >> 6 : (first + size) >> 6]
             found.append(Held(views, flags))
-        rest = iter(found[1:])
-        return Views(found[0], [[next(rest) for _ in one.holders] for one in self._ensembles])
+        rest = iter(found[2:])
+        return Views(
+            found[0], found[1], [[next(rest) for _ in one.holders] for one in self._ensembles]
+        )
 
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Score N rows; see seam.Kind."""
@@ -190,11 +199,11 @@ class Mixture:
             )
             ensemble.labels.write(held[0], x, given)
             block = np.empty((n, target.outputs))
-            ensemble.score(held, given, block)
+            ensemble.score(held, given, views.level, block)
             if target.kind == "number":
                 block *= frames[t, 4]
                 block += frames[t, 3]
-                mixture_pass.within(unlabelled, nothing, held[-1].at["range"], block)
+                mixture_pass.within(unlabelled, nothing, held[ensemble.own].at["range"], block)
             scores[:, target.start : target.start + target.outputs] = block
         return scores
 
@@ -220,11 +229,14 @@ class Mixture:
                 last = first + mixture_pass.until_renewal(
                     moving.frames[t], self._targets[t, 3], y, allowed[first:last]
                 )
+                y, given = y[: last - first], allowed[first:last] * importance[first:last, t]
+                last = first + self._ensembles[t].until_decision(views.each[t], y, given)
             self._piece(
                 moving, views, rows.part(first, last), allowed[first:last], importance[first:last],
                 into.between(first, last),
             )  # fmt: skip
             first = last
+        views.effort.at["left_out"][: views.level] += int((into.applied == 1).sum())
 
     def _piece(
         self,
@@ -253,11 +265,11 @@ class Mixture:
             )  # fmt: skip
             ensemble.labels.write(held[0], fitting, given)
             block = np.empty((n, target.outputs))
-            ensemble.learn(held, given, block)
+            ensemble.learn(held, given, views.level, block)
             if target.kind == "number":
                 block *= frame[4]
                 block += frame[3]
-                mixture_pass.within(labels, learn, held[-1].at["range"], block)
+                mixture_pass.within(labels, learn, held[ensemble.own].at["range"], block)
             into.scores[:, target.start : target.start + target.outputs] = block
             mixture_pass.losses(
                 self._targets[t, 0], labels, block, frame, learn, t, into.losses, into.norms
@@ -271,15 +283,25 @@ class Mixture:
         """Return how each member of each target did, and what it counts; in the order of members."""
         found = {}
         for one in self._ensembles:
-            at, tensors = one.holders[-1]
+            at, tensors = one.holders[one.own]
             held = Held({t.name: extras[f"{at}/{t.name}{mark(t)}"] for t in tensors}, {})
             shares, figures = one.mixture.weights(held).tolist(), held.at["tally"].tolist()
             again = np.repeat(held.at["restarts"], [len(e.members) for e in one.experts]).tolist()
+            awake = held.at["awake"].astype(np.bool_).tolist()
             found[one.target.name] = [
-                Standing._make((name, shares[k], *figures[k], again[k]))
+                Standing._make((name, shares[k], *figures[k], again[k], awake[k]))
                 for k, name in enumerate(one.members)
             ]
         return found
+
+    def effort(self, extras: Extras) -> Effort:
+        """Return how much is left out; see seam.Kind."""
+        level, rows = (extras[f"{EFFORT}/{name}"] for name in ("level", "left_out"))
+        return Effort(int(level[0]), tuple(rows.tolist()))
+
+    def shed(self, extras: Extras, level: int) -> None:
+        """Leave that many works out from now on; see seam.Kind."""
+        extras[f"{EFFORT}/level"][0] = level
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient
@@ -293,4 +315,5 @@ class Mixture:
 def alone(name: str) -> type[Mixture]:
     """Return the kind that is a mixture of one expert's members."""
     fits = tuple(kind for kind in Mixture.learns if kind in EXPERTS[name].fits)
-    return type(name.title(), (Mixture,), {"name": name, "learns": fits, "chosen": (name,)})
+    own = {"name": name, "learns": fits, "chosen": (name,), "sheds": ()}
+    return type(name.title(), (Mixture,), own)

@@ -8,10 +8,12 @@ from service.model.experts import grid_pass as grids
 from service.model.experts.mixture import Mixture
 from service.model.experts.seam import Held, Task
 from service.model.experts.steps import Steps
-from tests.model.experts.pieces import opened
+from tests.model.experts.pieces import opened, readable
 from tests.model.experts.rows import Seen, held, predictions, rows
 
 TASK = Task("number", 1, 0)
+ALL = np.ones(3, np.uint8)
+"""Members that take part."""
 
 grid_passes = opened(grids, "follow", "nearest")
 
@@ -89,7 +91,7 @@ def mixed(y, spread):
     p = (y[:, None] + spread * draw.normal(size=(len(y), 3))).astype(np.float32)[:, :, None]
     mixture = Mixture(("a", "b", "c"), TASK)
     memory, said = held(mixture.tensors), np.empty((len(y), 1))
-    mixture.learn(memory, p, y, np.ones(len(y), np.uint8), said)
+    mixture.learn(memory, p, y, np.ones(len(y), np.uint8), ALL, said)
     return mixture, memory, p, said[:, 0]
 
 
@@ -113,8 +115,8 @@ def test_what_a_mixture_says_without_a_grid_is_left_as_it_is():
     for array in frozen.values():
         array.flags.writeable = False
     before = np.empty((1, 1))
-    mixture.score(Held(frozen, {}), p[-1:], before)
-    mixture.learn(memory, p[-1:], y[-1:], np.zeros(1, np.uint8), said[-1:, None])
+    mixture.score(readable(Held(frozen, {})), p[-1:], ALL, before)
+    mixture.learn(memory, p[-1:], y[-1:], np.zeros(1, np.uint8), ALL, said[-1:, None])
 
     assert before[0, 0] == said[-1]
     assert p[-1].min() < said[-1] < p[-1].max()
@@ -127,12 +129,12 @@ def test_a_mixture_on_a_grid_says_the_same_in_another_unit_and_under_any_cuts():
     other, again = held(mixture.tensors), np.empty((600, 1))
     for first, last in ((0, 1), (1, 130), (130, 600)):
         cut = slice(first, last)
-        mixture.learn(other, p[cut], y[cut], np.ones(last - first, np.uint8), again[cut])
+        mixture.learn(other, p[cut], y[cut], np.ones(last - first, np.uint8), ALL, again[cut])
     assert said.tobytes() == again.tobytes()
     assert memory.at["grid"].tobytes() == other.at["grid"].tobytes()
 
     before, after = np.empty((50, 1)), np.empty((50, 1))
-    mixture.score(memory, p[:50], before)
+    mixture.score(memory, p[:50], ALL, before)
     mixture.rescale(memory, 0.25, 1.5)
-    mixture.score(memory, (p[:50] * 0.25 + 1.5).astype(np.float32), after)
+    mixture.score(memory, (p[:50] * 0.25 + 1.5).astype(np.float32), ALL, after)
     np.testing.assert_allclose(after, before * 0.25 + 1.5, atol=1e-5)

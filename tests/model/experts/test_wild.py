@@ -80,20 +80,20 @@ def test_an_expert_that_predicts_no_number_starts_anew_and_the_others_speak(kind
     one, seen, memory = ensemble(kind)
     given = rows(seen, 300)
     y, into = labels(seen, given), np.empty((300, seen.task.outputs))
-    one.learn(memory, seen.inputs(given.part(0, 200), y[:200]), into[:200])
+    one.learn(memory, seen.inputs(given.part(0, 200), y[:200]), 0, into[:200])
     memory[1].at["means"][0] = np.nan
     memory[2].at["dense"][:] = np.inf if kind == "number" else 0.0
     scored = np.empty((20, seen.task.outputs))
     part = seen.inputs(rows(seen, 20, seed=5), np.full(20, np.nan), np.zeros(20))
-    one.score(memory, part, scored)
-    one.learn(memory, seen.inputs(given.part(200, 300), y[200:]), into[200:])
+    one.score(memory, part, 0, scored)
+    one.learn(memory, seen.inputs(given.part(200, 300), y[200:]), 0, into[200:])
 
     assert np.isfinite(scored).all()
     assert np.isfinite(into).all()
-    assert memory[-1].at["restarts"].tolist() == [1, int(kind == "number")]
+    assert memory[one.own].at["restarts"].tolist() == [1, int(kind == "number")]
     assert all(np.isfinite(array).all() for each in memory for array in each.at.values())
-    one.learn(memory, seen.inputs(given.part(0, 200), y[:200]), into[:200])
-    assert memory[-1].at["restarts"].tolist() == [1, int(kind == "number")]
+    one.learn(memory, seen.inputs(given.part(0, 200), y[:200]), 0, into[:200])
+    assert memory[one.own].at["restarts"].tolist() == [1, int(kind == "number")]
 
 
 def test_a_member_without_a_prediction_says_what_the_others_say():
