@@ -26,7 +26,16 @@ from service.model.experts.forest_pass import (
     SEEN,
     TREES,
 )
-from service.model.experts.seam import KEY_INPUTS, Fields, Held, Inputs, Task, Tensor, label_keys
+from service.model.experts.seam import (
+    KEY_INPUTS,
+    Fields,
+    Held,
+    Inputs,
+    Task,
+    Tensor,
+    label_keys,
+    unweighted,
+)
 
 CLASS = (("", "", 1024), ("", "", ROWS), ("", "own", 1024), ("", "own", ROWS))
 NUMBER = (("", "", ROWS), ("", "own", ROWS), ("change", "", 1024), ("change", "", ROWS))
@@ -100,7 +109,7 @@ class Forest:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """Look at no counter but the rows': it may be in the middle of a change; see seam.Expert."""
-        self._pass(held, rows, 0, into)
+        self._pass(held, unweighted(rows), 0, into)
 
     def _pass(self, held: Held, rows: Inputs, first: int, into: NDArray[np.float32]) -> int:
         """Take rows from `first` on; return the row before which something is due, or N."""
