@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.model.experts import cross_pass as compiled
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale, unweighted
 
 PAIRS, TRIPLES = 32, 32
 MOST = 64
@@ -54,7 +54,7 @@ class Cross:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -26,7 +26,16 @@ from service.model.experts.forest_pass import (
     SEEN,
     TREES,
 )
-from service.model.experts.seam import KEY_INPUTS, Fields, Held, Inputs, Task, Tensor, label_keys
+from service.model.experts.seam import (
+    KEY_INPUTS,
+    Fields,
+    Held,
+    Inputs,
+    Task,
+    Tensor,
+    label_keys,
+    unweighted,
+)
 
 CLASS = (("", "", 1024), ("", "", ROWS), ("", "own", 1024), ("", "own", ROWS))
 NUMBER = (("", "", ROWS), ("", "own", ROWS), ("change", "", 1024), ("change", "", ROWS))
@@ -104,7 +113,7 @@ class Forest:
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """Look at no counter but the rows': it may be in the middle of a change; see seam.Expert."""
         groups, found = self._working(rows, into)
-        self._pass(held, rows, 0, groups, found)
+        self._pass(held, unweighted(rows), 0, groups, found)
         if found is not into:
             into[:, -found.shape[1] :] = found
 

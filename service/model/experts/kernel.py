@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from service.model.experts import kernel_pass as compiled
 from service.model.experts.kernel_pass import RING, WIDTHS
-from service.model.experts.seam import KEY_INPUTS, Axis, Fields, Held, Inputs, Task, Tensor
+from service.model.experts.seam import (
+    KEY_INPUTS,
+    Axis,
+    Fields,
+    Held,
+    Inputs,
+    Task,
+    Tensor,
+    unweighted,
+)
 
 MOST_CATEGORIES, MOST_NUMBERS, MOST_PLAIN = 16, 48, 32
 """Fields beyond these, in the order of the schema, do not count in the distance: a row costs
@@ -61,7 +70,7 @@ class Kernel:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -24,7 +24,16 @@ from numpy.typing import NDArray
 
 from service.model.experts import nets_pass as compiled
 from service.model.experts.nets_step import HIDDEN, Bank
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, label_keys, rescale
+from service.model.experts.seam import (
+    Fields,
+    Held,
+    Inputs,
+    Task,
+    Tensor,
+    label_keys,
+    rescale,
+    unweighted,
+)
 
 NARROW, WIDE = (0.0005, 0.003, 0.02, 0.03), (0.003, 0.012, 0.012)
 """Rates of each bank, from slow to fast: steps are about so long in every weight. The slowest was
@@ -120,7 +129,7 @@ class Nets:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

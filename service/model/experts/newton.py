@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from service.model.experts import newton_pass as compiled
 from service.model.experts.curvature import Curved, all_columns, plain_columns
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, unweighted
 
 KEEPS = (0.99999, 0.9998, 0.998)
 RIDGES = ((1.0, 0.5, 0.25), (2.0, 1.0, 0.5))
@@ -56,7 +56,7 @@ class Newton:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

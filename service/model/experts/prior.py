@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from service.model.experts import prior_pass as compiled
 from service.model.experts.inputs_pass import SAMPLE
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale, unweighted
 
 SPANS = {"number": (1.0, 8.0, 64.0, 1000.0), "class": (4.0, 64.0, 2000.0)}
 
@@ -47,7 +47,7 @@ class Prior:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """Write the averages and the median; see seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """Write both as they were before each row, then take its label; see seam.Expert."""

@@ -147,6 +147,14 @@ class Inputs(msgspec.Struct):
         return len(self.x)
 
 
+def unweighted(rows: Inputs) -> Inputs:
+    """Return the same rows, none with a weight: a pass that learns predicts them and writes nothing."""
+    return Inputs(
+        rows.x, rows.ranks, rows.ids, rows.spans, rows.entries, rows.values, rows.y,
+        np.zeros(len(rows.x)),
+    )  # fmt: skip
+
+
 def label_keys(fields: Fields) -> list[int]:
     """Return the columns of keys that are labels, or means of labels: all but how often they came."""
     return [c for c in fields.keys if (c - fields.keys.start) % KEY_INPUTS != 2]
@@ -170,8 +178,8 @@ class Expert(Protocol):
     def __init__(self, fields: Fields, task: Task) -> None: ...
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
-        """Write the predictions [N, K, O] of the members as they are; change nothing. No row has a
-        weight, so that a compiled `learn` will do."""
+        """Write the predictions [N, K, O] of the members as they are; change nothing, whatever the
+        rows weigh."""
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """Write the predictions [N, K, O] of each row by what was learned of the rows before it,

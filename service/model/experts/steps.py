@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 from service.model.experts import grid_pass, steps_pass
 from service.model.experts.cross import code_of
 from service.model.experts.inputs import CLOCKS
-from service.model.experts.seam import KEY_INPUTS, Fields, Held, Inputs, Task, Tensor, rescale
+from service.model.experts.seam import (
+    KEY_INPUTS,
+    Fields,
+    Held,
+    Inputs,
+    Task,
+    Tensor,
+    rescale,
+    unweighted,
+)
 
 ROWS = 2**16
 """Rows of the table of weights."""
@@ -69,7 +78,7 @@ class Steps:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from service.model.experts import words_pass as compiled
 from service.model.experts.cross import code_of
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale, unweighted
 
 
 class Words:
@@ -53,7 +53,7 @@ class Words:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
