@@ -68,8 +68,7 @@ class Ensemble:
         works.sort(key=lambda one: LONGEST.index(one[0]) if one[0] in LONGEST else len(LONGEST))
         way = together.do if len(rows) >= FEW else together.in_turn
         way([work for _, work in works])
-        learn = (rows.weights > 0).astype(np.uint8)
-        self.mixture.learn(held[-1], members.joined(), rows.y, learn, into)
+        self.mixture.learn(held[-1], members.joined(), rows.y, rows.weights, into)
 
     def rescale(self, held: list[Held], ratio: float, shift: float) -> None:
         """The unit of the target changes."""

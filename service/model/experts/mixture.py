@@ -82,19 +82,20 @@ class Mixture:
         held: Held,
         p: NDArray[np.float32],
         y: NDArray[np.float64],
-        learn: NDArray[np.uint8],
+        worth: NDArray[np.float64],
         into: NDArray[np.float64],
     ) -> None:
-        """Write the mixture of each row, then learn from its label."""
+        """Write the mixture of each row, then learn from its label. worth: [N] what a row counts,
+        0: score only."""
         at = held.at
         if self._number:
             numbers.learn(
-                p, y, learn, at["awake"], at["weights"], at["tops"], at["ends"], at["usual"], at["stacks"],
+                p, y, worth, at["awake"], at["weights"], at["tops"], at["ends"], at["usual"], at["stacks"],
                 at["gradients"], at["curvatures"], at["counts"], at["tally"], into,
             )  # fmt: skip
         else:
             classes.learn(
-                p, y, learn, at["awake"], at["weights"], at["tops"], at["ends"], at["stack"], at["gradient"],
+                p, y, worth, at["awake"], at["weights"], at["tops"], at["ends"], at["stack"], at["gradient"],
                 at["curvature"], at["counts"], at["tally"], into,
             )  # fmt: skip
 
