@@ -11,11 +11,12 @@ TypeError.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import BadSettings, Problem
 from service.events.schema import TargetKind
 from service.model.experts import EXPERTS
 from service.model.experts.ensemble import Ensemble, Holder
@@ -67,6 +68,9 @@ class Mixture:
         schema, seed = recipe.schema, recipe.learning.seed
         self._shared = Shared(schema)
         self._ensembles = [Ensemble(self._shared, t, self.chosen, seed) for t in schema.targets]
+        for one in self._ensembles:
+            if not one.members:
+                _refuse(one, self.name)
         self._targets = target_table(schema)
         self.holders = [Holder("experts/inputs", self._shared.tensors)] + [
             holder for one in self._ensembles for holder in one.holders
@@ -268,6 +272,17 @@ def _read_only(array: NDArray[Any]) -> NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def _refuse(ensemble: Ensemble, kind: str) -> NoReturn:
+    """Raise BadSettings: no expert that was chosen has members for this target."""
+    target = ensemble.target
+    msg = (
+        f"{kind} has no members for target {target.name} of type {target.kind} with these fields "
+        "in event.features: nothing could predict it"
+    )
+    hint = "Set model.kind: auto, which takes every target and field; docs/models.md says what experts do."
+    raise BadSettings([Problem("model.kind", None, msg, hint)])
 
 
 def alone(name: str) -> type[Mixture]:

@@ -18,7 +18,11 @@ ROWS = np.array([64], np.int64)
 def clock(times: list[int], users: list[int], cut: int = 10**6) -> NDArray[np.float64]:
     """Return for each event seconds since the one before and since the same user's, as they are
     shown: [N, 2]. cut: rows in a call."""
-    before, last, flags = np.zeros(2, np.int64), np.zeros((64, 2), np.float32), np.zeros(2, np.uint8)
+    before, last, flags = (
+        np.zeros(2, np.int64),
+        np.zeros((64, 2), np.float32),
+        np.zeros(2, np.uint8),
+    )
     ms, ids = np.array(times, np.int64), np.array(users, np.int64)[:, None]
     into = np.zeros((len(ms), CLOCK + 1), np.float32)
     learn = np.ones(len(ms), np.uint8)
