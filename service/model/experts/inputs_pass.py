@@ -58,7 +58,7 @@ def _number(value, stats, ordered, sizes, j, into, ranks, at):
     n_spans = SPANS.shape[0]
     if math.isnan(value):
         into[at[0] + j] = 0.0
-        into[at[1] + j] = 1.0
+        into[at[1] + j] = 1.0 if stats[0] > 0.0 else 0.0  # missing is what was there once
         for s in range(n_spans):
             into[at[2] + j * n_spans + s] = 0.0
         for b in range(PLE):
