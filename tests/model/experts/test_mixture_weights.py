@@ -16,16 +16,17 @@ BINARY, NUMBER = Task("binary", 1, 7), Task("number", 1, 7)
 THREE = Task("multiclass", 3, 7)
 
 
-def members(task: Task, *said: list[float]) -> Any:
+def members(task: Task, *said: list[float]) -> tuple[Mixture, Held, NDArray[np.float32]]:
     """Return a mixture of members that always say the same, its tensors, and p [K, O]."""
     one = Mixture(tuple(f"m/{i}" for i in range(len(said))), task)
     return one, held(one.tensors), np.array(said, np.float32)
 
 
 def learned(
-    one: Mixture, at: Held, p: NDArray[np.float32], y: NDArray[np.float64], weight: Any
+    mixture: tuple[Mixture, Held, NDArray[np.float32]], y: NDArray[np.float64], weight: Any
 ) -> NDArray[np.float64]:
     """Learn labels [N]; return what the mixture says afterwards [O]."""
+    one, at, p = mixture
     n, o = len(y), p.shape[1]
     rows = np.ascontiguousarray(np.broadcast_to(p, (n, *p.shape)))
     one.learn(at, rows, y, np.broadcast_to(np.asarray(weight, float), n).copy(), np.empty((n, o)))
@@ -42,8 +43,8 @@ def labels(n: int, share: float) -> NDArray[np.float64]:
 def test_events_of_a_class_that_count_twenty_times_move_the_odds_twenty_times() -> None:
     """Of 7 % yes: members that say 7 % are right as they are, those that say 60 % as they count."""
     y = labels(3000, 0.07)
-    plain = learned(*members(BINARY, [0.07], [0.6], [0.3]), y, 1.0)
-    heavy = learned(*members(BINARY, [0.07], [0.6], [0.3]), y, np.where(y > 0, 20.0, 1.0))
+    plain = learned(members(BINARY, [0.07], [0.6], [0.3]), y, 1.0)
+    heavy = learned(members(BINARY, [0.07], [0.6], [0.3]), y, np.where(y > 0, 20.0, 1.0))
     expected = 20.0 * y.sum() / (20.0 * y.sum() + len(y) - y.sum())
     assert abs(plain[0] - y.mean()) < 0.03
     assert abs(heavy[0] - expected) < 0.06
@@ -53,8 +54,8 @@ def test_of_several_classes_those_that_count_more_are_said_more_often() -> None:
     """A class in ten events that counts ten times is as likely as all others."""
     y = np.random.default_rng(4).choice(3, 3000, p=[0.45, 0.45, 0.1]).astype(float)
     said = [[0.45, 0.45, 0.1], [0.25, 0.25, 0.5], [0.4, 0.3, 0.3]]
-    plain = learned(*members(THREE, *said), y, 1.0)
-    heavy = learned(*members(THREE, *said), y, np.where(y == 2, 10.0, 1.0))
+    plain = learned(members(THREE, *said), y, 1.0)
+    heavy = learned(members(THREE, *said), y, np.where(y == 2, 10.0, 1.0))
     assert plain[2] < 0.15
     assert heavy[2] > 0.45
 
@@ -62,8 +63,8 @@ def test_of_several_classes_those_that_count_more_are_said_more_often() -> None:
 def test_of_numbers_those_that_count_more_pull_more() -> None:
     """Two members are right in half of the events each."""
     y = np.tile([0.0, 1.0], 400)
-    plain = learned(*members(NUMBER, [0.0], [1.0]), y, 1.0)
-    heavy = learned(*members(NUMBER, [0.0], [1.0]), y, np.where(y > 0, 10.0, 1.0))
+    plain = learned(members(NUMBER, [0.0], [1.0]), y, 1.0)
+    heavy = learned(members(NUMBER, [0.0], [1.0]), y, np.where(y > 0, 10.0, 1.0))
     assert 0.1 < plain[0] < 0.9
     assert heavy[0] > max(plain[0], 0.7)
 
@@ -75,5 +76,5 @@ def test_no_weight_is_too_large_or_too_small(task: Task, weight: float) -> None:
     said = [[0.2] * task.outputs, [0.9] * task.outputs]
     y = labels(500, 0.3)
     one, at, p = members(task, *said)
-    learned(one, at, p, y, np.where(y > 0, weight, 1.0))
+    learned((one, at, p), y, np.where(y > 0, weight, 1.0))
     assert all(np.isfinite(tensor).all() for tensor in at.at.values())
