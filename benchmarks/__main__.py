@@ -63,7 +63,8 @@ def _measured(asked: argparse.Namespace, folder: Path) -> tuple[list[Result], di
         _say(f"the machine is busy (load {load[0]:g}): only the ratios will say something")
     named = asked.names or BENCHMARKS
     results: list[Result] = []
-    broker, more = "none", {}
+    more: dict[str, object] = {}
+    broker = "none"
     if alone := [name for name in named if name in ALONE]:
         found = _asked(asked, folder)
         for name in alone:
@@ -74,7 +75,8 @@ def _measured(asked: argparse.Namespace, folder: Path) -> tuple[list[Result], di
             broker = kafka.kind
             events = asked.events if kafka.real else min(asked.events, _EMBEDDED_EVENTS)
             rounds, seconds = asked.rounds or 3, asked.seconds or 20.0
-            plan = Plan(kafka, folder, _say, events, rounds, seconds)
+            plan = Plan(kafka, folder, _say, events, rounds, seconds, asked.kind)
+            more["model"] = asked.kind
             for name in beside:
                 results += BENCHMARKS[name](plan)
     return results, {**machine.described(broker, load), **more}
@@ -118,6 +120,11 @@ def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--rounds", type=_positive(int), metavar="R",
         help="how often learn and predict take turns with their baselines (3); accuracy: seeds (1)",
     )  # fmt: skip
+    parser.add_argument(
+        "--kind",
+        default="linear",
+        help="model.kind of what learn, predict and freshness run (linear)",
+    )
     parser.add_argument(
         "--bootstrap", metavar="HOST:PORT",
         help="a Kafka to measure on; else HEADWATER_TEST_KAFKA, else one started here",

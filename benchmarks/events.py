@@ -25,15 +25,15 @@ _CHUNK = 4096
 _FLUSH_S = 120.0
 
 
-def settings_for(topic: str, bootstrap: str) -> dict[str, Any]:
-    """Return settings with the service's own defaults, but for a linear model and this topic."""
+def settings_for(topic: str, bootstrap: str, kind: str = "linear") -> dict[str, Any]:
+    """Return settings with the service's own defaults, but for this kind of model and this topic."""
     features: dict[str, Any] = {name: {"type": "number"} for name in NUMBERS}
     features |= {name: {"type": "category"} for name in CATEGORIES}
     return {
         "name": topic,
         "kafka": {"bootstrap_servers": bootstrap, "topics": [topic]},
         "event": {"features": features, "targets": {TARGET: {"type": "binary"}}},
-        "model": {"kind": "linear"},
+        "model": {"kind": kind},
     }
 
 

@@ -35,7 +35,7 @@ def run(plan: Plan) -> list[Result]:
     port = free_port()
     with plan.cluster.topic("freshness", events.PARTITIONS) as (topic, broker):
         events.publish(broker, topic, _WARM_EVENTS)
-        tree = events.settings_for(topic, plan.cluster.bootstrap)
+        tree = events.settings_for(topic, plan.cluster.bootstrap, plan.kind)
         tree |= {
             "api": {"port": port, "workers": 1},
             "snapshots": {"every_seconds": _SNAPSHOT_SECONDS},

@@ -54,7 +54,7 @@ def _consume(plan: Plan, topic: str) -> Took:
 
 
 def _learn(plan: Plan, topic: str, broker: KafkaBroker) -> Took:
-    tree = events.settings_for(topic, plan.cluster.bootstrap)
+    tree = events.settings_for(topic, plan.cluster.bootstrap, plan.kind)
     with Service("learner", tree, plan.folder / "learner") as service:
         first = service.until(lambda meta: meta["events_learned"] > 0, _PATIENCE_S)
         pid = service.learner_pid()

@@ -18,3 +18,5 @@ class Plan:
     events: int
     rounds: int
     seconds: float
+    kind: str = "linear"
+    """Of the model."""

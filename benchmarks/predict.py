@@ -42,7 +42,7 @@ def run(plan: Plan) -> list[Result]:
     with plan.cluster.topic("predict", events.PARTITIONS) as (topic, broker):
         learned = min(_LEARNED, plan.events)
         events.publish(broker, topic, learned)
-        tree = events.settings_for(topic, plan.cluster.bootstrap)
+        tree = events.settings_for(topic, plan.cluster.bootstrap, plan.kind)
         tree |= {"api": {"port": port, "workers": 1}}
         plan.say("predict: starting the service and the no-op ...")
         with (

@@ -107,6 +107,8 @@ class TestCheck:
             "config",
             "check",
             "--set",
+            "model.kind=linear",
+            "--set",
             "learning.optimizer=sgd",
             "--set",
             "learning.learning_rate=2",

@@ -39,6 +39,7 @@ kafka: {{bootstrap_servers: "{servers}", topics: [{topic}], dead_letter_topic: {
 event:
   features: {{amount: {{type: number}}, merchant: {{type: category}}}}
   targets: {{is_fraud: {{type: binary}}}}
+model: {{kind: linear}}
 state: {{directory: {folder}/state}}
 runtime: {{directory: {folder}/run}}
 api: {{port: 0}}

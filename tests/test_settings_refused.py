@@ -335,7 +335,7 @@ class TestRefused:
         ("{kind: svm}", "event.targets.n.type", "a number has no margin", "linear, mlp or fm"),
         ("{kind: rls}", "event.targets.clicked.type", "least squares are of numbers", "linear"),
         ("{kind: linear, hidden: 32}", "model.hidden", "belongs to mlp, the model is linear", "mlp"),
-        ("{factors: 4}", "model.factors", "belongs to fm, the model is linear", "model.kind: fm"),
+        ("{factors: 4}", "model.factors", "belongs to fm, the model is auto", "model.kind: fm"),
         ("{kind: fm, forgetting: 0.9}", "model.forgetting", "belongs to rls", "model.kind: rls"),
         ("{kind: rls, width: 3}", "model.width", "these features need 4 inputs", "4 or more"),
         ("{kind: rls}\ndrift: {react: [raise_rates]}", "drift.react", "rls has no learning rate",

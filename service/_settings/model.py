@@ -13,12 +13,11 @@ class ModelSettings(Section):
 
     kind: ModelKind = Field(
         "auto",
-        description="auto (today: linear), linear, svm (hinge loss; classes only), mlp (one hidden "
-        "layer), fm (factorization machine), rls (recursive least squares; numbers only), mixture (of all experts), one expert "
-        "of the mixture alone ("
+        description="auto (a mixture of experts; the same as mixture in this release), linear, svm "
+        "(hinge loss; classes only), mlp (one hidden layer), fm (factorization machine), rls "
+        "(recursive least squares; numbers only), mixture, one expert of the mixture alone ("
         + ", ".join(EXPERTS)
-        + "), or package.module:Class: a torch.nn.Module of "
-        "your own.",
+        + "), or package.module:Class: a torch.nn.Module of your own.",
     )
     arguments: dict[str, Argument] = Field(
         default_factory=dict,

@@ -16,7 +16,7 @@ EXPERTS = (
     "words",
 )  # fmt: skip
 """The experts of a mixture, by the names that service/model/experts gives them."""
-MIXTURES = ("mixture", *EXPERTS)
+MIXTURES = ("auto", "mixture", *EXPERTS)
 """Kinds that are a mixture: of all experts, or of the members of one."""
 KINDS = ("auto", "linear", "svm", "mlp", "fm", "rls", "mixture", *EXPERTS)
 """The kinds that are built in."""

@@ -20,7 +20,6 @@ _ALL = (
 )  # fmt: skip
 _MOST = {*_ALL} - {"trunk_every"}
 _KINDS: dict[str, set[str]] = {
-    "auto": _MOST,
     "linear": _MOST,
     "mlp": {*_ALL},
     "svm": _MOST,
@@ -30,7 +29,7 @@ _KINDS: dict[str, set[str]] = {
 all but mixtures can."""
 _MODULE = _MOST
 """What a module of the user's own can."""
-_ONE_HEAD = {"auto", "linear", "svm", "fm"}
+_ONE_HEAD = {"linear", "svm", "fm"}
 """Kinds of which each target has weights of its own."""
 _NOT_TOGETHER = (
     ("agem", "lookahead", "each of them says where a block of rows ends"),
@@ -48,7 +47,7 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
         where = ("learning", name)
         asked = name in learning and learning[name] not in ([], default_at(model, where))
         if asked and name not in _KINDS.get(kind, _MODULE if ":" in kind else set()):
-            can = ", ".join(k for k, names in _KINDS.items() if name in names and k != "auto")
+            can = ", ".join(k for k, names in _KINDS.items() if name in names)
             hint = f"Leave it out, or choose a model.kind that can: {can}."
             yield Found(where, f"a model of kind {kind} cannot follow it", hint)
     if kind in MIXTURES and learning.get("replay") is not None:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _COMMENT_AT = 44
 _WIDEST_PAD = 72
-_RARE = 0.05
 _WORDS = frozenset(("true", "false", "null", "yes", "no", "on", "off", "y", "n"))
 """Words that some reader of YAML takes for no text."""
 _SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")
@@ -64,11 +63,9 @@ def _lines(table: Table, origin: Origin) -> Iterator[str]:
     yield "  targets:"
     target = f"    {scalar(table.target.name)}: {flow(table.target.settings)}"
     yield _said(target, table.target.reason)
-    rare = table.target.share is not None and table.target.share < _RARE
-    why = "the label is rare, so there is far to go" if rare else "a start"
     yield _said(
-        f"learning: {{learning_rate: {0.5 if rare else 0.2}}}",
-        f"{why}; compare others: headwater evaluate --set learning.learning_rate=...",
+        "model: {kind: auto}",
+        "many models, each heard as it predicts well; cheapest: headwater evaluate --set model.kind=linear",
     )
 
 

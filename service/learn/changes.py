@@ -34,7 +34,10 @@ def compare(
         *_fields("interaction", _crosses(old), _crosses(new), accept_removed),
     ]
     if old.kind != new.kind:
-        problems.append(f"model.kind: the state is of a {old.kind} model, not {new.kind}")
+        problems.append(
+            f"model.kind: the state is of a {old.kind} model, not {new.kind}; with model.kind: "
+            f"{old.kind} it goes on"
+        )
     if old.kind == new.kind:
         problems += class_of(new.kind).misfits(old, new)
     problems += _modules(old, new)

@@ -28,6 +28,10 @@ LAYOUT = 4
 """
 _READABLE = {1, 2, 3, 4}
 """Layouts whose tensors are taken over name by name."""
+AUTO = "mixture"
+"""What `model.kind: auto` means in this release. A recipe says what it is, whatever the next means."""
+_AUTO_WAS = "linear"
+"""What it meant to the releases that wrote `auto` into a recipe."""
 _NOT_IN_WEIGHTS = {
     "batch_rows", "linger_ms", "frozen_after", "threads", "shed", "shed_after_seconds"
 }  # fmt: skip
@@ -60,7 +64,7 @@ class Recipe:
         self.from_file = False
         """The weights before the first event came from a file: the state keeps them."""
         self.event = event
-        self.model = model
+        self.model = model.model_copy(update={"kind": AUTO}) if model.kind == "auto" else model
         self.learning = learning
         self.drift = drift or DriftSettings()
         self.schema = Schema(event)
@@ -73,8 +77,8 @@ class Recipe:
 
     @property
     def kind(self) -> str:
-        """Name of the kind of model that is built; `auto` is the linear one in this release."""
-        return "linear" if self.model.kind == "auto" else self.model.kind
+        """Name of the kind of model that is built, never `auto`."""
+        return self.model.kind
 
     @property
     def optimizer(self) -> str:
@@ -125,6 +129,8 @@ class Recipe:
             )
         if layout == 1:
             value["learning"]["cap"] = None  # it had none
+        if value["model"]["kind"] == "auto":
+            value["model"]["kind"] = _AUTO_WAS
         drift = value.get("drift", {"losses": False, "inputs": False})  # before there was any
         recipe = cls(
             value["name"],

@@ -51,9 +51,12 @@ class Scripted:
     ) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for one in self._held:  # the thread may wait for one of them: it sees the end, not a gap
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         for one in self._held:
             one.close()
-        self._thread.join()
 
     def _serve(self) -> None:
         left = list(self._script)

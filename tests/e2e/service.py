@@ -173,6 +173,7 @@ class Service:
                 "features": {"x": {"type": "number"}, "c": {"type": "category"}},
                 "targets": {"y": {"type": "binary"}},
             },
+            "model": {"kind": "linear"},
             "learning": {"linger_ms": 10},
             "state": {"directory": str(folder / "state")},
             "runtime": {"directory": str(folder / "run")},

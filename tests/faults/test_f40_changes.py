@@ -87,6 +87,7 @@ def restarted(
         ({"model.hidden": 4}, r"model\.hidden: the state has 8, the settings say 4"),
         ({"model.embedding": 4}, r"model\.embedding: the state has 2, the settings say 4"),
         ({"model.kind": "linear"}, r"model\.kind: the state is of a mlp model, not linear"),
+        ({"model.kind": "auto"}, r"not mixture; with model\.kind: mlp it goes on"),
         ({"learning.seed": 7}, r"learning\.seed: it decides where every category lies"),
         ({"event.features.c.buckets": 128}, "feature 'c': buckets was 64, now 128"),
         (

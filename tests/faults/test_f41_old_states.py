@@ -93,6 +93,16 @@ def test_f41_the_state_of_every_released_layout_is_read(state: Path) -> None:
         np.testing.assert_allclose(now[name].numpy(), tensor.numpy(), rtol=1e-5, atol=1e-7)
 
 
+def test_f41_a_state_keeps_the_kind_that_auto_meant_when_it_was_begun() -> None:
+    """Which was linear in the first slices; a state of today says what it is."""
+    today = recipe("auto", make_state.EVENT, holdout=0.1)
+    then = json.loads(today.to_json())
+    then["model"]["kind"] = "auto"
+
+    assert "linear" == Recipe.from_json(json.dumps(then).encode()).kind
+    assert "mixture" == Recipe.from_json(today.to_json()).kind == today.kind
+
+
 @pytest.mark.parametrize("state", [f"{LAYOUTS[-1]}/{kind}" for kind in KINDS], indirect=True)
 def test_f41_a_layout_of_the_future_is_refused_in_words(state: Path) -> None:
     """It names both numbers, and what to do."""

@@ -21,7 +21,12 @@ def recipe(**features: Any) -> Recipe:
 
 def recipe_of(event: dict[str, Any], features: dict[str, Any]) -> Recipe:
     event["features"] = {n: f for n, f in (event["features"] | features).items() if f is not None}
-    return Recipe("test", EventSettings.model_validate(event), ModelSettings(), LearningSettings())
+    return Recipe(
+        "test",
+        EventSettings.model_validate(event),
+        ModelSettings(kind="linear"),
+        LearningSettings(),
+    )
 
 
 def crossed(*interactions: list[str]) -> Recipe:

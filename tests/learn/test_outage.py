@@ -41,6 +41,7 @@ TESTED = """
 name: tested
 kafka: {{bootstrap_servers: "none:1", topics: [t]}}
 event: {{features: {{x: {{type: number}}}}, targets: {{y: {{type: binary}}}}}}
+model: {{kind: linear}}
 state: {{directory: {}}}
 runtime: {{directory: {}}}
 """
@@ -246,6 +247,7 @@ kafka: {{bootstrap_servers: "{embedded_bootstrap}", topics: [{topic.name}]}}
 event:
   features: {{x: {{type: number}}, c: {{type: category}}}}
   targets: {{y: {{type: binary}}}}
+model: {{kind: linear}}
 learning: {{linger_ms: 5}}
 state: {{directory: {tmp_path / "state"}}}
 runtime: {{directory: {tmp_path / "run"}}}

@@ -28,6 +28,7 @@ event:
   id: id
   features: {x: {type: number}, c: {type: category, buckets: 64}}
   targets: {y: {type: binary}}
+model: {kind: linear}
 learning: {holdout: 0.2, adapt: {by: hypergradient}}
 """
 

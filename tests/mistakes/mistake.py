@@ -18,6 +18,7 @@ event:
     is_fraud: {type: binary}
 state: {directory: ./state}
 runtime: {directory: ./run}
+model: {kind: linear}
 """
 
 

@@ -38,6 +38,7 @@ def settings_of(event: dict[str, Any] = EVENT, **sections: Any) -> Settings:
             "name": "payments",
             "kafka": {"bootstrap_servers": "localhost:9092", "topics": ["payments"]},
             "event": event,
+            "model": {"kind": "linear"},
             **sections,
         }
     )

@@ -49,6 +49,7 @@ class Api:
             "name": "payments",
             "kafka": {"bootstrap_servers": "localhost:1", "topics": ["payments"]},
             "event": EVENT,
+            "model": {"kind": "linear"},
             "state": {"directory": str(folder / "state")},
             "runtime": {"directory": str(folder / "runtime")},
             "api": {"port": 0, "workers": workers},

@@ -22,8 +22,6 @@ class TargetGuess:
     name: str
     settings: dict[str, object]
     reason: str
-    share: float | None = None
-    """binary: of the labels that mean yes."""
 
     @property
     def type(self) -> str:
@@ -139,14 +137,12 @@ def _binary(column: Column, spelled: dict[str, list[str]]) -> TargetGuess | None
     if not column.numbers and max(map(len, spelled.values())) > 1:
         texts = _in_every_case(texts)  # one that is not listed would mean no, without a word
         why = f"{why}; they come in several spellings, and each that means yes is listed"
-    return _yes_or_no(column, texts, why, found / len(column.present))
+    return _yes_or_no(column, texts, why)
 
 
-def _yes_or_no(
-    column: Column, texts: list[str], why: str, share: float | None = None
-) -> TargetGuess:
+def _yes_or_no(column: Column, texts: list[str], why: str) -> TargetGuess:
     positive: object = texts[0] if len(texts) == 1 else sorted(texts)
-    return TargetGuess(column.name, {"type": "binary", "positive": positive}, why, share)
+    return TargetGuess(column.name, {"type": "binary", "positive": positive}, why)
 
 
 def _in_every_case(texts: list[str]) -> list[str]:
@@ -177,8 +173,7 @@ def _one_sided(column: Column) -> TargetGuess:
         positives.append(yes)
     texts = positives if len(positives) == 1 else _in_every_case(positives)
     why = f"every label of the sample is {_listed(labels)}; read more with --limit"
-    share = float(column.counts[texts[0]] > 0) if len(texts) == 1 else None
-    return _yes_or_no(column, texts, why, share)
+    return _yes_or_no(column, texts, why)
 
 
 def _numbered_classes(column: Column) -> bool:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import BadSettings, Problem
 from service.events.schema import Target
 from service.model.experts import EXPERTS, together
 from service.model.experts.inputs import Labels, Shared
@@ -80,6 +81,18 @@ class Ensemble:
                 Holder(f"{start}/trial", self.mixture.tensors),
             ]
 
+    def see_to_members(self, kind: str) -> None:
+        """Raise BadSettings where no expert that was chosen has members for this target."""
+        if self.members:
+            return
+        target = self.target
+        msg = (
+            f"{kind} has no members for target {target.name} of type {target.kind} with these fields "
+            "in event.features: nothing could predict it"
+        )
+        hint = "Set model.kind: auto, which takes every target and field; docs/models.md says what experts do."
+        raise BadSettings([Problem("model.kind", None, msg, hint)])
+
     def places(self, held: Sequence[Held]) -> Places:
         """Return the views of the holders, by whose they are."""
         n = self.own
@@ -118,18 +131,18 @@ class Ensemble:
         works.sort(key=lambda one: LONGEST.index(one[0]) if one[0] in LONGEST else len(LONGEST))
         way = together.do if len(rows) >= FEW else together.in_turn
         way([work for _, work in works])
-        learn, p = (rows.weights > 0).astype(np.uint8), members.joined()
+        p = members.joined()
         if not sound(p):
             self.restarts.see_to(at.mixture, at.experts, members.parts)
             self.restarts.mend(p, self.mixture.weights(at.mixture) * roll.mixture)
-        self.mixture.learn(at.mixture, p, rows.y, learn, roll.mixture, into)
+        self.mixture.learn(at.mixture, p, rows.y, rows.weights, roll.mixture, into)
         if self.rota is None or at.rota is None or at.trial is None:
             return
         trial = None
         if roll.trial is not None:
             trial = np.empty_like(into)
-            self.mixture.learn(at.trial, p, rows.y, learn, roll.trial, trial)
-        if self.rota.note(at.rota, rows, learn, into, trial):
+            self.mixture.learn(at.trial, p, rows.y, rows.weights, roll.trial, trial)
+        if self.rota.note(at.rota, rows, into, trial):
             self.rota.decide(at.rota, at.mixture, at.trial, level)
 
     def until_decision(

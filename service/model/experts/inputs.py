@@ -64,7 +64,7 @@ class Shared:
             Tensor("sampled", (f, 2), "int64", axes=each),
             Tensor("known", (v, ONE_HOT), "int64", axes=tables),
             Tensor("before", (2,), "int64"),
-            Tensor("last", (-(-memory // BLOCK) * BLOCK, 1), large=True, axes=(held,)),
+            Tensor("last", (-(-memory // BLOCK) * BLOCK, 2), large=True, axes=(held,)),
         )
 
     def fields(self, target: Target) -> Fields:

@@ -69,27 +69,28 @@ class Mixture:
     ) -> None:
         """Write the mixture [N, O] of predictions p [N, K, O]. on: [K] members that take part."""
         n = len(p)
-        self.learn(held, p, np.full(n, np.nan), np.zeros(n, np.uint8), on, into)
+        self.learn(held, p, np.full(n, np.nan), np.zeros(n), on, into)
 
     def learn(
         self,
         held: Held,
         p: NDArray[np.float32],
         y: NDArray[np.float64],
-        learn: NDArray[np.uint8],
+        worth: NDArray[np.float64],
         on: NDArray[np.uint8],
         into: NDArray[np.float64],
     ) -> None:
-        """Write the mixture of each row, then learn from its label. on: [K] members that take part."""
+        """Write the mixture of each row, then learn from its label. worth: [N] what a row counts,
+        0: score only. on: [K] members that take part."""
         at = held.at
         if self._number:
             numbers.learn(
-                p, y, learn, on, at["weights"], at["tops"], at["ends"], at["usual"], at["stacks"],
+                p, y, worth, on, at["weights"], at["tops"], at["ends"], at["usual"], at["stacks"],
                 at["gradients"], at["curvatures"], at["counts"], at["tally"], at["grid"], into,
             )  # fmt: skip
         else:
             classes.learn(
-                p, y, learn, on, at["weights"], at["tops"], at["ends"], at["stack"], at["gradient"],
+                p, y, worth, on, at["weights"], at["tops"], at["ends"], at["stack"], at["gradient"],
                 at["curvature"], at["counts"], at["tally"], into,
             )  # fmt: skip
 

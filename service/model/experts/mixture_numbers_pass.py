@@ -18,6 +18,7 @@ from service.model.compiling import kernel, piece
 from service.model.experts import grid_pass as grids
 from service.model.experts.mixture_shares_pass import (
     DISCOUNTS,
+    HEAVIEST,
     LOWEST,
     SHARES,
     add,
@@ -134,9 +135,9 @@ def _final(found, ends, grid, seen, said):
 
 
 @piece
-def _likelihoods(distances, usual, on, likely, room):
-    """Write how likely the label was by each of K, against the likeliest. usual, likely: [K]; room:
-    [4, K]."""
+def _likelihoods(distances, usual, by, on, likely, room):
+    """Write how likely the label was by each of K, against the likeliest, to the power of what the
+    row counts. usual, likely: [K]; room: [4, K]."""
     n, best = likely.shape[0], -math.inf
     own, logs = room[2], room[3]
     for k in range(n):
@@ -147,7 +148,7 @@ def _likelihoods(distances, usual, on, likely, room):
     for k in range(n):
         best = max(best, logs[k] if on[k] > 0.0 else best)
     for k in range(n):
-        own[k] = max(min(logs[k] - best, 0.0), LOWEST)
+        own[k] = by * max(min(logs[k] - best, 0.0), LOWEST)
     exponentials(own[:n], likely, room)
 
 
@@ -163,7 +164,7 @@ def _follow(usual, distances, seen, n):
 def learn(
     p,
     y,
-    learn_it,
+    worth,
     awake,
     weights,
     tops,
@@ -179,14 +180,15 @@ def learn(
 ):
     """Write the mixture of each row, then learn from its label, row after row.
 
-    gradients: [2, M], curvatures: [2, M, M], see mixture_shares_pass.solve; counts: [2]: rows since
-    the last solution, rows learned. tally: [K, 5], see mixture_shares_pass.note. grid: see _final.
+    worth: [N] what a row counts, 0: score only. gradients: [2, M], curvatures: [2, M, M], see
+    mixture_shares_pass.solve; counts: [2]: rows since the last solution, rows learned. tally: [K, 5],
+    see mixture_shares_pass.note. grid: see _final.
     """
     n_rows, n = p.shape[0], p.shape[1]
     on, all_on = awakened(awake), np.ones(CANDIDATES)
     m, wide_n, wide_m, count = n + 1, on.shape[0], full(n + 1), total(on, n)
     w = of_awake(weights, on)
-    held = wide_m if any_of(learn_it) else 0  # what scoring has no use for
+    held = wide_m if any_of(worth) else 0  # what scoring has no use for
     slopes, noted, own = (
         wide(gradients, gradients.shape[0], wide_m),
         np.zeros((5, wide_n)),
@@ -217,9 +219,9 @@ def learn(
             each[k] = p[r, k, 0]
         _candidates(each, on, w, tops, usual, stacks, counts[1], order, near, found)
         out[r, 0] = _final(found, ends, grid, counts[1], said)
-        if not learn_it[r] or math.isnan(y[r]):
+        if not worth[r] > 0.0 or math.isnan(y[r]):
             continue
-        seen = counts[1]
+        seen, counted = counts[1], min(worth[r], HEAVIEST)
         base, scale = found[6], max(ours[6], LEAST)
         for k in range(wide_n):
             far[k] = abs(y[r] - each[k])
@@ -227,7 +229,7 @@ def learn(
             squares[k] = far[k] * far[k]
         note(noted, squares, far, on, prior)
         if seen > 0:
-            _likelihoods(far, own, on, likely, room)
+            _likelihoods(far, own, counted, on, likely, room)
             for i in range(3):
                 reward(w[i], likely, SHARES[i], DISCOUNTS[i], on, count, prior, room)
         for k in range(n):
@@ -238,15 +240,15 @@ def learn(
         for i in range(CANDIDATES):
             off[i] = abs(y[r] - found[i])
         if seen > 0:
-            _likelihoods(off, ours, all_on, judged, room)
+            _likelihoods(off, ours, counted, all_on, judged, room)
             reward(ends, judged, END_SHARE, END_DISCOUNT, all_on, float(CANDIDATES), mine, room)
-            _likelihoods(off, ours, all_on, judged[:3], room)
+            _likelihoods(off, ours, counted, all_on, judged[:3], room)
             reward(tops, judged, TOP_SHARE, TOP_DISCOUNT, all_on, 3.0, mine[:3], room)
         for k in range(wide_m):
             near[k] = min(max(near[k], -30.0), 30.0)
         for s in range(2):
             e = (y[r] - (found[7 + s] if seen >= BEGIN else base)) / scale
-            h = 1.0 if abs(e) <= HUBER else HUBER / abs(e)
+            h = counted * (1.0 if abs(e) <= HUBER else HUBER / abs(e))
             slope, by = slopes[s], h * e
             for i in range(wide_m):
                 slope[i] += by * near[i]

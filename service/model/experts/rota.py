@@ -175,7 +175,6 @@ class Rota:
         self,
         held: Held,
         rows: Inputs,
-        learn: NDArray[np.uint8],
         mixture: NDArray[np.float64],
         trial: NDArray[np.float64] | None,
     ) -> bool:
@@ -184,7 +183,7 @@ class Rota:
         seen, figures = held.at["seen"], held.at["figures"]
         lead = LEAD - int(seen[0] - seen[1]) if trial is not None else len(rows)
         beside = mixture if trial is None else trial
-        n = compiled.note(self._kind, rows.y, learn, mixture, beside, lead, figures)
+        n = compiled.note(self._kind, rows.y, rows.weights, mixture, beside, lead, figures)
         seen[0] += n
         return bool(n and seen[0] % BLOCK == 0)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 
 from service.model.compiling import kernel, piece
+from service.model.experts.mixture_shares_pass import HEAVIEST
 
 TINY = 1e-7
 JUDGED, MEAN, SPREAD, ROWS, LOSS = range(5)
@@ -24,20 +25,21 @@ def _loss(kind, p, y):
 
 
 @kernel
-def note(kind, y, learn, mixture, trial, lead, figures):
+def note(kind, y, worth, mixture, trial, lead, figures):
     """Take rows, one after another: predictions [N, O] of the mixture and of the trial (mixture again
-    where there is none). lead: learned rows that are not judged yet. Return how many were learned."""
+    where there is none). worth: [N] what a row counts, 0: score only. lead: learned rows that are not judged yet. Return how many were learned."""
     seen = 0
     for r in range(y.shape[0]):
-        if learn[r] == 0 or math.isnan(y[r]):
+        if not worth[r] > 0.0 or math.isnan(y[r]):
             continue
         seen += 1
-        loss = _loss(kind, mixture[r], y[r])
+        by = min(worth[r], HEAVIEST)
+        loss = by * _loss(kind, mixture[r], y[r])
         figures[ROWS] += 1.0
         figures[LOSS] += loss
         if seen <= lead:
             continue
-        more = _loss(kind, trial[r], y[r]) - loss
+        more = by * _loss(kind, trial[r], y[r]) - loss
         off = more - figures[MEAN]
         figures[JUDGED] += 1.0
         figures[MEAN] += off / figures[JUDGED]

@@ -93,7 +93,7 @@ class Fields(msgspec.Struct, frozen=True):
     z: range
     """[F] deviation from the running mean, in standard deviations, within -8 .. 8; 0: missing."""
     missing: range
-    """[F] 1: missing."""
+    """[F] 1: missing, of a number that was there before."""
     plain: range
     """[P] booleans, sines of times, figures of texts, vectors: scaled."""
     one_hot: range

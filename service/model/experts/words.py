@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.model.experts import words_pass as compiled
-from service.model.experts.cross import code_of
+from service.model.experts.cross import code_of, rows_for
 from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale, unweighted
 
 
@@ -34,7 +34,7 @@ class Words:
         if self._kind != 2:
             members += ("words/bayes",)
         self.members = members if len(fields.bags) else ()
-        rows = 2**18 if task.outputs <= 2 else 2**16
+        rows = rows_for(task.outputs, 2**18 if task.outputs <= 2 else 2**16)
         rows = rows if len(fields.bags) else 0
         k, o, c = len(compiled.RATES), task.outputs, task.classes
         self.tensors = (

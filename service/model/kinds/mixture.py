@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 EFFORT = "experts/effort"
 """What the names of the tensors begin with that say how much work is left out."""
+_EFFORT = Tensor("level", (1,), "int64"), Tensor("left_out", (len(LEFT_OUT),), "int64")
 PIECE = 256
 """Rows that go through all experts together: their inputs stay in the cache."""
 
@@ -83,14 +84,13 @@ class Mixture:
         schema, seed = recipe.schema, recipe.learning.seed
         self._shared = Shared(schema)
         self._ensembles = [Ensemble(self._shared, t, self.chosen, seed) for t in schema.targets]
+        for one in self._ensembles:
+            one.see_to_members(self.name)
         self._targets = target_table(schema)
         self._targets[self._targets[:, 0] == NUMBER, 3] = 1  # experts go by the frame
-        effort = (
-            Tensor("level", (1,), "int64"), Tensor("left_out", (len(LEFT_OUT),), "int64")
-        )  # fmt: skip
         self.holders = [
             Holder("experts/inputs", self._shared.tensors),
-            Holder(EFFORT, effort),
+            Holder(EFFORT, _EFFORT),
             *(holder for one in self._ensembles for holder in one.holders),
         ]
         self.parameters: tuple[Parameter, ...] = tuple(self._parameters())

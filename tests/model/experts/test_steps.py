@@ -91,7 +91,7 @@ def mixed(y, spread):
     p = (y[:, None] + spread * draw.normal(size=(len(y), 3))).astype(np.float32)[:, :, None]
     mixture = Mixture(("a", "b", "c"), TASK)
     memory, said = held(mixture.tensors), np.empty((len(y), 1))
-    mixture.learn(memory, p, y, np.ones(len(y), np.uint8), ALL, said)
+    mixture.learn(memory, p, y, np.ones(len(y)), ALL, said)
     return mixture, memory, p, said[:, 0]
 
 
@@ -116,7 +116,7 @@ def test_what_a_mixture_says_without_a_grid_is_left_as_it_is():
         array.flags.writeable = False
     before = np.empty((1, 1))
     mixture.score(readable(Held(frozen, {})), p[-1:], ALL, before)
-    mixture.learn(memory, p[-1:], y[-1:], np.zeros(1, np.uint8), ALL, said[-1:, None])
+    mixture.learn(memory, p[-1:], y[-1:], np.zeros(1), ALL, said[-1:, None])
 
     assert before[0, 0] == said[-1]
     assert p[-1].min() < said[-1] < p[-1].max()
@@ -129,7 +129,7 @@ def test_a_mixture_on_a_grid_says_the_same_in_another_unit_and_under_any_cuts():
     other, again = held(mixture.tensors), np.empty((600, 1))
     for first, last in ((0, 1), (1, 130), (130, 600)):
         cut = slice(first, last)
-        mixture.learn(other, p[cut], y[cut], np.ones(last - first, np.uint8), ALL, again[cut])
+        mixture.learn(other, p[cut], y[cut], np.ones(last - first), ALL, again[cut])
     assert said.tobytes() == again.tobytes()
     assert memory.at["grid"].tobytes() == other.at["grid"].tobytes()
 
