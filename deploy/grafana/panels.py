@@ -150,6 +150,15 @@ RIGHT = (
           "rests. The mixture goes on without it.",
           ((f"rate(headwater_expert_failures_total{{@}}{RATE})", "{{expert}}"),
            ("headwater_expert_resting{@}", "{{expert}} rests"))),
+    Shown("Work left out", "What a mixture does without while learning is behind: how many works, how long "
+          "what waits would take, and events learned without each. Short after a restart; if it stays, see "
+          "HeadwaterShedding.",
+          (("headwater_shed_level{@}", "works left out"), ("headwater_behind_seconds{@}", "seconds behind"),
+           (f"rate(headwater_shed_rows_total{{@}}{RATE})", "events/s without {{work}}"))),
+    Shown("Experts asleep", "Members that earn nothing are neither learned nor scored, and are woken now and "
+          "then. All are awake at the beginning, and when the loss jumps.",
+          (("count by (target) (headwater_expert_awake{@} == 0)", "{{target}} asleep"),
+           ("count by (target) (headwater_expert_awake{@} == 1)", "{{target}} awake"))),
     Shown("Strategies", "Those in force, how full their memories are, and the share of blocks that "
           "contradicted the memory of A-GEM.",
           (("headwater_strategy{@}", "{{name}}"), ("headwater_memory_events{@}", "events in {{memory}}"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from service._metrics.challengers import CHALLENGERS
+from service._metrics.mixture import MIXTURE
 from service._metrics.series import Declared
 
 STATES = ("restoring", "replaying", "learning", "idle", "paused", "frozen", "halted", "down")
@@ -220,18 +221,7 @@ METRICS: tuple[Declared, ...] = (
         ("target", "metric", "window", "model"),
     ),
     *CHALLENGERS,
-    Declared(
-        "headwater_expert_weight",
-        "gauge",
-        "Share of each member in a mixture of experts; they sum to 1.",
-        ("target", "expert"),
-    ),
-    Declared(
-        "headwater_expert_score",
-        "gauge",
-        "Fading metrics of each member of a mixture, scored before it learned.",
-        ("target", "expert", "metric"),
-    ),
+    *MIXTURE,
     Declared(
         "headwater_expert_failures_total",
         "counter",

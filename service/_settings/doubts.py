@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from service._settings.challengers import ChallengerSettings
-from service._settings.event import EventSettings, NumberTarget
+from service._settings.event import EventSettings, NumberFeature, NumberTarget
 from service._settings.kinds import IDLE
 from service._settings.learning import LearningSettings
 from service._settings.model import ModelSettings
@@ -17,6 +17,8 @@ _UNKNOWN = {"number": 1, "boolean": 1, "category": 1, "text": 1, "vector": 1, "t
 _IN_ONE_STEP = frozenset(("linear", "fm"))
 """Kinds of which the bottom of a row's squared error can be told beforehand."""
 _LONG = 1.0
+_BOUNDS = ("clip", "cap", "step_rows")
+"""Settings of learning that are about gradients, which members of a mixture bound themselves."""
 
 
 def doubts(
@@ -25,8 +27,7 @@ def doubts(
     """Tell of steps that overshoot, and of rates that nothing follows. safe_steps cannot overshoot,
     and the other optimizers measure their steps."""
     if model.kind in MIXTURES:
-        if not model.modules:  # whose steps they are
-            yield from _idle(model, learning)
+        yield from _idle(event, model, learning)
         return
     if learning.optimizer != "sgd" or learning.safe_steps or model.kind == "rls":
         return
@@ -70,13 +71,47 @@ def of_challengers(
             yield Found(where, found.msg, found.hint)
 
 
-def _idle(model: ModelSettings, learning: LearningSettings) -> Iterator[Found]:
-    """Tell of settings of steps that a mixture has no use for: its members have rates of their own."""
+def _idle(
+    event: EventSettings, model: ModelSettings, learning: LearningSettings
+) -> Iterator[Found]:
+    """Tell of settings that a mixture has no use for: its members have rates and bounds of their own."""
     usual = LearningSettings()
-    for name in IDLE:
+    for name in () if model.modules else (*IDLE, *_BOUNDS):  # modules of the user's own obey them
         if getattr(learning, name) != getattr(usual, name):
             yield Found(
                 ("learning", name),
                 f"has no effect: the members of a model of kind {model.kind} take steps of their own",
                 "Leave it out, or choose model.kind: linear, mlp or fm.",
             )
+    numbers = {n: f.scale for n, f in event.features.items() if isinstance(f, NumberFeature)}
+    follows = any(isinstance(t, NumberTarget) and t.scale is None for t in event.targets.values())
+    if follows and all(scale == "none" for scale in numbers.values()):
+        numbers = {}  # it says how that target is scaled
+    for name, scale in numbers.items():
+        if scale != "auto":
+            yield Found(
+                ("event", "features", name, "scale"),
+                f"has no effect: the members of a model of kind {model.kind} look at a number as it "
+                "is, and at its rank",
+                "Leave it out.",
+            )
+    for name, target in event.targets.items():
+        if target.weight != 1.0:
+            yield Found(
+                ("event", "targets", name, "weight"),
+                f"has no effect: a model of kind {model.kind} learns each target by itself",
+                "Leave it out; class_weights say what the events of a class count.",
+            )
+    if event.interactions:
+        yield Found(
+            ("event", "interactions"),
+            f"has no effect: {_combined(model.kind)}",
+            "Leave it out, or choose model.kind: linear, mlp or fm.",
+        )
+
+
+def _combined(kind: str) -> str:
+    """Tell how a mixture comes by combinations of fields."""
+    if kind in ("auto", "mixture", "cross"):
+        return f"a model of kind {kind} draws combinations of fields by itself"
+    return f"a model of kind {kind} takes no combinations of fields; auto draws them by itself"

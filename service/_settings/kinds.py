@@ -28,10 +28,23 @@ REFUSED: dict[tuple[str, str], str] = {
     ("rls", "binary"): "least squares are of numbers; a probability is not one of them",
     ("bayes", "number"): "naive Bayes counts classes",
     ("rls", "multiclass"): "least squares are of numbers; a probability is not one of them",
+    ("newton", "number"): "logistic regression is of classes; squares is its like for numbers",
+    ("squares", "binary"): "least squares are of numbers; newton is their like for classes",
+    ("squares", "multiclass"): "least squares are of numbers; newton is their like for classes",
+    ("factors", "multiclass"): "its factors are of one answer: yes or no, or a number",
 }
 """Kind of model and type of target that do not go together, and why."""
 IDLE = ("optimizer", "learning_rate", "momentum", "beta1", "beta2")
 """Settings of `learning` that say how steps are taken; nothing to a kind that takes none."""
+_NEEDED: dict[str, tuple[int, frozenset[str], str]] = {
+    "factors": (2, frozenset(("category",)), "it is of pairs of categories, and there are no two"),
+    "words": (
+        1,
+        frozenset(("text", "categories", "map")),
+        "it is of texts, lists and maps, and there is none",
+    ),
+}
+"""Fields without which an expert alone has no members: how many, of which types, and why."""
 _DENSE = {"number": 2, "boolean": 2, "time": 5, "text": 5}
 
 
@@ -52,13 +65,22 @@ def broken(model: type[BaseModel], tree: Tree) -> Iterator[Found]:
             yield Found(
                 ("event", "targets", name, "type"),
                 f"cannot be learned by model.kind {kind}: {REFUSED[kind, of]}",
-                "Choose another model.kind, as linear, mlp or fm, or another target.",
+                "Choose another model.kind, as auto, linear, mlp or fm, or another target.",
             )
     if kind == "rls":
         yield from _least_squares(model, tree, section.get("width"))
     if kind in MIXTURES:
         yield from _mixture(tree, kind)
     yield from experts.broken(tree, kind)
+    features = _section(tree, "event", "features").values()
+    types = [str(f.get("type")) if isinstance(f, dict) else "" for f in features]
+    needed, fields, why = _NEEDED.get(kind, (0, frozenset(), ""))
+    if types and sum(t in fields for t in types) < needed:
+        yield Found(
+            ("model", "kind"),
+            f"{kind} has nothing to learn from: {why}",
+            "Add such a field to event.features, or choose auto, which takes all fields.",
+        )
 
 
 def _mixture(tree: Tree, kind: str) -> Iterator[Found]:

@@ -91,6 +91,18 @@ class LearningSettings(Section):
         description="Threads that learn the experts of a mixture side by side; null: as many as there "
         "are processors, at most 4. Changes no bit of what is learned.",
     )
+    shed: Literal["auto", "never"] = Field(
+        "auto",
+        description="Whether a mixture of experts leaves work out while it is behind its stream, level "
+        "by level, until it has caught up; see docs/operations.md. Each change is journaled. Other "
+        "models have nothing to leave out.",
+    )
+    shed_after_seconds: float = Field(
+        30.0,
+        gt=0,
+        le=86_400,
+        description="How much may wait before that, in seconds that it would take to learn.",
+    )
     optimizer: Literal["sgd", "adagrad", "adam"] = Field(
         "adagrad", description="How a gradient becomes a change of weights."
     )

@@ -12,7 +12,8 @@ from service._settings.event import Section
 from service._settings.values import nearest, refuse
 
 EXPERTS = (
-    "prior", "cross", "bayes", "newton", "squares", "nets", "kernel", "forest", "factors", "words",
+    "prior", "cross", "bayes", "newton", "squares", "steps", "nets", "kernel", "forest", "factors",
+    "words",
 )  # fmt: skip
 """The experts of a mixture, by the names that service/model/experts gives them."""
 MIXTURES = ("auto", "mixture", *EXPERTS)

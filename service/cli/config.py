@@ -14,6 +14,7 @@ from service.cli.config_init import init
 from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
 from service.cli.probe_module import modules_of, probed
 from service.cli.problems import told
+from service.cli.room import too_large
 from service.errors import BadSettings, HeadwaterError, Problem
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def check(
         _say_armed()
         said = probed(found, path, set_) if probe else None
         matched = _pretrained(found, probe)
-        doubts = settings.doubts(found)
+        doubts = settings.doubts(found) + too_large(found)
     except BadSettings as error:
         found, errors = None, error.problems
     if as_json:

@@ -75,7 +75,7 @@ def _told(value: object) -> str:
     from rich.markup import escape
 
     if isinstance(value, dict):
-        inner = (f"{key} {_told(one)}" for key, one in value.items() if one is not None)
+        inner = (f"{key} {_told(one)}" for key, one in value.items() if one not in (None, []))
         return ", ".join(inner)
     if isinstance(value, list):
         return "\n".join(_told(one) for one in value)

@@ -86,6 +86,8 @@ class Bag:
     buckets: int
     names: int = 0
     """Slots for the scales of a map's numbers."""
+    pieces: bool = False
+    """Whether some entries are pieces of words, of half the value of others."""
 
 
 CROSS_BUCKETS = 262_144
@@ -215,4 +217,4 @@ def _bags(specs: dict[str, Feature]) -> Iterator[Bag]:
             yield Bag(name, "map", spec.buckets, spec.names)
     for name, spec in specs.items():
         if isinstance(spec, TextFeature):
-            yield Bag(name, "text", spec.buckets)
+            yield Bag(name, "text", spec.buckets, pieces=spec.characters is not None)

@@ -5,7 +5,8 @@ what is a letter and what is its lower case stands here and not in a library's t
 
 A text is cut into words (runs of letters), numbers (runs of digits, which count by their length
 alone) and signs (runs of anything else that is no space). Entries are runs of 1 .. `words` of
-these, and runs of characters inside a word with a mark at either end. An entry counts once.
+these, and runs of characters inside a word with a mark at either end: its pieces. An entry counts
+once, and a piece half as much as the others: it says again what its word says.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ MOST_ENTRIES = 4096
 """Entries of one text; reading stops at the first that finds no room."""
 FIGURES = 4
 """log(1 + characters), share of digits, share of capitals, log(1 + words and numbers)."""
+PIECE = 0.5
+"""Value of a piece, where that of a word is 1."""
 
 _SLOTS = 16_384  # of the table that tells what was met: twice MOST_ENTRIES and more, never full
 _FEWEST_SLOTS = 1024  # a short text has a small table, which stays in the nearest cache
@@ -51,27 +54,25 @@ class TextReader:
     def read(self, texts: Sequence[str | None]) -> tuple[Bags, NDArray[np.float64]]:
         """Return the bags of N texts and their figures [N, FIGURES]; None: no entry, NaN.
 
-        The values of a text's entries are equal, and the sum of their squares is 1.
+        The sum of the squares of a text's values is 1.
         """
         raw = [b"" if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
         ends = np.cumsum([len(one) for one in raw], dtype=np.int64)
         spans = np.zeros(len(raw) + 1, dtype=np.int64)
         figures = np.empty((len(raw), FIGURES))
-        codes, cut = _read(
+        codes, values, cut = _read(
             np.frombuffer(b"".join(raw) + b"\0", dtype=np.uint8), ends, self._salt,
             self._words, self._shortest, self._longest, spans, figures,
         )  # fmt: skip
         self.cut_short += int(cut)
         if None in texts:
             figures[[text is None for text in texts]] = np.nan
-        counts = np.diff(spans)
-        values = np.repeat(1.0 / np.sqrt(np.maximum(counts, 1)), counts)
         return Bags(spans, codes, values, np.zeros(len(codes), dtype=np.uint64)), figures
 
 
 @njit(nogil=True, cache=True)
 def _read(raw, ends, salt, words, shortest, longest, spans, figures):
-    """Read all texts. Fills spans [N + 1] and figures [N, 4]; returns codes [E], texts cut short."""
+    """Read all texts. Fills spans [N + 1], figures [N, 4]; returns codes, values, texts cut short."""
     longest_text = 0
     begin = 0
     for end in ends:
@@ -80,9 +81,11 @@ def _read(raw, ends, salt, words, shortest, longest, spans, figures):
     points = np.empty(longest_text, np.int64)
     kinds = np.empty(longest_text, np.int64)
     met = np.zeros(_SLOTS, np.uint64)
+    worth = np.zeros(_SLOTS)
     places = np.empty(MOST_ENTRIES, np.int64)
     runs = np.zeros(words, np.uint64)
     out = np.empty(max(MOST_ENTRIES, 2 * raw.size), np.uint64)
+    values = np.empty(out.size)
     used = 0
     cut = 0
     begin = 0
@@ -90,9 +93,8 @@ def _read(raw, ends, salt, words, shortest, longest, spans, figures):
         count, digits, capitals = _characters(raw, begin, ends[r], points, kinds)
         begin = ends[r]
         if out.size < used + MOST_ENTRIES:
-            more = np.empty(2 * out.size + MOST_ENTRIES, np.uint64)
-            more[:used] = out[:used]
-            out = more
+            out = np.concatenate((out[:used], np.empty(out.size + MOST_ENTRIES, np.uint64)))
+            values = np.concatenate((values[:used], np.empty(out.size - used)))
         most = min(MOST_ENTRIES, 2 * count * (words + max(0, longest - shortest + 1)))
         mask = _FEWEST_SLOTS - 1
         while mask + 1 < 2 * most:
@@ -109,11 +111,12 @@ def _read(raw, ends, salt, words, shortest, longest, spans, figures):
             if kind != _SPACE:
                 counted += kind != _SIGN
                 token = _token(points, at, stop, kind, salt)
-                n = _add_runs(token, tokens, words, runs, met, mask, places, out[used:], n)
+                n = _add_runs(token, tokens, words, runs, met, worth, mask, places, out[used:], n)
                 if kind == _LETTER and n >= 0 and longest > 0:
                     n = _add_pieces(
-                        points, at, stop, shortest, longest, salt, met, mask, places, out[used:], n
-                    )
+                        points, at, stop, shortest, longest, salt, met, worth, mask, places,
+                        out[used:], n,
+                    )  # fmt: skip
                 tokens += 1
             at = stop
         if n < 0:
@@ -125,16 +128,31 @@ def _read(raw, ends, salt, words, shortest, longest, spans, figures):
                     stop += 1
                 counted += kinds[at] == _LETTER or kinds[at] == _DIGIT
                 at = stop
+        out[used : used + n].sort()
+        _value(out[used : used + n], met, worth, mask, values[used : used + n])
         for i in range(n):
             met[places[i]] = 0
-        out[used : used + n].sort()
         used += n
         spans[r + 1] = used
         figures[r, 0] = np.log1p(count)
         figures[r, 1] = digits / max(count, 1)
         figures[r, 2] = capitals / max(count, 1)
         figures[r, 3] = np.log1p(counted)
-    return out[:used].copy(), cut
+    return out[:used].copy(), values[:used].copy(), cut
+
+
+@njit(nogil=True, cache=True)
+def _value(codes, met, worth, mask, values):
+    """Write the values of one text's codes."""
+    squares = 0.0
+    for i in range(codes.size):
+        place = np.int64(codes[i] & np.uint64(mask))
+        while met[place] != codes[i]:
+            place = (place + 1) & mask
+        values[i] = worth[place]
+        squares += worth[place] * worth[place]
+    for i in range(codes.size):
+        values[i] /= np.sqrt(squares)
 
 
 @njit(nogil=True, cache=True)
@@ -258,7 +276,7 @@ def _token(points, at, stop, kind, salt):
 
 
 @njit(nogil=True, cache=True)
-def _add(code, met, mask, places, out, n):
+def _add(code, value, met, worth, mask, places, out, n):
     """Note a code unless it was met; returns how many there are now, -1 where one has no room."""
     place = np.int64(code & np.uint64(mask))
     while met[place] != 0:
@@ -268,25 +286,26 @@ def _add(code, met, mask, places, out, n):
     if n == MOST_ENTRIES:
         return -1
     met[place] = code
+    worth[place] = value
     places[n] = place
     out[n] = code
     return n + 1
 
 
 @njit(nogil=True, cache=True)
-def _add_runs(token, tokens, words, runs, met, mask, places, out, n):
+def _add_runs(token, tokens, words, runs, met, worth, mask, places, out, n):
     """Add the runs that end with this token. runs [words]: those of each length that ended with
     the token before, moved on here."""
     for length in range(min(words, tokens + 1), 0, -1):
         code = token if length == 1 else _mixed((runs[length - 2] + _RUN) * _PRIME ^ token)
         runs[length - 1] = code
         if n >= 0:
-            n = _add(code, met, mask, places, out, n)
+            n = _add(code, 1.0, met, worth, mask, places, out, n)
     return n
 
 
 @njit(nogil=True, cache=True)
-def _add_pieces(points, at, stop, shortest, longest, salt, met, mask, places, out, n):
+def _add_pieces(points, at, stop, shortest, longest, salt, met, worth, mask, places, out, n):
     """Add runs of characters of the word at .. stop, its edges counted as characters."""
     for first in range(at - 1, stop):
         h = salt + _STEP * np.uint64(_EDGE)
@@ -295,7 +314,7 @@ def _add_pieces(points, at, stop, shortest, longest, salt, met, mask, places, ou
             c = points[i] if at <= i < stop else _EDGE
             h = (h ^ np.uint64(c)) * _PRIME
             if i - first + 1 >= shortest:
-                n = _add(_mixed(h), met, mask, places, out, n)
+                n = _add(_mixed(h), PIECE, met, worth, mask, places, out, n)
                 if n < 0:
                     return n
     return n

@@ -153,6 +153,7 @@ class Acts:
             self._stick("halted", f"nothing is written: {error}")
             return
         self._stuck = None
+        self._t.shedding.tick(self)
         self.twin.tick(self.learner)
         if offsets is not None:
             self.commit(offsets)
@@ -206,7 +207,8 @@ class Acts:
             "version": self.journaled.version,
             "published_version": self._t.publisher.version,
             "frozen_version": self.learner.standing.frozen,
-            "lag_records": self._lag,
+            "lag_records": self.lag,
+            "shed": self._t.shedding.said(self.learner),
             "frozen_twin": self.twin.said,
         }
         return self._t.telemetry.status(self.journaled, self._inbox, said)
@@ -296,14 +298,14 @@ class Acts:
         return self.why_halted or away or self.course.why_frozen
 
     @property
-    def _lag(self) -> int | None:
+    def lag(self) -> int | None:
         """Records that wait; None where nobody can tell."""
         if self._inbox is None or self._inbox.away is not None or self._stuck is not None:
             return None
         return sum(self._inbox.lag.values())
 
     def _beat(self) -> None:
-        self._t.publisher.beat(self.journaled.version, self.state, self._reason, self._lag)
+        self._t.publisher.beat(self.journaled.version, self.state, self._reason, self.lag)
 
     def _stick(self, state: str, reason: str) -> None:
         """Say that the loop waits for something outside, in the middle of a cut."""

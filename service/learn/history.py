@@ -173,6 +173,10 @@ def _skip(learner: Learner, entry: Entry) -> None:
         s.records[topic] = s.records.get(topic, 0) + n
 
 
+def _shed(learner: Learner, entry: Entry) -> None:
+    learner.shed(entry["level"])
+
+
 def _pause(learner: Learner, _: Entry) -> None:
     learner.standing.paused = True
 
@@ -242,6 +246,7 @@ _REDO: dict[str, Callable[[Learner, Entry], None]] = {
     "unfreeze": _unfreeze,
     "rollback": _roll_back,
     "promote": _promote,
+    "shed": _shed,
 }
 """What an entry of each kind does, but for those that read records or change the layout."""
 

@@ -11,16 +11,17 @@ from service.model.kinds.seam import Standing
 
 
 def leaderboard(learner: Learner) -> list[dict[str, Any]]:
-    """Return how each member of a mixture did: [{"target", "expert", "weight", "rows", "metrics",
-    "fading"}], with "failures" where a module failed on events; the best of a target first; nothing
-    where the model is one."""
+    """Return how each member of a mixture did: [{"target", "expert", "weight", "awake", "rows",
+    "restarts", "metrics", "fading"}], with "failures" where a module failed on events; the best of a
+    target first; nothing where the model is one."""
     found = []
     for target, scale, one in members_of(learner):
         pairs = (one.loss, one.mark), (one.recent_loss, one.recent_mark)
         figures = [figures_of(target, *pair, scale=scale) for pair in pairs]
         found.append({
             "target": target.name, "expert": one.member, "weight": round(one.weight, 4),
-            "rows": int(one.rows), "metrics": figures[0], "fading": figures[1],
+            "awake": one.awake, "rows": int(one.rows), "restarts": one.restarts,
+            "metrics": figures[0], "fading": figures[1],
             **({"failures": one.failures} if one.failures else {}),
         })  # fmt: skip
     return found

@@ -136,6 +136,20 @@ class Learner:
         """The learning rate in force; None where there is none."""
         return self._model.rate(self.state)
 
+    @property
+    def sheds(self) -> tuple[str, ...]:
+        """Works that can be left out where learning is behind, in that order."""
+        return self.layout.kind.sheds
+
+    @property
+    def shed_level(self) -> int:
+        """How many of them are left out."""
+        return self.layout.kind.effort(self.state.extras).level
+
+    def shed(self, level: int) -> None:
+        """Leave so many of them out from now on."""
+        self.layout.kind.shed(self.state.extras, level)
+
     def decode(self, records: Sequence[Record]) -> Decoded:
         """Decode a cut's records; touches no state, so another thread may do it ahead."""
         return quarantine.decode(self.decoder, records, self.standing)

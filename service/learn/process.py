@@ -44,6 +44,7 @@ from service.learn.probe import Command, Prober
 from service.learn.publishing import Publisher
 from service.learn.reach import reach
 from service.learn.saving import Saver
+from service.learn.shedding import Shedding
 from service.learn.shelf import Shelf
 from service.learn.sources import Sources, Stopped, kafka_of
 from service.learn.suspect import Suspects
@@ -164,6 +165,7 @@ def _main(settings: Settings, options: Options, stop: threading.Event, outage: O
             ),
             topic_id=broker.topic_id,
             in_hand=store.suspects.in_hand,
+            shedding=_shedding(settings, telemetry.metrics),
             twin=_twin_of(learner, settings, telemetry.metrics, stack),
             exit_on_halt=options.exit_on_halt,
             should_stop=stop.is_set,
@@ -180,6 +182,11 @@ def _twin_of(learner: Learner, settings: Settings, metrics: Metrics, stack: Exit
     stack.callback(twin.close)
     twin.open(learner)
     return twin
+
+
+def _shedding(settings: Settings, metrics: Metrics) -> Shedding:
+    of = settings.learning
+    return Shedding(of.shed_after_seconds if of.shed == "auto" else None, metrics)
 
 
 def _teller(settings: Settings, metrics: Metrics, stack: ExitStack) -> Teller:

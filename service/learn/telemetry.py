@@ -232,9 +232,16 @@ class Telemetry:
 
     def _experts(self, learner: Learner) -> None:
         self._ward.look(learner)
+        effort = learner.layout.kind.effort(learner.state.extras)
+        self.metrics.gauge("headwater_shed_level").set(float(effort.level))
+        for work, n in zip(learner.sheds, effort.rows, strict=False):
+            self.metrics.set_counter("headwater_shed_rows_total", {"work": work}, float(n))
         for one in leaderboard(learner):
             target, expert = one["target"], one["expert"]
             self.metrics.gauge("headwater_expert_weight").set(one["weight"], target, expert)
+            by = {"target": target, "expert": expert}
+            self.metrics.set_counter("headwater_expert_restarts_total", by, float(one["restarts"]))
+            self.metrics.gauge("headwater_expert_awake").set(float(one["awake"]), target, expert)
             for metric, value in one["fading"].items():
                 self.metrics.gauge("headwater_expert_score").set(value, target, expert, metric)
 

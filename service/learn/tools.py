@@ -15,6 +15,7 @@ from service.learn.learner import Learner, Step
 from service.learn.losses import Losses
 from service.learn.publishing import Publisher
 from service.learn.reach import Progress
+from service.learn.shedding import Shedding
 from service.learn.suspect import InHand
 from service.learn.telemetry import Telemetry
 from service.learn.twin.twin import Twin
@@ -38,6 +39,7 @@ class Tools(msgspec.Struct):
     topic_id: Callable[[str], str | None]
     in_hand: InHand
     twin: Twin
+    shedding: Shedding
     exit_on_halt: bool
     should_stop: Callable[[], bool]
     tell_drift: Callable[[Step, str], None] = lambda _step, _lineage: None

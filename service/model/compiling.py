@@ -7,6 +7,7 @@ has one type: see `lent`. And a piece is made into machine code as a part of its
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,20 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.typed_passes import NativeLowering
 from numpy.typing import NDArray
+
+
+@functools.cache
+def _refusal() -> tuple[int, Any]:
+    """Return the address of what raises TypeError for any arguments, and what keeps it alive."""
+
+    def a_piece_of_kernels_called_from_python() -> None:
+        return None
+
+    refusal: Any = njit(a_piece_of_kernels_called_from_python)
+    refusal.compile(())
+    made = refusal.overloads[()]
+    address = made.library.get_pointer_to_function(made.fndesc.llvm_cpython_wrapper_name)
+    return address, made.library
 
 
 class _Part(JITCodeLibrary):
@@ -37,9 +52,9 @@ class _PartLowering(NativeLowering):
         state.library = _Part(context.codegen(), state.func_id.func_qualname)  # type: ignore[no-untyped-call]
         state.flags.no_compile = True
         super().run_pass(state)  # type: ignore[no-untyped-call]
-        made = state["cr"]
-        doc = "a piece of kernels"
-        entry = _dynfunc.make_function(made.fndesc.lookup_module(), "piece", doc, 0, made.env, ())
+        made, module = state["cr"], state["cr"].fndesc.lookup_module()
+        address, library = _refusal()
+        entry = _dynfunc.make_function(module, "piece", "", address, made.env, (library,))
         context.insert_user_function(entry, made.fndesc, [state.library])
         state["cr"] = made._replace(cfunc=entry)
         return True
@@ -65,7 +80,8 @@ _PART: dict[str, Any] = {
 kernel = njit(nogil=True, cache=True, **_INFINITE)
 """What Python calls. It is kept on disk, with all of its pieces in it."""
 piece = njit(**_PART, **_INFINITE)
-"""What only kernels and other pieces call. Python has no way in: a call from there ends the process."""
+"""What only kernels and other pieces call. Python has no way in: a call from there raises
+TypeError."""
 strict_piece = njit(**_PART)
 """The same, of a kernel that raises where it divides by 0."""
 

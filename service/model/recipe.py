@@ -34,7 +34,9 @@ AUTO = "mixture"
 """What `model.kind: auto` means in this release. A recipe says what it is, whatever the next means."""
 _AUTO_WAS = "linear"
 """What it meant to the releases that wrote `auto` into a recipe."""
-_NOT_IN_WEIGHTS = {"batch_rows", "linger_ms", "frozen_after", "threads"}
+_NOT_IN_WEIGHTS = {
+    "batch_rows", "linger_ms", "frozen_after", "threads", "shed", "shed_after_seconds"
+}  # fmt: skip
 _IN_WEIGHTS = {"raise_rates", "reset_head"}
 
 

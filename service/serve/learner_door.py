@@ -24,6 +24,7 @@ STATUS_PATIENCE_S = 5.0
 _SHAPE: dict[str, Any] = {
     "name": None, "state": None, "reason": None, "heartbeat_age_seconds": None, "progress": None,
     "version": None, "published_version": None, "frozen_version": None, "frozen_twin": None, "lag_records": None,
+    "shed": None,
     "pid": None, "uptime_seconds": None, "lineage": None, "events_learned": None, "records": {},
     "outcomes": {}, "partitions": [], "snapshot": {"version": None, "age_seconds": None}, "trained_through": {},
     "published": None, "challengers": {},

@@ -138,6 +138,19 @@ def test_pieces_of_words_know_the_edges() -> None:
     assert len(entries("ab", 0, (1, 2))) == 4 + 3 - 1  # ^ a b $ are four, the edges are one
 
 
+def test_a_piece_of_a_word_counts_half_as_much_as_the_word() -> None:
+    """
+    Whether runs of words or pieces come first in their order.
+    """
+    words = entries("free entry 2 win", words=2)
+    bags, _ = WHOLE.read(["free entry 2 win"])
+    whole = np.array([code in words for code in bags.codes.tolist()])
+
+    assert len(words) == whole.sum() < len(whole)
+    assert len(np.unique(bags.values)) == 2
+    np.testing.assert_allclose(bags.values[whole], 2 * bags.values[~whole][0])
+
+
 @pytest.mark.parametrize("text", ["", " ", "\n\t\u00a0\u3000"])
 def test_a_text_without_words_has_no_entries_and_is_not_missing(text: str) -> None:
     """

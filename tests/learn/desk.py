@@ -26,6 +26,7 @@ from service.learn.publishing import Publisher
 from service.learn.reach import Progress, reach
 from service.learn.restore import Policy
 from service.learn.saving import Saver
+from service.learn.shedding import Shedding
 from service.learn.suspect import InHand
 from service.learn.telemetry import Telemetry
 from service.learn.tools import Tools
@@ -91,10 +92,12 @@ class Desk:
         skip_lost: bool = False,
         frozen_lost: bool = False,
         frozen_after: int | None = None,
+        shed_after_s: float | None = None,
         **guard: object,
     ) -> None:
         self.folder, self.recipe, self.closed = folder, recipe, False
         self.frozen_after = frozen_after
+        self.shed_after_s, self.now_s = shed_after_s, 0.0
         self.settings = GuardSettings.model_validate(guard)
         self.topic = [] if topic is None else topic
         self.told: list[tuple[str, str]] = []
@@ -148,6 +151,7 @@ class Desk:
             ),
             guard=self.settings,
             reach=self._reach,
+            shedding=Shedding(self.shed_after_s, self.metrics, lambda: self.now_s),
             tell=self._tell,
             open_inbox=lambda now: self.open_inbox(now),
             topic_id=lambda _: "id",

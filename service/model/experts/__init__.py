@@ -12,10 +12,11 @@ from service.model.experts.newton import Newton
 from service.model.experts.prior import Prior
 from service.model.experts.seam import Expert
 from service.model.experts.squares import Squares
+from service.model.experts.steps import Steps
 from service.model.experts.words import Words
 
 EXPERTS: dict[str, type[Expert]] = {
     one.name: one
-    for one in (Prior, Cross, Bayes, Newton, Squares, Nets, Kernel, Forest, Factors, Words)
+    for one in (Prior, Cross, Bayes, Newton, Squares, Steps, Nets, Kernel, Forest, Factors, Words)
 }
 """By name, in the order in which they are asked."""

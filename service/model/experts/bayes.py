@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.model.experts import bayes_pass as compiled
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, unweighted
 
 MOST_CELLS = 131072
 """Counts of one category's values in all; more values share places."""
@@ -45,7 +45,7 @@ class Bayes:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.model.experts import cross_pass as compiled
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale, unweighted
 
 PAIRS, TRIPLES = 32, 32
+LEAST_ROWS, ROOM = 2**12, 2**23
+"""Rows that a table has at least; rows times outputs that it has at most, beyond those."""
 MOST = 64
 """Fields of which combinations are drawn; of more, the first ones by name."""
 
@@ -32,7 +34,7 @@ class Cross:
         self.members = tuple(f"cross/{rate:g}" for rate in compiled.RATES)
         self._kind = 0 if task.kind == "binary" else 1 if task.kind == "multiclass" else 2
         self._names, self._seed = fields.names, task.seed
-        rows = 2**17 if task.outputs > 4 else 2**18
+        rows = rows_for(task.outputs, 2**17 if task.outputs > 4 else 2**18)
         self._salts = np.array([code_of(task.seed, name) for name in fields.names], dtype=np.uint64)
         self._dense = np.array([*fields.z, *fields.plain], dtype=np.int64)
         self._bias = len(self._dense)
@@ -54,7 +56,7 @@ class Cross:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
@@ -86,6 +88,13 @@ class Cross:
             fresh = (combo for combo in ordered if combo not in there)
             for slot, combo in zip(free.tolist(), fresh, strict=False):
                 part[slot, :size] = combo
+
+
+def rows_for(outputs: int, most: int) -> int:
+    """Return how many rows a hashed table has, a power of two: fewer where there are many classes."""
+    while most > LEAST_ROWS and most * outputs > ROOM:
+        most //= 2
+    return most
 
 
 def code_of(seed: int, *names: str) -> int:

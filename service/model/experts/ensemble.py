@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import BadSettings, Problem
 from service.events.schema import Target
 from service.model.experts import EXPERTS, together
 from service.model.experts.inputs import Labels, Shared
 from service.model.experts.mixture import Mixture
+from service.model.experts.restarts import Restarts, begin, far, sound
+from service.model.experts.rota import LEFT_OUT, THINNED, Roll, Rota
 from service.model.experts.seam import Expert, Held, Inputs, Task, Tensor
 from service.model.names import escape
 
@@ -20,6 +24,7 @@ LONGEST = ("forest", "nets", "newton", "squares", "kernel")
 """Experts that take longest with a row, those first."""
 FEW = 8
 """Rows of which no more than one expert learns at a time: to ask another thread takes as long."""
+SOLVES = LEFT_OUT.index("solves") + 1
 
 
 Votes = NDArray[np.float32] | None
@@ -32,6 +37,18 @@ class Holder(NamedTuple):
 
     prefix: str
     tensors: tuple[Tensor, ...]
+
+
+class Places(NamedTuple):
+    """The views of an ensemble, by whose they are."""
+
+    labels: Held
+    experts: list[Held]
+    mixture: Held
+    rota: Held | None
+    """None: there is one expert only, which always works."""
+    trial: Held | None
+    """Of the second mixture; see rota.py."""
 
 
 class Ensemble:
@@ -59,36 +76,104 @@ class Ensemble:
         self.members = (*own, *(name for name, _ in guests))
         known_as = (*own, *(f"{name}/{mark}" for name, mark in guests))
         self.mixture = Mixture(known_as, task)
+        self._neutral = 0.0 if target.kind == "number" else 1.0 / max(task.classes, 1)
+        self.restarts = Restarts(self.experts, self._neutral)
+        self.rota = Rota(self.experts, self.mixture, task) if len(self.experts) > 1 else None
+        self.own = 1 + len(self.experts)
+        """Place of the mixture's tensors among the holders."""
         start = f"experts/{escape(target.name)}"
         self.holders = [
             Holder(f"{start}/labels", self.labels.tensors),
             *(Holder(f"{start}/{one.name}", one.tensors) for one in self.experts),
-            Holder(f"{start}/mixture", self.mixture.tensors),
+            Holder(
+                f"{start}/mixture",
+                (*self.mixture.tensors, *self.restarts.tensors, Tensor("range", (4,), "float64")),
+            ),
         ]
+        if self.rota is not None:
+            self.holders += [
+                Holder(f"{start}/rota", self.rota.tensors),
+                Holder(f"{start}/trial", self.mixture.tensors),
+            ]
+
+    def see_to_members(self, kind: str) -> None:
+        """Raise BadSettings where no expert that was chosen has members for this target."""
+        if self.members:
+            return
+        target = self.target
+        msg = (
+            f"{kind} has no members for target {target.name} of type {target.kind} with these fields "
+            "in event.features: nothing could predict it"
+        )
+        hint = "Set model.kind: auto, which takes every target and field; docs/models.md says what experts do."
+        raise BadSettings([Problem("model.kind", None, msg, hint)])
+
+    def places(self, held: Sequence[Held]) -> Places:
+        """Return the views of the holders, by whose they are."""
+        n = self.own
+        rota, trial = held[n + 1 :] if self.rota is not None else (None, None)
+        return Places(held[0], list(held[1:n]), held[n], rota, trial)
 
     def score(
-        self, held: list[Held], rows: Inputs, into: NDArray[np.float64], votes: Votes = None
+        self,
+        held: list[Held],
+        rows: Inputs,
+        level: int,
+        into: NDArray[np.float64],
+        votes: Votes = None,
     ) -> None:
-        """Write the scores [N, O] in the target's frame. votes: [N, G, O] of guests."""
-        members = self._members(len(rows))
-        for expert, mine, place in zip(self.experts, held[1:-1], members.parts, strict=True):
+        """Write the scores [N, O] in the target's frame. level: how much work is left out. votes:
+        [N, G, O] of guests."""
+        at, members = self.places(held), self._members(len(rows))
+        roll = self._roll(at, level, learn=False)
+        if roll.rest:
+            rows = msgspec.structs.replace(rows, rest=roll.rest)
+        for expert, mine, place in self._working(at, roll, members):
             expert.score(mine, rows, place)
-        self.mixture.score(held[-1], members.joined(votes), into)
+        p = members.joined(votes)
+        if not sound(p):
+            self.restarts.mend(p, self.mixture.weights(at.mixture) * roll.mixture)
+        self.mixture.score(at.mixture, p, roll.mixture, into)
 
     def learn(
-        self, held: list[Held], rows: Inputs, into: NDArray[np.float64], votes: Votes = None
+        self,
+        held: list[Held],
+        rows: Inputs,
+        level: int,
+        into: NDArray[np.float64],
+        votes: Votes = None,
     ) -> None:
-        """Write the scores [N, O] in the target's frame, then learn. votes: [N, G, O] of guests."""
-        members = self._members(len(rows))
-        works = [
-            (expert.name, partial(expert.learn, mine, rows, place))
-            for expert, mine, place in zip(self.experts, held[1:-1], members.parts, strict=True)
+        """Write the scores [N, O] in the target's frame, then learn. The rows end where there is
+        something to decide, see until_decision. votes: [N, G, O] of guests."""
+        at, members = self.places(held), self._members(len(rows))
+        roll = self._roll(at, level, learn=True)
+        rows = msgspec.structs.replace(rows, rest=roll.rest)
+        fewer = rows
+        if self.rota is not None and at.rota is not None and level >= SOLVES:
+            fewer = self.rota.thinned(at.rota, rows)
+        works: list[tuple[str, Callable[[], None]]] = [
+            (
+                expert.name,
+                partial(expert.learn, mine, fewer if expert.name in THINNED else rows, place),
+            )
+            for expert, mine, place in self._working(at, roll, members)
         ]
         works.sort(key=lambda one: LONGEST.index(one[0]) if one[0] in LONGEST else len(LONGEST))
         way = together.do if len(rows) >= FEW else together.in_turn
         way([work for _, work in works])
-        learn = (rows.weights > 0).astype(np.uint8)
-        self.mixture.learn(held[-1], members.joined(votes), rows.y, learn, into)
+        p = members.joined(votes)
+        if not sound(p):
+            self.restarts.see_to(at.mixture, at.experts, members.parts)
+            self.restarts.mend(p, self.mixture.weights(at.mixture) * roll.mixture)
+        self.mixture.learn(at.mixture, p, rows.y, rows.weights, roll.mixture, into)
+        if self.rota is None or at.rota is None or at.trial is None:
+            return
+        trial = None
+        if roll.trial is not None:
+            trial = np.empty_like(into)
+            self.mixture.learn(at.trial, p, rows.y, rows.weights, roll.trial, trial)
+        if self.rota.note(at.rota, rows, into, trial):
+            self.rota.decide(at.rota, at.mixture, at.trial, level)
 
     def framed(self, votes: NDArray[np.float64] | None, frame: NDArray[np.float64]) -> Votes:
         """Return what guests say [N, G, O] in the target's frame, of votes [G, N, outputs of all
@@ -101,12 +186,67 @@ class Ensemble:
             mine = (mine - frame[3]) / frame[4] if frame[4] > 0.0 else np.zeros_like(mine)
         return mine.astype(np.float32)
 
+    def until_decision(
+        self, held: list[Held], y: NDArray[np.float64], weights: NDArray[np.float64]
+    ) -> int:
+        """Return how many of the rows there are up to where something is decided, or all."""
+        rota = self.places(held).rota
+        if self.rota is None or rota is None:
+            return len(y)
+        return self.rota.until_decision(rota, y, weights)
+
     def rescale(self, held: list[Held], ratio: float, shift: float) -> None:
         """The unit of the target changes."""
-        self.labels.rescale(held[0], ratio, shift)
-        for expert, mine in zip(self.experts, held[1:-1], strict=True):
+        at = self.places(held)
+        if far(ratio):
+            self._begin(at)
+            return
+        self.labels.rescale(at.labels, ratio, shift)
+        for expert, mine in zip(self.experts, at.experts, strict=True):
             expert.rescale(mine, ratio, shift)
-        self.mixture.rescale(held[-1], ratio, shift)
+        self.mixture.rescale(at.mixture, ratio, shift)
+        if self.rota is not None and at.rota is not None and at.trial is not None:
+            self.mixture.rescale(at.trial, ratio, shift)
+            self.rota.rescale(at.rota, ratio, shift)
+
+    def _begin(self, at: Places) -> None:
+        """Have all that is of the target start anew."""
+        begin(self.labels.tensors, at.labels)
+        self.restarts.all_anew(at.mixture, at.experts)
+        begin(self.mixture.tensors, at.mixture)
+        if self.rota is not None and at.rota is not None and at.trial is not None:
+            begin(self.mixture.tensors, at.trial)
+            begin(self.rota.tensors, at.rota)
+
+    def added(self, held: Sequence[Held]) -> None:
+        """Fields or members changed, and what stays was taken over."""
+        at = self.places(held)
+        for expert, mine in zip(self.experts, at.experts, strict=True):
+            expert.added(mine)
+        if self.rota is not None and at.rota is not None:
+            self.rota.added(at.rota)
+
+    def _roll(self, at: Places, level: int, *, learn: bool) -> Roll:
+        awake = at.mixture.at["awake"]
+        if self.rota is None or at.rota is None:
+            return Roll(awake, None, awake, frozenset(), idle=False)
+        return self.rota.roll(at.rota, awake, level, learn=learn)
+
+    def _working(
+        self, at: Places, roll: Roll, members: Members
+    ) -> Iterator[tuple[Expert, Held, NDArray[np.float32]]]:
+        """Go through the experts that have something to do. Members that rest predict nothing."""
+        first = 0
+        for expert, mine, place in zip(self.experts, at.experts, members.parts, strict=True):
+            if not roll.idle:
+                yield expert, mine, place
+                continue
+            on = roll.works[first : first + place.shape[1]]
+            first += len(on)
+            if not on.all():
+                place[:] = self._neutral
+            if on.any():
+                yield expert, mine, place
 
     def _members(self, n: int) -> Members:
         counts = [len(one.members) for one in self.experts]

@@ -26,7 +26,7 @@ from service.model.experts.factors_pass import (
     PLACE,
     SETTINGS,
 )
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, rescale, unweighted
 
 FEWEST = 2
 """Categories that there must be: of one alone the keys of the inputs say as much."""
@@ -71,7 +71,7 @@ class Factors:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -26,7 +26,16 @@ from service.model.experts.forest_pass import (
     SEEN,
     TREES,
 )
-from service.model.experts.seam import KEY_INPUTS, Fields, Held, Inputs, Task, Tensor, label_keys
+from service.model.experts.seam import (
+    KEY_INPUTS,
+    Fields,
+    Held,
+    Inputs,
+    Task,
+    Tensor,
+    label_keys,
+    unweighted,
+)
 
 CLASS = (("", "", 1024), ("", "", ROWS), ("", "own", 1024), ("", "own", ROWS))
 NUMBER = (("", "", ROWS), ("", "own", ROWS), ("change", "", 1024), ("change", "", ROWS))
@@ -75,10 +84,13 @@ class Forest:
         names, node, leaf = [], 0, 0
         for change, seen, window in NUMBER if task.kind == "number" else CLASS:
             size = min(_leaves(window), max(256, VALUES // (TREES * one) // 64 * 64))
-            groups.append((window, widths[seen], d + 2 if change else d, size, node, leaf))
+            label = d + 2 if change else d
+            groups.append((window, widths[seen], label, size, node, leaf, len(groups)))
             names.append("/".join(x for x in ("forest", change, seen, str(window)) if x))
             node, leaf = node + TREES * 2 * size, leaf + TREES * size
         self.members: tuple[str, ...] = tuple(names)
+        number = task.kind == "number"
+        self.halves = ("forest/value", "forest/change") if number else ("forest/all", "forest/own")
         self._groups = np.array(groups, dtype=np.int64)
         start = 0.0 if task.kind == "number" else 1.0 / max(task.classes, 1)
         self.tensors: tuple[Tensor, ...] = (
@@ -100,29 +112,55 @@ class Forest:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """Look at no counter but the rows': it may be in the middle of a change; see seam.Expert."""
-        self._pass(held, rows, 0, into)
+        groups, found = self._working(rows, into)
+        self._pass(held, unweighted(rows), 0, groups, found)
+        if found is not into:
+            into[:, -found.shape[1] :] = found
 
-    def _pass(self, held: Held, rows: Inputs, first: int, into: NDArray[np.float32]) -> int:
+    def _pass(
+        self,
+        held: Held,
+        rows: Inputs,
+        first: int,
+        groups: NDArray[np.int64],
+        into: NDArray[np.float32],
+    ) -> int:
         """Take rows from `first` on; return the row before which something is due, or N."""
         at, flags = held.at, held.flags
         row: int = compiled.learn(
-            self._kind, rows.x, self._columns, self._last, rows.y, rows.weights, first,
-            self._groups, at["ring"], at["splits"], at["leaves"], at["counts"], at["bases"],
-            flags["ring"], flags["leaves"], into,
+            self._kind, rows.x, self._columns, self._last, rows.y, rows.weights, first, groups,
+            at["ring"], at["splits"], at["leaves"], at["counts"], at["bases"], flags["ring"],
+            flags["leaves"], into,
         )  # fmt: skip
         return row
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
         at, flags, row = held.at, held.flags, 0
+        groups, found = self._working(rows, into)
         while row < len(rows):
-            row = self._pass(held, rows, row, into)
+            row = self._pass(held, rows, row, groups, found)
             if at["counts"][SEEN] >= at["counts"][RENEW]:
                 self._renew(held)
             compiled.make_due(
-                self._kind, self._groups, at["ring"], at["edges"], at["splits"], at["leaves"],
+                self._kind, groups, at["ring"], at["edges"], at["splits"], at["leaves"],
                 at["counts"], flags["splits"], flags["leaves"], self._seed,
             )  # fmt: skip
+        if found is not into:
+            into[:, -found.shape[1] :] = found
+
+    def _working(
+        self, rows: Inputs, into: NDArray[np.float32]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the groups that do not rest, and room for their predictions: into, or what is to be
+        copied there behind what rests."""
+        n = len(self._groups)
+        first = n // 2 if self.halves[0] in rows.rest else 0
+        last = n // 2 if self.halves[1] in rows.rest else n
+        room = (
+            into if first == 0 else np.empty((len(rows), last - first, into.shape[2]), np.float32)
+        )
+        return self._groups[first:last], room
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """A number target's unit changes: what was y is ratio * y + shift from now on."""

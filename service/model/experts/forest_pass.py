@@ -25,9 +25,10 @@ LEAST_GAP = 256
 """Rows between two trees of a group, at last: trees of a short window cost more than they gain."""
 ROWS = 8192
 """Of the ring: the longest window."""
-WINDOW, WIDTH, LABEL, MOST_LEAVES, FIRST_NODE, FIRST_LEAF = range(6)
-"""What is known of a group, int64 [G, 6]: rows and columns that it learns from, where in a row of
-the ring its label is, how many leaves a tree has at most, and where its nodes and leaves begin."""
+WINDOW, WIDTH, LABEL, MOST_LEAVES, FIRST_NODE, FIRST_LEAF, PLACE = range(7)
+"""What is known of a group, int64 [G, 7]: rows and columns that it learns from, where in a row of
+the ring its label is, how many leaves a tree has at most, where its nodes and leaves begin, and which
+of all groups it is."""
 SEEN, RENEW, DUE, MADE = 0, 1, 2, 3
 """Counters, int64 [2 + 2 G]: rows learned, and at which of them the borders are renewed; then of
 each group, when a tree is due and how many were made."""
@@ -112,7 +113,7 @@ def _is_due(groups, counts):
     """Return whether borders are to be renewed, or a tree is to be made."""
     due = counts[SEEN] >= counts[RENEW]
     for g in range(groups.shape[0]):
-        due = due or counts[SEEN] >= counts[DUE + 2 * g]
+        due = due or counts[SEEN] >= counts[DUE + 2 * groups[g, PLACE]]
     return due
 
 
@@ -160,18 +161,19 @@ def make_due(kind, groups, ring, edges, splits, leaves, counts, s_flags, l_flags
     """Make the tree of each group that is due: one for every eighth of the window or
     LEAST_GAP rows, or every eighth of the rows seen while these are fewer."""
     for g in range(groups.shape[0]):
-        at = 2 * g
+        place = groups[g, PLACE]
+        at = 2 * place
         seen, window = counts[SEEN], groups[g, WINDOW]
         if seen < counts[DUE + at]:
             continue
         _make(
             kind, groups[g], min(seen, window), ring, edges, splits, leaves, seen,
             counts[MADE + at], s_flags, l_flags,
-            mixed(np.uint64(seed) + np.uint64(counts[MADE + at]) * np.uint64(64) + np.uint64(g)),
+            mixed(np.uint64(seed) + np.uint64(counts[MADE + at]) * np.uint64(64) + np.uint64(place)),
         )  # fmt: skip
         counts[MADE + at] += 1
         gap = max(1, min(seen // TREES, max(window // TREES, LEAST_GAP)))
-        phase = g * gap // groups.shape[0]  # so that groups make theirs at different rows
+        phase = place * gap // groups.shape[0]  # so that groups make theirs at different rows
         counts[DUE + at] = ((seen + phase) // gap + 1) * gap - phase
 
 

@@ -37,6 +37,7 @@ class Shared:
         self._tables = [i for i, t in enumerate(schema.tables) if t.kind != "cross"]
         self.rows_of = tuple(schema.tables[i].buckets for i in self._tables)
         self.bag_names = tuple(label_of(b) for b in schema.bags)
+        self._pieces = tuple(b.pieces for b in schema.bags)
         self.number_names = tuple(label_of(d) for d in numbers)
         self.table_names = tuple(label_of(schema.tables[i]) for i in self._tables)
         f, v, s = self.n_numbers, len(self._tables), len(SPANS)
@@ -63,7 +64,7 @@ class Shared:
             Tensor("sampled", (f, 2), "int64", axes=each),
             Tensor("known", (v, ONE_HOT), "int64", axes=tables),
             Tensor("before", (2,), "int64"),
-            Tensor("last", (-(-memory // BLOCK) * BLOCK, 1), large=True, axes=(held,)),
+            Tensor("last", (-(-memory // BLOCK) * BLOCK, 2), large=True, axes=(held,)),
         )
 
     def fields(self, target: Target) -> Fields:
@@ -77,6 +78,7 @@ class Shared:
             self.n_numbers, self.rows_of, z, missing, plain, one_hot, context, pieces,
             range(self.width, self.width + keys), range(self.width + keys, end), end,
             self.number_names + self.table_names, tuple(self._columns(keys, lags)), self.bag_names,
+            self._pieces,
         )  # fmt: skip
 
     def _columns(self, keys: int, lags: int) -> Iterator[str]:

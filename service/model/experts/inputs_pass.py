@@ -19,6 +19,8 @@ CLIP = 8.0
 """Furthest that a number lies from its mean, in standard deviations."""
 FORGET = 1.0 / 20000.0
 """Slowest rate of a running mean or variance."""
+REACH, TRUSTED = 32.0, 100.0
+"""Once so many values were seen, one moves what is known of a number by at most so many deviations."""
 SPANS = np.array([1.0, 8.0, 64.0])
 """Of the moving averages that a number and a label are compared with, in rows."""
 SAMPLE = 512
@@ -50,7 +52,7 @@ def _number(value, stats, ordered, sizes, j, into, ranks, at):
     n_spans = SPANS.shape[0]
     if math.isnan(value):
         into[at[0] + j] = 0.0
-        into[at[1] + j] = 1.0
+        into[at[1] + j] = 1.0 if stats[0] > 0.0 else 0.0  # missing is what was there once
         for s in range(n_spans):
             into[at[2] + j * n_spans + s] = 0.0
         for b in range(PLE):
@@ -106,6 +108,10 @@ def _rank(ordered, n, value):
 @piece
 def _observe(stats, recent, ordered, sizes, value):
     """Take a value into moments, averages and sample."""
+    raw = value
+    if stats[0] >= TRUSTED and stats[2] > 0.0:
+        reach = REACH * math.sqrt(stats[2])
+        value = min(max(value, stats[1] - reach), stats[1] + reach)
     stats[0] += 1.0
     rate = max(1.0 / stats[0], FORGET)
     delta = value - stats[1]
@@ -115,11 +121,11 @@ def _observe(stats, recent, ordered, sizes, value):
         stats[3 + s] += max(1.0 / stats[0], 1.0 / SPANS[s]) * (value - stats[3 + s])
     seen = int(stats[0]) - 1
     if seen < SAMPLE or mixed(np.uint64(seen)) % np.uint64(8) == 0:
-        _keep(recent, ordered, sizes, value)
+        keep(recent, ordered, sizes, raw)
 
 
 @piece
-def _keep(recent, ordered, sizes, value):
+def keep(recent, ordered, sizes, value):
     """Put a value into the ring, in the place of the oldest, and into the sorted values."""
     n, slot = sizes[1], sizes[0] % SAMPLE
     if n == SAMPLE:
@@ -242,26 +248,31 @@ CLOCK = 5
 event before; then, for each category, the time since the event before with the same value."""
 _DAY_MS, _WEEK_MS = 86_400_000, 604_800_000
 _MONDAY_MS = 345_600_000  # 1970-01-05, the first Monday
+_LATE_MS, PATIENCE = 3_600_000, 8
+"""An event so long before the latest one is in no order; of so many in a row the latest was wrong."""
+_PART = 1 << 20
+"""Milliseconds that are kept as a number of their own: a float32 counts no further than 2^24."""
 
 
 @kernel
 def clock(times, ids, rows, learn, before, last, touched, into, at):
     """Write what the time of each event says. times: int64 [N] ms since 1970, -1: none. before:
-    int64 [2] the first and the latest time that was learned, 0: none. last: float32 [sum, 1] by
-    category's value, as in `keys`: seconds after that first one plus 1, 0: never."""
+    int64 [2] events in a row that came long before the latest time that was learned, and that time,
+    0: none. last: float32 [sum, 2] by category's value, as in `keys`: its time in parts of 2^20 ms,
+    and the rest of it plus 1, 0: never."""
     for r in range(times.shape[0]):
         _clock(times[r], ids[r], rows, before, last, into[r], at)
         if not learn[r] or times[r] < 0:
             continue
-        if before[0] == 0:
-            before[0] = max(times[r], 1)
-        before[1] = max(times[r], before[1])
+        before[0] = before[0] + 1 if before[1] - times[r] > _LATE_MS else 0
+        if times[r] >= before[1] or before[0] >= PATIENCE:
+            before[0], before[1] = 0, max(times[r], 1)
         first = 0
         for c in range(ids.shape[1]):
             place = first + ids[r, c] % rows[c]
             first += rows[c]
-            last[place, 0] = max((times[r] - before[0]) / 1000.0, 0.0) + 1.0
-            touched[place >> 6] = 1
+            last[place, 0], last[place, 1] = times[r] // _PART, times[r] % _PART + 1
+            touched[place * 2 >> 6] = 1
 
 
 @piece
@@ -277,10 +288,11 @@ def _clock(time, ids, rows, before, last, into, at):
         into[at + 4] = _age((time - before[1]) / 1000.0)
     first = 0
     for c in range(ids.shape[0]):
-        held = last[first + ids[c] % rows[c], 0]
+        held = last[first + ids[c] % rows[c]]
         first += rows[c]
-        if held > 0.0:
-            into[at + CLOCK + c] = _age((time - before[0]) / 1000.0 + 1.0 - held)
+        if held[1] > 0.0:
+            came = held[0] * float(_PART) + (held[1] - 1.0)
+            into[at + CLOCK + c] = _age((time - came) / 1000.0)
 
 
 @piece

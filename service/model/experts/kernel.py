@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from service.model.experts import kernel_pass as compiled
 from service.model.experts.kernel_pass import RING, WIDTHS
-from service.model.experts.seam import KEY_INPUTS, Axis, Fields, Held, Inputs, Task, Tensor
+from service.model.experts.seam import (
+    KEY_INPUTS,
+    Axis,
+    Fields,
+    Held,
+    Inputs,
+    Task,
+    Tensor,
+    unweighted,
+)
 
 MOST_CATEGORIES, MOST_NUMBERS, MOST_PLAIN = 16, 48, 32
 """Fields beyond these, in the order of the schema, do not count in the distance: a row costs
@@ -61,15 +70,15 @@ class Kernel:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
         at, flags = held.at, held.flags
         compiled.learn(
             self._kind, self._keys(rows), self._categories, rows.x, self._last, rows.y,
-            rows.weights, at["ring"], at["labels"], at["near"], at["bases"], flags["ring"],
-            flags["labels"], into,
+            rows.weights, _size(rows, at["near"]), at["ring"], at["labels"], at["near"], at["bases"],
+            flags["ring"], flags["labels"], into,
         )  # fmt: skip
 
     def _keys(self, rows: Inputs) -> NDArray[np.float32]:
@@ -99,3 +108,8 @@ class Kernel:
         labels[2] *= np.float32(ratio)
         held.at["bases"][:] *= ratio
         held.flags["labels"][:] = 1
+
+
+def _size(rows: Inputs, near: NDArray[np.float64]) -> int:
+    """Return how much of the ring is used: half, where that is asked for, once all of it is filled."""
+    return RING // 2 if "ring" in rows.rest and near[0] >= RING else RING

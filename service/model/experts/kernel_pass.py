@@ -56,7 +56,7 @@ def keys(x, ranks, ids, numbers, z, plain, categories, into):
 def distances(key, categories, ring, filled, d):
     """Write the squared distance [R] of a key [Q] to each row of the ring [Q, R]."""
     n = key.shape[0] - categories
-    for i in range(RING):
+    for i in range(d.shape[0]):
         d[i] = np.float32(0.0) if i < filled else FAR
     whole = n // 8 * 8
     for j in range(0, whole, 8):
@@ -64,7 +64,7 @@ def distances(key, categories, ring, filled, d):
         k4, k5, k6, k7 = key[j + 4], key[j + 5], key[j + 6], key[j + 7]
         r0, r1, r2, r3 = ring[j], ring[j + 1], ring[j + 2], ring[j + 3]
         r4, r5, r6, r7 = ring[j + 4], ring[j + 5], ring[j + 6], ring[j + 7]
-        for i in range(RING):
+        for i in range(d.shape[0]):
             a, b, c, e = r0[i] - k0, r1[i] - k1, r2[i] - k2, r3[i] - k3
             f, g, h, m = r4[i] - k4, r5[i] - k5, r6[i] - k6, r7[i] - k7
             d[i] += ((a * a + b * b) + (c * c + e * e)) + ((f * f + g * g) + (h * h + m * m))
@@ -72,17 +72,17 @@ def distances(key, categories, ring, filled, d):
     for j in range(whole, fours, 4):
         k0, k1, k2, k3 = key[j], key[j + 1], key[j + 2], key[j + 3]
         r0, r1, r2, r3 = ring[j], ring[j + 1], ring[j + 2], ring[j + 3]
-        for i in range(RING):
+        for i in range(d.shape[0]):
             a, b, c, e = r0[i] - k0, r1[i] - k1, r2[i] - k2, r3[i] - k3
             d[i] += (a * a + b * b) + (c * c + e * e)
     for j in range(fours, n):
         k0, r0 = key[j], ring[j]
-        for i in range(RING):
+        for i in range(d.shape[0]):
             a = r0[i] - k0
             d[i] += a * a
     for j in range(n, key.shape[0]):
         k0, r0 = key[j], ring[j]
-        for i in range(RING):
+        for i in range(d.shape[0]):
             d[i] += np.float32(0.0) if r0[i] == k0 else OTHER
 
 
@@ -90,7 +90,7 @@ def distances(key, categories, ring, filled, d):
 def least(d, room):
     """Return the least of d [R]."""
     room[:] = FAR
-    for at in range(0, RING, 4 * LANES):
+    for at in range(0, d.shape[0], 4 * LANES):
         d0, d1 = d[at : at + LANES], d[at + LANES : at + 2 * LANES]
         d2, d3 = d[at + 2 * LANES : at + 3 * LANES], d[at + 3 * LANES : at + 4 * LANES]
         for i in range(LANES):
@@ -106,7 +106,7 @@ def closeness(d, low, scale, e):
     """Write the weights e [W, R] of distances d: exp(-(d - low) * scale), and its powers."""
     e0, e1, e2 = e[0], e[1], e[2]
     one, part = np.float32(1.0), np.float32(-1.0 / 64.0)
-    for i in range(RING):
+    for i in range(d.shape[0]):
         q = min((d[i] - low) * scale, FURTHEST) * part
         # exp(q) to the sixth term, then its 64th power
         w = one + q * np.float32(1.0 / 5.0)
@@ -130,7 +130,7 @@ def closeness(d, low, scale, e):
 def weighted(e, m, room):
     """Return the sum of e * m, both [R]."""
     room[:] = 0.0
-    for at in range(0, RING, 2 * LANES):
+    for at in range(0, e.shape[0], 2 * LANES):
         e0, e1 = e[at : at + LANES], e[at + LANES : at + 2 * LANES]
         m0, m1 = m[at : at + LANES], m[at + LANES : at + 2 * LANES]
         for i in range(LANES):
@@ -151,7 +151,7 @@ def by_class(e, labels, sums):
     """Write the weights of each class, sums [C, W]."""
     sums[:] = 0.0
     mass, label, e0, e1, e2 = labels[0], labels[1], e[0], e[1], e[2]
-    for i in range(RING):
+    for i in range(e0.shape[0]):
         of, m = sums[int(label[i])], mass[i]
         of[0] += e0[i] * m
         of[1] += e1[i] * m
@@ -203,17 +203,18 @@ def predict(kind, key, categories, x, last, ring, labels, near, base, d, e, room
 
 @kernel
 def learn(
-    kind, key, categories, x, last, y, weights, ring, labels, near, bases, flags, l_flags, into
-):
+    kind, key, categories, x, last, y, weights, size, ring, labels, near, bases, flags, l_flags, into
+):  # fmt: skip
     """Write the predictions of each row, then remember it if it has a weight and a label.
 
-    kind: 0 binary, 1 classes, 2 a number. key: [N, Q]. ring: [Q, R]; labels: [L, R] mass, then mass
+    kind: 0 binary, 1 classes, 2 a number. key: [N, Q]. size: how much of the ring is used, from its
+    beginning: RING, or half of it. ring: [Q, R]; labels: [L, R] mass, then mass
     times label, or the class; of a number also mass times change. near: rows remembered, usual
     distance of the nearest. bases: [B] usual errors of earlier labels, x[last], as predictions.
     flags, l_flags: of ring and labels. into: float32 [N, K, O].
     """
-    d, room = np.empty(RING, dtype=np.float32), np.empty(LANES, dtype=np.float32)
-    e = np.empty((len(WIDTHS), RING), dtype=np.float32)
+    d, room = np.empty(size, dtype=np.float32), np.empty(LANES, dtype=np.float32)
+    e = np.empty((len(WIDTHS), size), dtype=np.float32)
     sums = np.empty((into.shape[2], len(WIDTHS)), dtype=np.float32)
     for r in range(key.shape[0]):
         base = nearest_base(x[r], last, bases) if kind == 2 else 0.0
@@ -222,16 +223,18 @@ def learn(
             into[r],
         )  # fmt: skip
         if weights[r] > 0.0 and not math.isnan(y[r]):
-            _remember(kind, key[r], y[r], weights[r], low, base, ring, labels, near, flags, l_flags)
+            _remember(
+                kind, key[r], y[r], weights[r], low, base, size, ring, labels, near, flags, l_flags
+            )  # fmt: skip
             for j in range(last.shape[0]):
                 rate = max(1.0 / near[0], FAST)
                 bases[j] += rate * (abs(y[r] - x[r, last[j]]) - bases[j])
 
 
 @piece
-def _remember(kind, key, y, weight, low, base, ring, labels, near, flags, l_flags):
+def _remember(kind, key, y, weight, low, base, size, ring, labels, near, flags, l_flags):
     """Put a row in the place of the oldest."""
-    slot = int(near[0]) % RING
+    slot = int(near[0]) % size
     for j in range(key.shape[0]):
         ring[j, slot] = key[j]
         flags[(j * RING + slot) >> 6] = 1

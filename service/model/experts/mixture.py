@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from service.model.experts import grid_pass
 from service.model.experts import mixture_numbers_pass as numbers
 from service.model.experts import mixture_pass as classes
 from service.model.experts.mixture_shares_pass import SLEEPING
@@ -48,6 +49,10 @@ class Mixture:
                     "tally", (k, 5), "float64", axes=(names,),
                     units=("", "square", "slope", "square", "slope"),
                 ),
+                Tensor(
+                    "grid", (grid_pass.SIZE + numbers.PLACES,), "float64",
+                    units=(*grid_pass.UNITS, *("slope",) * numbers.PLACES),
+                ),
             )  # fmt: skip
             return
         axis = (*names, left)
@@ -59,31 +64,48 @@ class Mixture:
             Tensor("tally", (k, 5), "float64", axes=(names,)),
         )
 
-    def score(self, held: Held, p: NDArray[np.float32], into: NDArray[np.float64]) -> None:
-        """Write the mixture [N, O] of predictions p [N, K, O]."""
+    def score(
+        self, held: Held, p: NDArray[np.float32], on: NDArray[np.uint8], into: NDArray[np.float64]
+    ) -> None:
+        """Write the mixture [N, O] of predictions p [N, K, O]. on: [K] members that take part."""
         n = len(p)
-        self.learn(held, p, np.full(n, np.nan), np.zeros(n, np.uint8), into)
+        self.learn(held, p, np.full(n, np.nan), np.zeros(n), on, into)
 
     def learn(
         self,
         held: Held,
         p: NDArray[np.float32],
         y: NDArray[np.float64],
-        learn: NDArray[np.uint8],
+        worth: NDArray[np.float64],
+        on: NDArray[np.uint8],
         into: NDArray[np.float64],
     ) -> None:
-        """Write the mixture of each row, then learn from its label."""
+        """Write the mixture of each row, then learn from its label. worth: [N] what a row counts,
+        0: score only. on: [K] members that take part."""
         at = held.at
         if self._number:
             numbers.learn(
-                p, y, learn, at["awake"], at["weights"], at["tops"], at["ends"], at["usual"], at["stacks"],
-                at["gradients"], at["curvatures"], at["counts"], at["tally"], into,
+                p, y, worth, on, at["weights"], at["tops"], at["ends"], at["usual"], at["stacks"],
+                at["gradients"], at["curvatures"], at["counts"], at["tally"], at["grid"], into,
             )  # fmt: skip
         else:
             classes.learn(
-                p, y, learn, at["awake"], at["weights"], at["tops"], at["ends"], at["stack"], at["gradient"],
+                p, y, worth, on, at["weights"], at["tops"], at["ends"], at["stack"], at["gradient"],
                 at["curvature"], at["counts"], at["tally"], into,
             )  # fmt: skip
+
+    def awaken(self, held: Held, members: NDArray[np.int64]) -> None:
+        """Let members take part again as if they were new: with a share of next to nothing, outside
+        the stack."""
+        at = held.at
+        at["awake"][members] = 1
+        at["weights"][:, members] = SLEEPING
+        ridges = numbers.RIDGES if self._number else np.array([classes.RIDGE])
+        names = "stacks gradients curvatures" if self._number else "stack gradient curvature"
+        stacks, slopes, curved = (at[name] for name in names.split())
+        stacks[..., members] = slopes[..., members] = 0.0
+        curved[..., members, :] = curved[..., members] = 0.0
+        curved[..., members, members] = ridges[:, None] if self._number else ridges
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """A number target's unit changes; see seam.Expert."""

@@ -1,7 +1,9 @@
 """The mixture of experts for a number, compiled: Bayes by Laplace likelihoods, medians, two stacks.
 
 Members and candidates are judged by how far they were from the label against their own usual
-distance: a Laplace density, so that one wild label costs no more than it must.
+distance: a Laplace density, so that one wild label costs no more than it must. Where labels stand
+on a grid (grid_pass.py), what has been nearest to them is said: the mixture, or the place on the
+grid that is nearest to it or to one of the candidates.
 
 Legend: K members, M = K + 1; inside the passes rounded up, see mixture_shares_pass.full.
 """
@@ -13,8 +15,10 @@ import math
 import numpy as np
 
 from service.model.compiling import kernel, piece
+from service.model.experts import grid_pass as grids
 from service.model.experts.mixture_shares_pass import (
     DISCOUNTS,
+    HEAVIEST,
     LOWEST,
     SHARES,
     add,
@@ -45,6 +49,13 @@ HUBER = 1.5
 EVERY = 8
 CANDIDATES = 3 + 3 + 1 + 2
 """Means and medians of three mixtures, their mixture, two stacks."""
+PLACES = 2 + CANDIDATES
+"""What may be said: the mixture, where it is on the grid, and where candidates are on it."""
+SLOW = 1.0 / 4096.0
+"""Slowest rate of how far those were off."""
+DOUBT = 0.5
+"""Share by which a place must have been nearer than the mixture after one row; falls with the root of
+their number."""
 TOP_SHARE, TOP_DISCOUNT = 1e-2, 0.998
 END_SHARE, END_DISCOUNT = 1e-3, 0.999
 
@@ -87,7 +98,7 @@ def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
         norm = total(w[i], wide_n)
         found[i] = dot(w[i], p, wide_n) / norm
         found[3 + i] = _median(p, order, w[i], 0.5 * norm)
-    base = dot(tops, found, 3) / total(tops, 3)
+    base = dot(tops, found, tops.shape[0]) / total(tops, tops.shape[0])
     found[6] = base
     scale = max(usual[n + 6], LEAST)
     by = 1.0 / scale
@@ -106,15 +117,29 @@ def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
 
 
 @piece
-def _final(found, ends):
-    return dot(ends, found, CANDIDATES) / total(ends, CANDIDATES)
+def _final(found, ends, grid, seen, said):
+    """Return what is said of one row, and write what may be, said [PLACES]. grid: [SIZE + PLACES]
+    see grid_pass; then how far off those were as a rule. seen: rows learned."""
+    said[0] = dot(ends, found, ends.shape[0]) / total(ends, ends.shape[0])
+    said[1] = grids.nearest(grid, said[0])
+    for i in range(CANDIDATES):
+        said[2 + i] = grids.nearest(grid, found[i])
+    if grid[0] <= 0.0:
+        return said[0]
+    off, best = grid[grids.SIZE :], 1
+    for i in range(2, PLACES):
+        if off[i] < off[best]:
+            best = i
+    nearer = 1.0 - DOUBT / math.sqrt(min(seen, 1.0 / SLOW) + 1.0)
+    return said[best] if off[best] < nearer * off[0] else said[0]
 
 
 @piece
-def _likelihoods(distances, usual, on, likely, room):
-    """Write how likely the label was by each of K, against the likeliest. usual, likely: [K]; room:
-    [4, K]. A label that surprises all of them, as where a level shifts, says nothing for those that
-    are often far off: nobody is judged by less than the nearest one's distance."""
+def _likelihoods(distances, usual, by, on, likely, room):
+    """Write how likely the label was by each of K, against the likeliest, to the power of what the
+    row counts. usual, likely: [K]; room: [4, K]. A label that surprises all of them, as where a level
+    shifts, says nothing for those that are often far off: nobody is judged by less than the nearest
+    one's distance."""
     n, best = likely.shape[0], -math.inf
     own, logs = room[2], room[3]
     least = math.inf
@@ -129,7 +154,7 @@ def _likelihoods(distances, usual, on, likely, room):
     for k in range(n):
         best = max(best, logs[k] if on[k] > 0.0 else best)
     for k in range(n):
-        own[k] = max(min(logs[k] - best, 0.0), LOWEST)
+        own[k] = by * max(min(logs[k] - best, 0.0), LOWEST)
     exponentials(own[:n], likely, room)
 
 
@@ -145,7 +170,7 @@ def _follow(usual, distances, seen, n):
 def learn(
     p,
     y,
-    learn_it,
+    worth,
     awake,
     weights,
     tops,
@@ -156,18 +181,20 @@ def learn(
     curvatures,
     counts,
     tally,
+    grid,
     out,
 ):
     """Write the mixture of each row, then learn from its label, row after row.
 
-    gradients: [2, M], curvatures: [2, M, M], see mixture_shares_pass.solve; counts: [2]: rows since
-    the last solution, rows learned. tally: [K, 5], see mixture_shares_pass.note.
+    worth: [N] what a row counts, 0: score only. gradients: [2, M], curvatures: [2, M, M], see
+    mixture_shares_pass.solve; counts: [2]: rows since the last solution, rows learned. tally: [K, 5],
+    see mixture_shares_pass.note. grid: see _final.
     """
     n_rows, n = p.shape[0], p.shape[1]
     on, all_on = awakened(awake), np.ones(CANDIDATES)
     m, wide_n, wide_m, count = n + 1, on.shape[0], full(n + 1), total(on, n)
     w = of_awake(weights, on)
-    held = wide_m if any_of(learn_it) else 0  # what scoring has no use for
+    held = wide_m if any_of(worth) else 0  # what scoring has no use for
     slopes, noted, own = (
         wide(gradients, gradients.shape[0], wide_m),
         np.zeros((5, wide_n)),
@@ -192,15 +219,15 @@ def learn(
         np.empty(wide_n),
     )
     off, judged, mine = np.empty(CANDIDATES), np.empty(CANDIDATES), np.empty(CANDIDATES)
-    low, room = np.empty((held, held)), np.empty((4, wide_n))
+    said, low, room = np.empty(PLACES), np.empty((held, held)), np.empty((4, wide_n))
     for r in range(n_rows):
         for k in range(n):
             each[k] = p[r, k, 0]
         _candidates(each, on, w, tops, usual, stacks, counts[1], order, near, found)
-        out[r, 0] = _final(found, ends)
-        if not learn_it[r] or math.isnan(y[r]):
+        out[r, 0] = _final(found, ends, grid, counts[1], said)
+        if not worth[r] > 0.0 or math.isnan(y[r]):
             continue
-        seen = counts[1]
+        seen, counted = counts[1], min(worth[r], HEAVIEST)
         base, scale = found[6], max(ours[6], LEAST)
         for k in range(wide_n):
             far[k] = abs(y[r] - each[k])
@@ -208,7 +235,7 @@ def learn(
             squares[k] = far[k] * far[k]
         note(noted, squares, far, on, prior)
         if seen > 0:
-            _likelihoods(far, own, on, likely, room)
+            _likelihoods(far, own, counted, on, likely, room)
             for i in range(3):
                 reward(w[i], likely, SHARES[i], DISCOUNTS[i], on, count, prior, room)
         for k in range(n):
@@ -219,20 +246,24 @@ def learn(
         for i in range(CANDIDATES):
             off[i] = abs(y[r] - found[i])
         if seen > 0:
-            _likelihoods(off, ours, all_on, judged, room)
-            reward(ends, judged, END_SHARE, END_DISCOUNT, all_on, CANDIDATES, mine, room)
-            _likelihoods(off, ours, all_on, judged[:3], room)
+            _likelihoods(off, ours, counted, all_on, judged, room)
+            reward(ends, judged, END_SHARE, END_DISCOUNT, all_on, float(CANDIDATES), mine, room)
+            _likelihoods(off, ours, counted, all_on, judged[:3], room)
             reward(tops, judged, TOP_SHARE, TOP_DISCOUNT, all_on, 3.0, mine[:3], room)
         for k in range(wide_m):
             near[k] = min(max(near[k], -30.0), 30.0)
         for s in range(2):
             e = (y[r] - (found[7 + s] if seen >= BEGIN else base)) / scale
-            h = 1.0 if abs(e) <= HUBER else HUBER / abs(e)
+            h = counted * (1.0 if abs(e) <= HUBER else HUBER / abs(e))
             slope, by = slopes[s], h * e
             for i in range(wide_m):
                 slope[i] += by * near[i]
             add(first if s == 0 else second, near, h, m)
-        _follow(ours, off, seen, CANDIDATES)
+        _follow(ours, off, seen, off.shape[0])
+        rate = max(1.0 / (seen + 1.0), SLOW)
+        for i in range(PLACES):
+            grid[grids.SIZE + i] += rate * (abs(y[r] - said[i]) - grid[grids.SIZE + i])
+        grids.follow(grid, y[r])
         counts[0] += 1.0
         counts[1] += 1.0
         if counts[0] >= min(EVERY, max(1.0, counts[1] / 64.0)):

@@ -16,6 +16,7 @@ import numpy as np
 from service.model.compiling import kernel, piece
 from service.model.experts.mixture_shares_pass import (
     DISCOUNTS,
+    HEAVIEST,
     LOWEST,
     SHARES,
     add,
@@ -30,6 +31,7 @@ from service.model.experts.mixture_shares_pass import (
     reward,
     solve,
     total,
+    weigh,
     wide,
 )
 
@@ -135,59 +137,65 @@ def _note(each, sure, label, on, tally, losses, right, seen):
 
 
 @piece
-def _few(w, p, label, share, discount):
-    """Give mixtures of mixtures their due: p [N, C]."""
-    n, norm = w.shape[0], 0.0
+def _few(w, p, label, by, share, discount):
+    """Give mixtures of mixtures their due: p [N, C]. by: what the row counts."""
+    n, norm, best = w.shape[0], 0.0, _UNLIKELY
+    for i in range(n):
+        best = max(best, p[i, label])
     for i in range(n):
         prior = (1.0 - share) * w[i] + share / n
         if discount != 1.0:
             prior = math.exp(discount * math.log(prior))
-        w[i] = prior * max(p[i, label], _UNLIKELY)
+        if by == 1.0:
+            w[i] = prior * max(p[i, label], _UNLIKELY)
+        else:
+            w[i] = prior * max(p[i, label] / best, _UNLIKELY) ** by
         norm += w[i]
     for i in range(n):
         w[i] /= norm
 
 
 @piece
-def _step(j, ps, label, gradient, curvature, mean, m):
-    """Take a row into the slope and the curvature of the stack, of m inputs. j: [C, M]."""
+def _step(j, ps, label, by, gradient, curvature, mean, m):
+    """Take a row, which counts `by`, into the slope and the curvature of the stack, of m inputs.
+    j: [C, M]."""
     c_n, wide_m = j.shape
     if c_n == 2:  # both classes say the same
-        e, far, no, yes = (1.0 if label == 1 else 0.0) - ps[1], mean, j[0], j[1]
+        e, far, no, yes = by * ((1.0 if label == 1 else 0.0) - ps[1]), mean, j[0], j[1]
         for i in range(wide_m):
             far[i] = yes[i] - no[i]
         for i in range(wide_m):
             gradient[i] += e * far[i]
-        add(curvature, far, ps[0] * ps[1], m)
+        add(curvature, far, by * ps[0] * ps[1], m)
         return
     mean[:] = 0.0
     for c in range(c_n):
-        one, by = j[c], ps[c]
+        one, share = j[c], ps[c]
         for i in range(wide_m):
-            mean[i] += by * one[i]
+            mean[i] += share * one[i]
     for c in range(c_n):
-        one, e = j[c], (1.0 if c == label else 0.0) - ps[c]
+        one, e = j[c], by * ((1.0 if c == label else 0.0) - ps[c])
         for i in range(wide_m):
             gradient[i] += e * one[i]
         for i in range(wide_m):
             one[i] -= mean[i]
-        add(curvature, one, ps[c], m)
+        add(curvature, one, by * ps[c], m)
 
 
 @kernel
-def learn(p, y, learn_it, awake, weights, tops, ends, a, gradient, curvature, counts, tally, out):
+def learn(p, y, worth, awake, weights, tops, ends, a, gradient, curvature, counts, tally, out):
     """Write the mixture of each row, then learn from its label, row after row.
 
-    gradient: [M], curvature: [M, M], see mixture_shares_pass.solve; counts: [3]: rows since the last
-    solution, rows learned, information since the last solution. tally: [K, 5], see
-    mixture_shares_pass.note.
+    worth: [N] what a row counts, 0: score only. gradient: [M], curvature: [M, M], see
+    mixture_shares_pass.solve; counts: [3]: rows since the last solution, rows learned, information
+    since the last solution. tally: [K, 5], see mixture_shares_pass.note.
     """
     n_rows, n, o = p.shape
     c_n = max(o, 2)
     on, m = awakened(awake), n + c_n + 1
     wide_n, wide_m, count = on.shape[0], full(m), total(on, n)
     w = of_awake(weights, on)
-    held = wide_m if any_of(learn_it) else 0  # what scoring has no use for
+    held = wide_m if any_of(worth) else 0  # what scoring has no use for
     slope, curved, noted = np.zeros(wide_m), wide(curvature, held, held), np.zeros((5, wide_n))
     for i in range(m):
         slope[i] = gradient[i]
@@ -202,9 +210,9 @@ def learn(p, y, learn_it, awake, weights, tops, ends, a, gradient, curvature, co
         _open(p[r], each)
         _row(each, n, on, w, tops, ends, a, work, pb, ps, sure, j, room, mixed)
         _close(mixed, out[r])
-        if not learn_it[r] or math.isnan(y[r]):
+        if not worth[r] > 0.0 or math.isnan(y[r]):
             continue
-        label = int(y[r])
+        label, by = int(y[r]), min(worth[r], HEAVIEST)
         _note(each, sure, label, on, noted, likely, prior, room[0])
         spread = 1.0
         for c in range(c_n):
@@ -213,12 +221,14 @@ def learn(p, y, learn_it, awake, weights, tops, ends, a, gradient, curvature, co
         came = each[label]
         for k in range(wide_n):
             likely[k] = max(came[k], _UNLIKELY)
+        if by != 1.0:
+            weigh(likely, by, on, room)
         for i in range(3):
             kept = math.exp(u * math.log(DISCOUNTS[i])) if i > 0 else 1.0
             reward(w[i], likely, SHARES[i], kept, on, count, prior, room)
-        _few(tops, work[:3], label, TOP_SHARE, math.exp(u * math.log(DISCOUNTS[1])))
-        _few(ends, work[3:5], label, END_SHARE, 1.0)
-        _step(j, ps, label, slope, curved, mean, m)
+        _few(tops, work[:3], label, by, TOP_SHARE, math.exp(u * math.log(DISCOUNTS[1])))
+        _few(ends, work[3:5], label, by, END_SHARE, 1.0)
+        _step(j, ps, label, by, slope, curved, mean, m)
         counts[0] += 1.0
         counts[1] += 1.0
         counts[2] += u

@@ -20,6 +20,8 @@ SLEEPING = 1e-13
 """Weight of a member that is asleep, or new among others: it earns its place by the share."""
 LOWEST = -7.0
 """A member that was worse than this loses no more, in nats."""
+HEAVIEST = 64.0
+"""A row counts as no more than so many."""
 FADE = 0.001
 LANES = 16
 """Values that a loop in vector form does at once."""
@@ -123,6 +125,21 @@ def reward(w, likely, share, discount, on, count, prior, room):
     norm = 1.0 / total(w, n)
     for k in range(n):
         w[k] *= norm
+
+
+@piece
+def weigh(likely, by, on, room):
+    """Take likelihoods [K] to the power of what the row counts, against the best of those that are
+    awake: on [K]. by: at most HEAVIEST. room: [4, K]."""
+    n, best = likely.shape[0], 0.0
+    logs, powers = room[2, :n], room[3, :n]
+    for k in range(n):
+        best = max(best, likely[k] * on[k])
+    logarithms(likely, logs, room)
+    top = math.log(best)
+    for k in range(n):
+        powers[k] = by * max(min(logs[k] - top, 0.0), LOWEST)
+    exponentials(powers, likely, room)
 
 
 @piece

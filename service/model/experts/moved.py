@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model.experts.seam import Axis, Tensor
+from service.model.experts.seam import BLOCK, Axis, Held, Tensor
 
 
 def mark(tensor: Tensor) -> str:
@@ -46,6 +47,14 @@ def move(old: Tensor, new: Tensor, held: NDArray[Any], into: NDArray[Any]) -> No
     into[place] = values
 
 
+def taken(extras: Mapping[str, NDArray[Any]], at: str, tensors: Sequence[Tensor]) -> Held:
+    """Return tensors whose names begin with `at` after they were taken over: all blocks may have
+    changed."""
+    views = {t.name: extras[f"{at}/{t.name}{mark(t)}"] for t in tensors if 0 not in t.shape}
+    large = [t.name for t in tensors if t.large and t.name in views]
+    return Held(views, {name: np.ones(-(-views[name].size // BLOCK), np.uint8) for name in large})
+
+
 def _matches(old: Axis, new: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return places along the old axis and, in the same order, along the new one."""
     starts, at = {}, 0
@@ -65,7 +74,7 @@ def _matches(old: Axis, new: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64]
 def _translated(old: Axis, new: Axis, values: NDArray[Any], gone: int) -> NDArray[Any]:
     """Return values that are places along the old axis as places along the new one."""
     source, place = _matches(old, new)
-    table = np.full(sum(size for _, size in old), gone, dtype=np.int64)
+    table = np.full(max(sum(size for _, size in old), 1), gone, dtype=np.int64)
     table[source] = place
     values = values.astype(np.int64)
     return np.where(values < 0, values, table[np.maximum(values, 0)])

@@ -24,7 +24,16 @@ from numpy.typing import NDArray
 
 from service.model.experts import nets_pass as compiled
 from service.model.experts.nets_step import HIDDEN, Bank
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, label_keys, rescale
+from service.model.experts.seam import (
+    Fields,
+    Held,
+    Inputs,
+    Task,
+    Tensor,
+    label_keys,
+    rescale,
+    unweighted,
+)
 
 NARROW, WIDE = (0.0005, 0.003, 0.02, 0.03), (0.003, 0.012, 0.012)
 """Rates of each bank, from slow to fast: steps are about so long in every weight. The slowest was
@@ -112,11 +121,15 @@ class Nets:
         )
 
     def _banks(self, held: Held) -> tuple[Bank, Bank]:
-        return _bank(held, "narrow", self._fixed[0]), _bank(held, "wide", self._fixed[1])
+        banks: tuple[Bank, Bank] | None = held.made.get("banks")
+        if banks is None:
+            narrow, wide = self._fixed
+            banks = held.made["banks"] = _bank(held, "narrow", narrow), _bank(held, "wide", wide)
+        return banks
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
@@ -124,7 +137,7 @@ class Nets:
         flags = held.flags
         compiled.learn(
             self._kind, rows.x, rows.y, rows.weights, self._columns, self._few, narrow, wide,
-            self._seeds, self._again, held.at["ring"], held.at["count"], flags["narrow_first"],
+            self._seeds, 0 if "replays" in rows.rest else self._again, held.at["ring"], held.at["count"], flags["narrow_first"],
             flags["wide_first"], flags["ring"], into,
         )  # fmt: skip
 

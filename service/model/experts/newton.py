@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from service.model.experts import newton_pass as compiled
 from service.model.experts.curvature import Curved, all_columns, plain_columns
-from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor
+from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, unweighted
 
 KEEPS = (0.99999, 0.9998, 0.998)
 RIDGES = ((1.0, 0.5, 0.25), (2.0, 1.0, 0.5))
@@ -32,6 +32,7 @@ class Newton:
 
     name: ClassVar[str] = "newton"
     fits: ClassVar[tuple[str, ...]] = ("binary", "multiclass")
+    halves: ClassVar[tuple[str, str]] = ("newton/plain", "newton/all")
 
     def __init__(self, fields: Fields, task: Task) -> None:
         self._classes = task.classes
@@ -55,14 +56,16 @@ class Newton:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
         plain, full = self._sets
         k = len(KEEPS)
-        compiled.learn(plain.part(held), rows.x, rows.y, rows.weights, 0, into)
-        compiled.learn(full.part(held), rows.x, rows.y, rows.weights, k, into)
+        if self.halves[0] not in rows.rest:
+            compiled.learn(plain.part(held), rows.x, rows.y, rows.weights, 0, into)
+        if self.halves[1] not in rows.rest:
+            compiled.learn(full.part(held), rows.x, rows.y, rows.weights, k, into)
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """It learns no numbers; see seam.Expert."""

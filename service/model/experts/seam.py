@@ -8,7 +8,7 @@ itself, and the mixture weighs them event by event.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -60,6 +60,8 @@ class Held(msgspec.Struct, frozen=True):
     """By name. Read only where rows are scored for the API."""
     flags: Mapping[str, NDArray[np.uint8]]
     """Of large tensors, by name: [ceil(floats / 64)]; set where something changed."""
+    made: dict[str, Any] = {}
+    """What an expert has put together of the views, by a name of its own, so as to do it once."""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -91,7 +93,7 @@ class Fields(msgspec.Struct, frozen=True):
     z: range
     """[F] deviation from the running mean, in standard deviations, within -8 .. 8; 0: missing."""
     missing: range
-    """[F] 1: missing."""
+    """[F] 1: missing, of a number that was there before."""
     plain: range
     """[P] booleans, sines of times, figures of texts, vectors: scaled."""
     one_hot: range
@@ -112,6 +114,8 @@ class Fields(msgspec.Struct, frozen=True):
     """[D] of each column."""
     bags: tuple[str, ...]
     """[B] of the bags."""
+    in_pieces: tuple[bool, ...] = ()
+    """[B] whether some of a bag's entries are pieces of words, of half the value of others."""
 
     def axis(self, columns: Sequence[int]) -> Axis:
         """Return the axis of some columns."""
@@ -135,9 +139,20 @@ class Inputs(msgspec.Struct):
     """[N] class index (binary: 0 or 1), or the number in the frame's units; NaN: no label."""
     weights: NDArray[np.float64]
     """[N] importance; 0: score only. A row is learned where this is > 0 and y is no NaN."""
+    rest: frozenset[str] = frozenset()
+    """What is left out of the work on these rows, see rota.py: an expert leaves out what it knows.
+    Of members that rest, predictions are not looked at."""
 
     def __len__(self) -> int:
         return len(self.x)
+
+
+def unweighted(rows: Inputs) -> Inputs:
+    """Return the same rows, none with a weight: a pass that learns predicts them and writes nothing."""
+    return Inputs(
+        rows.x, rows.ranks, rows.ids, rows.spans, rows.entries, rows.values, rows.y,
+        np.zeros(len(rows.x)),
+    )  # fmt: skip
 
 
 def label_keys(fields: Fields) -> list[int]:
@@ -163,7 +178,8 @@ class Expert(Protocol):
     def __init__(self, fields: Fields, task: Task) -> None: ...
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
-        """Write the predictions [N, K, O] of the members as they are; change nothing."""
+        """Write the predictions [N, K, O] of the members as they are; change nothing, whatever the
+        rows weigh."""
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """Write the predictions [N, K, O] of each row by what was learned of the rows before it,
@@ -175,6 +191,15 @@ class Expert(Protocol):
 
     def added(self, held: Held) -> None:
         """Fields or members changed, and what stays was taken over: see to what is new."""
+
+
+@runtime_checkable
+class Halved(Protocol):
+    """An expert of which half may rest."""
+
+    @property
+    def halves(self) -> tuple[str, str]:
+        """What the first half of its members is called in Inputs.rest, and the second."""
 
 
 def rescale(tensors: tuple[Tensor, ...], held: Held, ratio: float, shift: float) -> None:

@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 
 from service.model.experts import squares_pass as compiled
 from service.model.experts.curvature import Curved, all_columns, plain_columns
-from service.model.experts.seam import KEY_INPUTS, Fields, Held, Inputs, Task, Tensor, rescale
+from service.model.experts.seam import (
+    KEY_INPUTS,
+    Fields,
+    Held,
+    Inputs,
+    Task,
+    Tensor,
+    rescale,
+    unweighted,
+)
 
 SHORT_KEEPS = (0.9999, 0.998, 0.98)
 """What the memories of the smaller set keep from row to row: it can follow faster."""
@@ -83,7 +92,7 @@ class Squares:
 
     def score(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        self.learn(held, rows, into)
+        self.learn(held, unweighted(rows), into)
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""

@@ -65,8 +65,8 @@ def _predict(x, columns, lasts, plain, full, remembered, labels, into):
         into[k, 0] = _inside(plain[k], labels)
         into[k_n + k, 0] = _inside(full[2 * k], labels)
         into[2 * k_n + k, 0] = _inside(last + full[2 * k + 1], labels)
-    into[3 * k_n, 0] = _inside(last, labels)
-    into[3 * k_n + 1, 0] = _inside(near, labels)
+    into[3 * k_n, 0] = _inside(np.float64(last), labels)
+    into[3 * k_n + 1, 0] = _inside(np.float64(near), labels)
     return last
 
 

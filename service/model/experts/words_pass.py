@@ -11,6 +11,7 @@ import numpy as np
 
 from service.model.codes import mixed
 from service.model.compiling import kernel, piece
+from service.model.experts.cross_pass import FAR
 
 RATES = np.array([6.25, 16.0, 0.3, 1.0, 2.5])
 """Steps of the linear members."""
@@ -26,6 +27,8 @@ MOST = 4096
 SMOOTH = 0.3
 TAMED = 0.4
 """Power of the likelihoods of naive Bayes: entries are far from independent."""
+BETWEEN = 1.5
+"""Between the value of a piece of a word, which is 1 here, and that of a word."""
 MANY = 30.0
 """Known entries of a row from which on the power falls, so that long texts are not surer."""
 
@@ -37,16 +40,24 @@ def _place(salts, bag, entry, rows):
 
 
 @piece
-def _places(salts, spans, entries, values, rows, places, counts):
-    """Write rows of the table and values of a row's entries; return how many there are."""
-    n = 0
+def _places(salts, pieces, spans, entries, values, rows, places, counts, whole):
+    """Write rows of the table and values of a row's entries, and of those that are no pieces of
+    words the rows into whole; return how many there are of both. pieces: [B] whether there are any."""
+    n, n_whole = 0, 0
     for b in range(salts.shape[0]):
+        first, low, top = n, math.inf, 0.0
         for e in range(spans[b], spans[b + 1]):
             if n < places.shape[0]:
                 places[n] = _place(salts, b, entries[e], rows)
                 counts[n] = values[e]
+                low, top = min(low, counts[n]), max(top, counts[n])
                 n += 1
-    return n
+        least = BETWEEN * low if pieces[b] and top > BETWEEN * low else -math.inf
+        for m in range(first, n):
+            if counts[m] > least:
+                whole[n_whole] = places[m]
+                n_whole += 1
+    return n, n_whole
 
 
 @piece
@@ -56,7 +67,7 @@ def _outputs(kind, dense_at, x, places, values, table, bias, k, out):
     for o in range(out.shape[0]):
         total = bias[0, k, o, 0]
         for j in range(dense_at.shape[0]):
-            total += bias[1 + j, k, o, 0] * x[dense_at[j]]
+            total += bias[1 + j, k, o, 0] * min(max(x[dense_at[j]], -FAR), FAR)
         for m in range(places.shape[0]):
             w = float(table[places[m], k, o, 0])
             total += w if plain else w * values[m]
@@ -108,15 +119,17 @@ def _probabilities(p, into):
 
 @kernel
 def learn(
-    kind, dense_at, x, salts, spans, entries, values, y, weights, table, bias, counted, classes, seen,
+    kind, dense_at, x, salts, pieces, spans, entries, values, y, weights, table, bias, counted, classes, seen,
     t_flags, c_flags, into,
 ):  # fmt: skip
     n_linear, n_out = RATES.shape[0], into.shape[2]
-    room, each = np.empty(MOST, dtype=np.int64), np.empty(MOST)
+    room, each, whole = np.empty(MOST, np.int64), np.empty(MOST), np.empty(MOST, np.int64)
     out, p = np.empty(n_out), np.empty(classes.shape[0])
     width = table.shape[1] * n_out * 2
     for r in range(into.shape[0]):
-        n = _places(salts, spans[r], entries, values, table.shape[0], room, each)
+        n, n_whole = _places(
+            salts, pieces, spans[r], entries, values, table.shape[0], room, each, whole
+        )
         learned = weights[r] > 0.0 and not math.isnan(y[r])
         for k in range(n_linear):
             _outputs(kind, dense_at, x[r], room[:n], each[:n], table, bias, k, out)
@@ -136,12 +149,12 @@ def learn(
                     cell[1] = KEEP * cell[1] + step * step
                     cell[0] -= rate * step / math.sqrt(FIRST + cell[1])
                 for j in range(bias.shape[0]):
-                    step = g * x[r, dense_at[j - 1]] if j > 0 else g
+                    step = g * min(max(x[r, dense_at[j - 1]], -FAR), FAR) if j > 0 else g
                     cell = bias[j, k, o]
                     cell[1] = KEEP * cell[1] + step * step
                     cell[0] -= DENSE * step / math.sqrt(FIRST + cell[1])
         if kind != 2:
-            _bayes(room[:n], counted, classes, seen, p)
+            _bayes(whole[:n_whole], counted, classes, seen, p)
             _probabilities(p, into[r, n_linear])
         if not learned:
             continue
@@ -150,7 +163,7 @@ def learn(
             for b in range(first >> 6, ((first + width - 1) >> 6) + 1):
                 t_flags[b] = 1
         if kind != 2:
-            _count(room[:n], int(y[r]), weights[r], counted, classes, seen, c_flags)
+            _count(whole[:n_whole], int(y[r]), weights[r], counted, classes, seen, c_flags)
 
 
 @piece

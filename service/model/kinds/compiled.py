@@ -25,12 +25,11 @@ from service.model.kinds.seam import (
     Learned,
     Moving,
     Parameter,
-    Reader,
     Served,
-    Standing,
     placed,
     reshaped,
 )
+from service.model.kinds.single import Single
 from service.model.losses import KINDS as TARGETS
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ class Passes(NamedTuple):
     gradient: Callable[..., None]
 
 
-class Compiled(ABC):
+class Compiled(Single, ABC):
     """Base of the kinds that are compiled: they say `parameters_of` and `tables_of`."""
 
     name: ClassVar[str]
@@ -108,14 +107,6 @@ class Compiled(ABC):
         self.passes.score(self.tables, served, given(rows), scores)
         return scores
 
-    def reader(self, theta: NDArray[np.float32], extras: tuple[NDArray[np.generic], ...]) -> Reader:
-        """Return what scores rows on these weights; see seam.Kind."""
-
-        def read(frames: NDArray[np.float64], rows: Rows) -> NDArray[np.float64]:
-            return self.score(Served(theta, frames, extras), rows)
-
-        return read
-
     def learn(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Learned
     ) -> None:
@@ -124,10 +115,6 @@ class Compiled(ABC):
 
         results = (into.scores, into.losses, into.norms, into.applied)
         ops.learn(self.name, self.passes, self.tables, moving, (*given(rows), weights), results)
-
-    def standings(self, extras: Extras) -> dict[str, list[Standing]]:
-        """Return nothing: it is one model; see seam.Kind."""
-        return {}
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient

@@ -12,7 +12,7 @@ TypeError.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,16 @@ from service.model.compiling import lent
 from service.model.experts import EXPERTS
 from service.model.experts.ensemble import Ensemble, Holder
 from service.model.experts.inputs import Shared
-from service.model.experts.moved import mark, move
-from service.model.experts.seam import Held, Inputs
+from service.model.experts.moved import mark, move, taken
+from service.model.experts.restarts_pass import FURTHEST
+from service.model.experts.rota import LEFT_OUT
+from service.model.experts.seam import Inputs, Tensor
 from service.model.featurizer import Rows
 from service.model.kinds import mixture_pass
 from service.model.kinds.compiled import target_table
+from service.model.kinds.mixture_views import Views, standings_of, views_of
 from service.model.kinds.seam import (
+    Effort,
     Extra,
     Extras,
     Flat,
@@ -41,23 +45,17 @@ from service.model.kinds.seam import (
     Standing,
     placed,
 )
+from service.model.losses import NUMBER
 
 if TYPE_CHECKING:
     from service.model.kinds.guests import Guests
     from service.model.recipe import Recipe
 
+EFFORT = "experts/effort"
+"""What the names of the tensors begin with that say how much work is left out."""
+_EFFORT = Tensor("level", (1,), "int64"), Tensor("left_out", (len(LEFT_OUT),), "int64")
 PIECE = 256
 """Rows that go through all experts together: their inputs stay in the cache."""
-
-
-class Views(NamedTuple):
-    """The tensors of one state."""
-
-    shared: Held
-    each: list[list[Held]]
-    """Of each ensemble, in the order of its holders."""
-    votes: NDArray[np.float64] | None = None
-    """[G, N, outputs of all targets]: what guests say of the rows that are learned."""
 
 
 class Mixture:
@@ -67,6 +65,7 @@ class Mixture:
     learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
     differentiable: ClassVar[bool] = False
     chosen: ClassVar[tuple[str, ...]] = tuple(EXPERTS)
+    sheds: ClassVar[tuple[str, ...]] = LEFT_OUT
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -80,9 +79,14 @@ class Mixture:
         self._ensembles = [
             Ensemble(self._shared, t, chosen, seed, known_as) for t in schema.targets
         ]
+        for one in self._ensembles:
+            one.see_to_members(self.name)
         self._targets = target_table(schema)
-        self.holders = [Holder("experts/inputs", self._shared.tensors)] + [
-            holder for one in self._ensembles for holder in one.holders
+        self._targets[self._targets[:, 0] == NUMBER, 3] = 1  # experts go by the frame
+        self.holders = [
+            Holder("experts/inputs", self._shared.tensors),
+            Holder(EFFORT, _EFFORT),
+            *(holder for one in self._ensembles for holder in one.holders),
         ]
         self.parameters: tuple[Parameter, ...] = tuple(self._parameters())
         self.places, self.size = placed(self.parameters)
@@ -141,37 +145,7 @@ class Mixture:
     def _see_to_what_is_new(self, into: Extras) -> None:
         """Have every expert look at what it took over."""
         for ensemble in self._ensembles:
-            for expert, (at, tensors) in zip(ensemble.experts, ensemble.holders[1:-1], strict=True):
-                views = {
-                    t.name: into[f"{at}/{t.name}{mark(t)}"] for t in tensors if 0 not in t.shape
-                }
-                expert.added(Held(views, {}))
-
-    def _views(
-        self,
-        theta: NDArray[np.float32],
-        touched: NDArray[np.uint8],
-        extras: tuple[NDArray[np.generic], ...],
-    ) -> Views:
-        """Return the views of a state's arrays."""
-        left = iter(extras[: self._own])
-        found = []
-        for at, tensors in self.holders:
-            views, flags = {}, {}
-            for one in tensors:
-                if not one.large:
-                    views[one.name] = next(left)
-                elif 0 in one.shape:
-                    views[one.name] = np.empty(one.shape, np.float32)
-                    flags[one.name] = touched[:0]
-                else:
-                    first = self.places[f"{at}/{one.name}{mark(one)}"]
-                    size = int(np.prod(one.shape))
-                    views[one.name] = theta[first : first + size].reshape(one.shape)
-                    flags[one.name] = touched[first >> 6 : (first + size) >> 6]
-            found.append(Held(views, flags))
-        rest = iter(found[1:])
-        return Views(found[0], [[next(rest) for _ in one.holders] for one in self._ensembles])
+            ensemble.added([taken(into, *holder) for holder in ensemble.holders])
 
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Score N rows; see seam.Kind."""
@@ -208,10 +182,11 @@ class Mixture:
             )
             ensemble.labels.write(held[0], x, given)
             block = np.empty((n, target.outputs))
-            ensemble.score(held, given, block, ensemble.framed(votes, frames[t]))
+            ensemble.score(held, given, views.level, block, ensemble.framed(votes, frames[t]))
             if target.kind == "number":
                 block *= frames[t, 4]
                 block += frames[t, 3]
+                mixture_pass.within(unlabelled, nothing, held[ensemble.own].at["range"], block)
             scores[:, target.start : target.start + target.outputs] = block
         return scores
 
@@ -220,6 +195,8 @@ class Mixture:
     ) -> None:
         """Learn N rows; see seam.Kind."""
         into.norms[:] = 0.0
+        fresh = (self._targets[:, 0] == NUMBER) & (moving.frames[:, 0] == 0.0)
+        moving.frames[fresh, 4] = 0.0  # nothing is predicted in raw units, whose size is unknown
         views = self._views(moving.theta, moving.touched, moving.extras)
         sound = mixture_pass.sound(self._targets, rows.x, rows.y)
         into.applied[:] = np.where(weights <= 0.0, 0, np.where(sound, 1, 2))
@@ -237,12 +214,15 @@ class Mixture:
                 last = first + mixture_pass.until_renewal(
                     moving.frames[t], self._targets[t, 3], y, allowed[first:last]
                 )
+                y, given = y[: last - first], allowed[first:last] * importance[first:last, t]
+                last = first + self._ensembles[t].until_decision(views.each[t], y, given)
             seen = views._replace(votes=None if votes is None else votes[:, first:last])
             self._piece(
                 moving, seen, rows.part(first, last), allowed[first:last], importance[first:last],
                 into.between(first, last),
             )  # fmt: skip
             first = last
+        views.effort.at["left_out"][: views.level] += int((into.applied == 1).sum())
 
     def _piece(
         self,
@@ -263,6 +243,7 @@ class Mixture:
             y = labels
             if target.kind == "number":
                 y = (labels - frame[3]) / frame[4] if frame[4] > 0.0 else np.full(n, np.nan)
+                y = np.clip(y, -FURTHEST, FURTHEST)
             fitting = np.ascontiguousarray(x[:, : ensemble.labels.fields.width])
             given = Inputs(
                 fitting, ranks, ids, rows.spans, rows.entries, rows.values, y,
@@ -270,10 +251,11 @@ class Mixture:
             )  # fmt: skip
             ensemble.labels.write(held[0], fitting, given)
             block = np.empty((n, target.outputs))
-            ensemble.learn(held, given, block, ensemble.framed(views.votes, frame))
+            ensemble.learn(held, given, views.level, block, ensemble.framed(views.votes, frame))
             if target.kind == "number":
                 block *= frame[4]
                 block += frame[3]
+                mixture_pass.within(labels, learn, held[ensemble.own].at["range"], block)
             into.scores[:, target.start : target.start + target.outputs] = block
             mixture_pass.losses(
                 self._targets[t, 0], labels, block, frame, learn, t, into.losses, into.norms
@@ -285,16 +267,17 @@ class Mixture:
 
     def standings(self, extras: Extras) -> dict[str, list[Standing]]:
         """Return how each member of each target did, and what it counts; in the order of members."""
-        found, ailing = {}, self._guests.ailing(extras) if self._guests is not None else {}
-        for one in self._ensembles:
-            at, tensors = one.holders[-1]
-            held = Held({t.name: extras[f"{at}/{t.name}{mark(t)}"] for t in tensors}, {})
-            rows = zip(one.members, one.mixture.weights(held), held.at["tally"], strict=True)
-            found[one.target.name] = [
-                Standing(name, float(weight), *tally.tolist()[:5])._replace(**ailing.get(name, {}))
-                for name, weight, tally in rows
-            ]
-        return found
+        ailing = self._guests.ailing(extras) if self._guests is not None else {}
+        return {one.target.name: standings_of(one, extras, ailing) for one in self._ensembles}
+
+    def effort(self, extras: Extras) -> Effort:
+        """Return how much is left out; see seam.Kind."""
+        level, rows = (extras[f"{EFFORT}/{name}"] for name in ("level", "left_out"))
+        return Effort(int(level[0]), tuple(rows.tolist()))
+
+    def shed(self, extras: Extras, level: int) -> None:
+        """Leave that many works out from now on; see seam.Kind."""
+        extras[f"{EFFORT}/level"][0] = level
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient
@@ -303,6 +286,15 @@ class Mixture:
         raise TypeError(
             "a mixture has no gradient; look at Kind.differentiable before asking for one"
         )
+
+    def _views(
+        self,
+        theta: NDArray[np.float32],
+        touched: NDArray[np.uint8],
+        extras: tuple[NDArray[np.generic], ...],
+    ) -> Views:
+        counts = [len(one.holders) for one in self._ensembles]
+        return views_of(self.holders, counts, self.places, theta, touched, extras[: self._own])
 
 
 def _guests_of(recipe: Recipe) -> Guests:
@@ -314,4 +306,5 @@ def _guests_of(recipe: Recipe) -> Guests:
 def alone(name: str) -> type[Mixture]:
     """Return the kind that is a mixture of one expert's members."""
     fits = tuple(kind for kind in Mixture.learns if kind in EXPERTS[name].fits)
-    return type(name.title(), (Mixture,), {"name": name, "learns": fits, "chosen": (name,)})
+    own = {"name": name, "learns": fits, "chosen": (name,), "sheds": ()}
+    return type(name.title(), (Mixture,), own)

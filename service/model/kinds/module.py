@@ -50,12 +50,11 @@ from service.model.kinds.seam import (
     Learned,
     Moving,
     Parameter,
-    Reader,
     Served,
-    Standing,
     placed,
     reshaped,
 )
+from service.model.kinds.single import Single
 from service.model.steps import clipped
 from service.model.strategies.view import SAFE, SERVE, is_on
 
@@ -72,7 +71,7 @@ class Heads(NamedTuple):
     """[O, 3]: its first weight, its bias (-1: not known), how many weights it has."""
 
 
-class Module:
+class Module(Single):
     """The kind that is made of a user's module."""
 
     name: ClassVar[str] = "module"
@@ -128,14 +127,6 @@ class Module:
         module_passes.link_all(self._targets, served.frames, outs, scores)
         return scores
 
-    def reader(self, theta: NDArray[np.float32], extras: tuple[NDArray[np.generic], ...]) -> Reader:
-        """Return what scores rows on these weights; see seam.Kind."""
-
-        def read(frames: NDArray[np.float64], rows: Rows) -> NDArray[np.float64]:
-            return self.score(Served(theta, frames, extras), rows)
-
-        return read
-
     def learn(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Learned
     ) -> None:
@@ -147,10 +138,6 @@ class Module:
             at = np.arange(first, min(first + size, len(rows)))
             block = _of_rows(moving, at)
             self._learn_block(bound, block, rows.take(at), weights[at], _part(into, at))
-
-    def standings(self, extras: Extras) -> dict[str, list[Standing]]:
-        """Return nothing: it is one model; see seam.Kind."""
-        return {}
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient

@@ -173,6 +173,19 @@ class Standing(NamedTuple):
     """Whether it failed so often that it is not asked for now."""
     error: str | None = None
     """What it failed with last in this process."""
+    restarts: int = 0
+    """How often its expert started anew."""
+    awake: bool = True
+    """False: it is neither learned nor scored for now."""
+
+
+class Effort(NamedTuple):
+    """How much work is left out while learning is behind."""
+
+    level: int = 0
+    """How many of Kind.sheds."""
+    rows: tuple[int, ...] = ()
+    """Of each of them, how many rows were learned without it."""
 
 
 class Gradient(msgspec.Struct):
@@ -192,6 +205,8 @@ class Kind(Remembers, Protocol):
     name: ClassVar[str]
     learns: ClassVar[tuple[TargetKind, ...]]
     """The kinds of targets that it can learn; the settings refuse others."""
+    sheds: ClassVar[tuple[str, ...]]
+    """Works that can be left out where learning is behind, in that order."""
     differentiable: ClassVar[bool]
     """Whether `gradient` has one to give; the settings refuse what needs one where it has not."""
     parameters: tuple[Parameter, ...]
@@ -232,6 +247,12 @@ class Kind(Remembers, Protocol):
 
     def standings(self, extras: Extras) -> dict[str, list[Standing]]:
         """Return how each member of a mixture did, by target; nothing where there is no mixture."""
+
+    def shed(self, extras: Extras, level: int) -> None:
+        """Leave the first `level` works of `sheds` out, from the next row on."""
+
+    def effort(self, extras: Extras) -> Effort:
+        """Return how much is left out."""
 
     def gradient(
         self, moving: Moving, rows: Rows, weights: NDArray[np.float64], into: Gradient

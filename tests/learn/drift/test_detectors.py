@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,9 @@ from hypothesis import strategies as st
 from service.learn.drift import adwin, detectors, page_hinkley, rises
 from service.model.drift_tensors import ADWIN, PAGE_HINKLEY, RISE
 from tests.learn.drift import plain
+from tests.model.experts.pieces import opened
 
+PIECES = SimpleNamespace(adwin=opened(adwin, "take").take, page=opened(page_hinkley, "take").take)
 LIMITS = np.array([0.002, 0.1, 100.0, 1000.0, 1.0, 1.0])
 
 
@@ -59,7 +63,7 @@ def test_adwin_is_that_of_the_paper(seed, lengths, delta, reach):
     for length in lengths:
         level = rng.random()
         for loss in np.minimum(level * rng.exponential(size=length), reach).tolist():
-            assert reference.take(loss) == adwin.take(state, loss, delta, reach)
+            assert reference.take(loss) == PIECES.adwin(state, loss, delta, reach)
             assert reference.width == state[0]
     assert reference.total == pytest.approx(state[1], rel=1e-9, abs=1e-9)
     assert reference.variance * reference.width == pytest.approx(state[2], rel=1e-6, abs=1e-9)
@@ -77,7 +81,7 @@ def test_page_hinkley_can_be_that_of_river(seed, threshold, lengths):
     state, reference = np.zeros(PAGE_HINKLEY), plain.PageHinkley(threshold=threshold)
     for length in lengths:
         for loss in (rng.random() * rng.exponential(size=length)).tolist():
-            found = page_hinkley.take(state, loss, 0.005, threshold, 0.9999, 30.0, 0.0, False)
+            found = PIECES.page(state, loss, 0.005, threshold, 0.9999, 30.0, 0.0, False)
             assert reference.take(loss) == bool(found)
     assert reference.sum == pytest.approx(state[2], abs=1e-6)
 
@@ -88,8 +92,8 @@ def test_page_hinkley_does_not_care_for_the_unit_of_a_loss():
     losses = np.concatenate((rng.exponential(size=3000), 2 * rng.exponential(size=3000)))
     small, large = np.zeros(PAGE_HINKLEY), np.zeros(PAGE_HINKLEY)
     rest = (0.1, 100.0, page_hinkley.ALPHA, page_hinkley.GRACE, page_hinkley.FORGET, True)
-    found = [page_hinkley.take(small, loss, *rest) for loss in losses.tolist()]
-    again = [page_hinkley.take(large, 1024.0 * loss, *rest) for loss in losses.tolist()]
+    found = [PIECES.page(small, loss, *rest) for loss in losses.tolist()]
+    again = [PIECES.page(large, 1024.0 * loss, *rest) for loss in losses.tolist()]
 
     assert found == again
     assert 1 in found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from service.model.experts import factors_pass
 from service.model.experts.factors import Factors
 from service.model.experts.factors_pass import (
     BEGIN,
@@ -15,10 +16,12 @@ from service.model.experts.factors_pass import (
     MEMORY,
     SETTINGS,
     WIDTH,
-    begin,
 )
 from service.model.experts.seam import BLOCK, Held, Inputs, Task
+from tests.model.experts.pieces import opened
 from tests.model.experts.rows import fields as named_fields
+
+pieces = opened(factors_pass, "begin")
 
 BINARY, NUMBER = Task("binary", 1, 0), Task("number", 1, 0)
 TASKS = [BINARY, NUMBER]
@@ -78,7 +81,7 @@ def begun(sizes):
     """Return the factors that values begin with, [values, members - 1, WIDTH]."""
     rows = np.zeros((sum(sizes), BLOCK), np.float32)
     for place, row in enumerate(rows):
-        begin(row, np.uint64(place))
+        pieces.begin(row, np.uint64(place))
     end = FACTORS + (len(SETTINGS) - 1) * WIDTH
     return rows[:, FACTORS:end].astype(float).reshape(len(rows), -1, WIDTH)
 

@@ -72,7 +72,7 @@ def test_whoever_is_right_is_said_to_count_most(kind: Literal["binary", "number"
     p = np.full((300, 5, 1), 0.5, np.float32)
     p[:, [0, 4], 0] = np.clip(y, 0.05, 0.95)[:, None]
 
-    mixture.learn(held, p, y, np.ones(300, np.uint8), np.empty((300, 1)))
+    mixture.learn(held, p, y, np.ones(300), at["awake"], np.empty((300, 1)))
 
     weights = mixture.weights(held)
     assert 1.0 == pytest.approx(weights.sum())
@@ -91,6 +91,6 @@ def test_a_jump_that_nobody_foresaw_says_nothing_for_those_that_are_often_far_of
     p[:, 1:, 0] = rng.normal((-2.0, -3.0), (1.0, 2.0), (310, 2))
     said = np.empty((310, 1))
 
-    mixture.learn(Held(at, {}), p, y, np.ones(310, np.uint8), said)
+    mixture.learn(Held(at, {}), p, y, np.ones(310), at["awake"], said)
 
     assert np.abs(said[301:, 0] - 10.0).max() < 0.5
