@@ -108,12 +108,34 @@ class Curved:
         return Part(**views, keeps=self._keeps, ridges=self._ridges, every=self._every)
 
     def added(self, held: Held) -> None:
-        """Columns changed: those in use keep their places, others follow by worth."""
-        order, counts = held.at[f"{self._name}_order"], held.at[f"{self._name}_counts"]
-        n = counts[0] = min(int(counts[0]), self.most)
-        used = order[: int(n)].tolist()
+        """Columns changed: those in use move together where some are no more, so that others find
+        places; they follow by worth."""
+        part = self.part(held)
+        order, learned = part.order, int(part.counts[0])
+        n = min(learned, self.most, len(order))
+        kept = np.flatnonzero(order[:n] != GONE)
+        used = order[kept].tolist()
         rest = [column for column in self._order.tolist() if column not in used]
         order[:] = (used + rest)[: len(order)]
+        if len(kept) < learned:
+            self._keep(part, n, kept)
+
+    def _keep(self, part: Part, n: int, kept: NDArray[np.int64]) -> None:
+        """Forget all but some of the first n columns in use."""
+        m = part.counts[0] = len(kept)
+        rows, columns = np.tril_indices(n)
+        fewer = np.tril_indices(m)
+        for packed in (*part.curvature, part.fresh):
+            whole = np.zeros((n, n), np.float32)
+            whole[rows, columns] = whole[columns, rows] = packed[: len(rows)]
+            packed[:] = 0.0
+            packed[: len(fewer[0])] = whole[np.ix_(kept, kept)][fewer]
+        weights = part.weights[kept]
+        part.weights[:], part.inverse[:] = 0.0, 0.0
+        part.weights[:m] = weights
+        compiled.renew(part, m)
+        for flags in (part.f_weights, part.f_inverse, part.f_curvature, part.f_fresh):
+            flags[:] = 1
 
     def rescale(self, held: Held, ratio: float, shift: float, moves: tuple[bool, ...]) -> None:
         """The label's unit changes: what was y is ratio * y + shift. moves: of each output, whether

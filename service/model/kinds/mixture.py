@@ -23,7 +23,7 @@ from service.model.experts import EXPERTS
 from service.model.experts.ensemble import Ensemble, Holder
 from service.model.experts.inputs import Shared
 from service.model.experts.moved import mark, move
-from service.model.experts.seam import Held, Inputs
+from service.model.experts.seam import BLOCK, Held, Inputs
 from service.model.featurizer import Rows
 from service.model.kinds import mixture_pass
 from service.model.kinds.compiled import target_table
@@ -129,7 +129,12 @@ class Mixture:
                 views = {
                     t.name: into[f"{at}/{t.name}{mark(t)}"] for t in tensors if 0 not in t.shape
                 }
-                expert.added(Held(views, {}))
+                flags = {
+                    t.name: np.ones(-(-views[t.name].size // BLOCK), np.uint8)
+                    for t in tensors
+                    if t.large and t.name in views
+                }
+                expert.added(Held(views, flags))
 
     def _views(
         self,
