@@ -65,7 +65,7 @@ def _matches(old: Axis, new: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64]
 def _translated(old: Axis, new: Axis, values: NDArray[Any], gone: int) -> NDArray[Any]:
     """Return values that are places along the old axis as places along the new one."""
     source, place = _matches(old, new)
-    table = np.full(sum(size for _, size in old), gone, dtype=np.int64)
+    table = np.full(max(sum(size for _, size in old), 1), gone, dtype=np.int64)
     table[source] = place
     values = values.astype(np.int64)
     return np.where(values < 0, values, table[np.maximum(values, 0)])
