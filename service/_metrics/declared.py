@@ -224,6 +224,13 @@ METRICS: tuple[Declared, ...] = (
         ("target", "expert"),
     ),
     Declared(
+        "headwater_expert_restarts_total",
+        "counter",
+        "Times the expert of a member of a mixture started anew: it predicted what is no number, or the "
+        "unit of a number target changed by more than 10,000 times.",
+        ("target", "expert"),
+    ),
+    Declared(
         "headwater_expert_score",
         "gauge",
         "Fading metrics of each member of a mixture, scored before it learned.",

@@ -9,8 +9,8 @@ from service.learn.learner import Learner
 
 
 def leaderboard(learner: Learner) -> list[dict[str, Any]]:
-    """Return how each member of a mixture did: [{"target", "expert", "weight", "rows", "metrics",
-    "fading"}], the best of a target first; nothing where the model is one."""
+    """Return how each member of a mixture did: [{"target", "expert", "weight", "rows",
+    "restarts", "metrics", "fading"}], the best of a target first; nothing where the model is one."""
     found = []
     for target, frame in zip(learner.recipe.schema.targets, learner.state.frames, strict=True):
         members = learner.layout.kind.standings(learner.state.extras).get(target.name, [])
@@ -19,7 +19,7 @@ def leaderboard(learner: Learner) -> list[dict[str, Any]]:
             figures = [_figures(target, *pair, scale=float(frame[4])) for pair in pairs]
             found.append({
                 "target": target.name, "expert": one.member, "weight": round(one.weight, 4),
-                "rows": int(one.rows), "metrics": figures[0], "fading": figures[1],
+                "rows": int(one.rows), "restarts": one.restarts, "metrics": figures[0], "fading": figures[1],
             })  # fmt: skip
     return found
 

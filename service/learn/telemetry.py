@@ -222,6 +222,8 @@ class Telemetry:
         for one in leaderboard(learner):
             target, expert = one["target"], one["expert"]
             self.metrics.gauge("headwater_expert_weight").set(one["weight"], target, expert)
+            by = {"target": target, "expert": expert}
+            self.metrics.set_counter("headwater_expert_restarts_total", by, float(one["restarts"]))
             for metric, value in one["fading"].items():
                 self.metrics.gauge("headwater_expert_score").set(value, target, expert, metric)
 

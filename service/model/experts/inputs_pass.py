@@ -19,6 +19,8 @@ CLIP = 8.0
 """Furthest that a number lies from its mean, in standard deviations."""
 FORGET = 1.0 / 20000.0
 """Slowest rate of a running mean or variance."""
+REACH, TRUSTED = 32.0, 100.0
+"""Once so many values were seen, one moves what is known of a number by at most so many deviations."""
 SPANS = np.array([1.0, 8.0, 64.0])
 """Of the moving averages that a number and a label are compared with, in rows."""
 SAMPLE = 512
@@ -106,6 +108,10 @@ def _rank(ordered, n, value):
 @piece
 def _observe(stats, recent, ordered, sizes, value):
     """Take a value into moments, averages and sample."""
+    raw = value
+    if stats[0] >= TRUSTED and stats[2] > 0.0:
+        reach = REACH * math.sqrt(stats[2])
+        value = min(max(value, stats[1] - reach), stats[1] + reach)
     stats[0] += 1.0
     rate = max(1.0 / stats[0], FORGET)
     delta = value - stats[1]
@@ -115,11 +121,11 @@ def _observe(stats, recent, ordered, sizes, value):
         stats[3 + s] += max(1.0 / stats[0], 1.0 / SPANS[s]) * (value - stats[3 + s])
     seen = int(stats[0]) - 1
     if seen < SAMPLE or mixed(np.uint64(seen)) % np.uint64(8) == 0:
-        _keep(recent, ordered, sizes, value)
+        keep(recent, ordered, sizes, raw)
 
 
 @piece
-def _keep(recent, ordered, sizes, value):
+def keep(recent, ordered, sizes, value):
     """Put a value into the ring, in the place of the oldest, and into the sorted values."""
     n, slot = sizes[1], sizes[0] % SAMPLE
     if n == SAMPLE:

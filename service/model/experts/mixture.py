@@ -94,8 +94,6 @@ class Mixture:
 
     def weights(self, held: Held) -> NDArray[np.float64]:
         """Return [K]: how much each member counts in the mixture of Bayes; they sum to 1."""
-        logs, tops = held.at["weights"], held.at["tops"]
-        each = np.exp(logs - logs.max(axis=1, keepdims=True))
-        each /= each.sum(axis=1, keepdims=True)
-        top = np.exp(tops - tops.max())
-        return (top / top.sum()) @ each  # type: ignore[no-any-return]
+        each, tops = held.at["weights"], held.at["tops"]
+        each = each / each.sum(axis=1, keepdims=True)
+        return (tops / tops.sum()) @ each  # type: ignore[no-any-return]

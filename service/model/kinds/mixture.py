@@ -23,6 +23,7 @@ from service.model.experts import EXPERTS
 from service.model.experts.ensemble import Ensemble, Holder
 from service.model.experts.inputs import Shared
 from service.model.experts.moved import mark, move
+from service.model.experts.restarts_pass import FURTHEST
 from service.model.experts.seam import BLOCK, Held, Inputs
 from service.model.featurizer import Rows
 from service.model.kinds import mixture_pass
@@ -41,6 +42,7 @@ from service.model.kinds.seam import (
     Standing,
     placed,
 )
+from service.model.losses import NUMBER
 
 if TYPE_CHECKING:
     from service.model.recipe import Recipe
@@ -71,6 +73,7 @@ class Mixture:
         self._shared = Shared(schema)
         self._ensembles = [Ensemble(self._shared, t, self.chosen, seed) for t in schema.targets]
         self._targets = target_table(schema)
+        self._targets[self._targets[:, 0] == NUMBER, 3] = 1  # experts go by the frame
         self.holders = [Holder("experts/inputs", self._shared.tensors)] + [
             holder for one in self._ensembles for holder in one.holders
         ]
@@ -191,6 +194,7 @@ class Mixture:
             if target.kind == "number":
                 block *= frames[t, 4]
                 block += frames[t, 3]
+                mixture_pass.within(unlabelled, nothing, held[-1].at["range"], block)
             scores[:, target.start : target.start + target.outputs] = block
         return scores
 
@@ -199,6 +203,8 @@ class Mixture:
     ) -> None:
         """Learn N rows; see seam.Kind."""
         into.norms[:] = 0.0
+        fresh = (self._targets[:, 0] == NUMBER) & (moving.frames[:, 0] == 0.0)
+        moving.frames[fresh, 4] = 0.0  # nothing is predicted in raw units, whose size is unknown
         views = self._views(moving.theta, moving.touched, moving.extras)
         sound = mixture_pass.sound(self._targets, rows.x, rows.y)
         into.applied[:] = np.where(weights <= 0.0, 0, np.where(sound, 1, 2))
@@ -239,6 +245,7 @@ class Mixture:
             y = labels
             if target.kind == "number":
                 y = (labels - frame[3]) / frame[4] if frame[4] > 0.0 else np.full(n, np.nan)
+                y = np.clip(y, -FURTHEST, FURTHEST)
             fitting = np.ascontiguousarray(x[:, : ensemble.labels.fields.width])
             given = Inputs(
                 fitting, ranks, ids, rows.spans, rows.entries, rows.values, y,
@@ -250,6 +257,7 @@ class Mixture:
             if target.kind == "number":
                 block *= frame[4]
                 block += frame[3]
+                mixture_pass.within(labels, learn, held[-1].at["range"], block)
             into.scores[:, target.start : target.start + target.outputs] = block
             mixture_pass.losses(
                 self._targets[t, 0], labels, block, frame, learn, t, into.losses, into.norms
@@ -265,10 +273,11 @@ class Mixture:
         for one in self._ensembles:
             at, tensors = one.holders[-1]
             held = Held({t.name: extras[f"{at}/{t.name}{mark(t)}"] for t in tensors}, {})
-            rows = zip(one.members, one.mixture.weights(held), held.at["tally"], strict=True)
+            shares, figures = one.mixture.weights(held).tolist(), held.at["tally"].tolist()
+            again = np.repeat(held.at["restarts"], [len(e.members) for e in one.experts]).tolist()
             found[one.target.name] = [
-                Standing(name, float(weight), *(float(v) for v in tally))
-                for name, weight, tally in rows
+                Standing._make((name, shares[k], *figures[k], again[k]))
+                for k, name in enumerate(one.members)
             ]
         return found
 

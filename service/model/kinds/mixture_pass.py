@@ -11,6 +11,8 @@ from service.model.losses import BINARY, MULTICLASS, NUMBER, grow_frame, renew_f
 from service.model.steps import LARGEST_NORM
 
 TINY = 1e-15
+OFTEN = 8.0
+"""Labels that lie on the lowest or highest one, from which on that is a border and no accident."""
 
 
 @njit(nogil=True, cache=True)
@@ -52,6 +54,26 @@ def grow(frame, moves, y, learn):
         return 1.0, 0.0, False
     ratio, shift = renew_frame(frame)
     return ratio, shift, True
+
+
+@njit(nogil=True, cache=True)
+def within(y, learn, ends, scores):
+    """Keep scores [N, 1] of a number within the labels before each row, at an end on which many of
+    them lie: nothing says then that there is anything beyond. ends: [4] the lowest label, how many
+    there were of it, the highest one, how many."""
+    for r in range(y.shape[0]):
+        if ends[1] >= OFTEN:
+            scores[r, 0] = max(scores[r, 0], ends[0])
+        if ends[3] >= OFTEN:
+            scores[r, 0] = min(scores[r, 0], ends[2])
+        if not learn[r] or math.isnan(y[r]):
+            continue
+        if ends[1] == 0.0 or y[r] < ends[0]:
+            ends[0], ends[1] = y[r], 0.0
+        if ends[3] == 0.0 or y[r] > ends[2]:
+            ends[2], ends[3] = y[r], 0.0
+        ends[1] += y[r] == ends[0]
+        ends[3] += y[r] == ends[2]
 
 
 @njit(nogil=True, cache=True)

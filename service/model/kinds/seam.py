@@ -167,6 +167,8 @@ class Standing(NamedTuple):
     recent_loss: float
     """Fading, as recent_mark."""
     recent_mark: float
+    restarts: int = 0
+    """How often its expert started anew."""
 
 
 class Gradient(msgspec.Struct):
