@@ -14,6 +14,8 @@ BINS, PAIR_BINS, TRIPLE_BINS = 16, 8, 4
 FIRST = 1e-3
 KEEP = 0.999
 HUBER = 1.5
+FAR = np.float32(32.0)
+"""Furthest that a dense input lies from 0; deviations end at 8."""
 
 
 @piece
@@ -44,15 +46,15 @@ def _places(salts, combos, ranks, ids, rows, keys, out):
 
 
 @piece
-def _outputs(kind, dense_at, x, places, table, dense, k, out):
-    """Write the outputs of member k [O]: sums, then the link."""
-    n = dense_at.shape[0]
+def _outputs(kind, near, places, table, dense, k, out):
+    """Write the outputs of member k [O]: sums, then the link. near: dense inputs."""
+    n = near.shape[0]
     for o in range(out.shape[0]):
         total = dense[n, k, o, 0]
         for m in range(places.shape[0]):
             total += table[places[m], k, o, 0]
         for j in range(n):
-            total += x[dense_at[j]] * dense[j, k, o, 0]
+            total += near[j] * dense[j, k, o, 0]
         out[o] = total
     if kind == 0:
         out[0] = 1.0 / (1.0 + math.exp(-min(max(out[0], -30.0), 30.0)))
@@ -75,13 +77,15 @@ def learn(
     n_dense, n_out = dense_at.shape[0], into.shape[2]
     room = np.empty(salts.shape[0] + combos.shape[0], dtype=np.int64)
     keys, out = np.empty((salts.shape[0], 3), dtype=np.uint64), np.empty(n_out)
-    row = table.shape[1] * n_out * 2
+    row, near = table.shape[1] * n_out * 2, np.empty(n_dense, dtype=np.float32)
     for r in range(x.shape[0]):
+        for j in range(n_dense):
+            near[j] = min(max(x[r, dense_at[j]], -FAR), FAR)
         n = _places(salts, combos, ranks[r], ids[r], table.shape[0], keys, room)
         places = room[:n]
         learned = weights[r] > 0.0 and not math.isnan(y[r])
         for k in range(into.shape[1]):
-            _outputs(kind, dense_at, x[r], places, table, dense, k, out)
+            _outputs(kind, near, places, table, dense, k, out)
             rate = RATES[k] / (n + n_dense + 1)
             for o in range(n_out):
                 into[r, k, o] = out[o]
@@ -96,7 +100,7 @@ def learn(
                     cell[1] = KEEP * cell[1] + g * g
                     cell[0] -= rate * g / math.sqrt(FIRST + cell[1])
                 for j in range(n_dense + 1):
-                    value = x[r, dense_at[j]] if j < n_dense else np.float32(1.0)
+                    value = near[j] if j < n_dense else np.float32(1.0)
                     if value != 0.0:
                         cell, gj = dense[j, k, o], g * value
                         cell[1] = KEEP * cell[1] + gj * gj

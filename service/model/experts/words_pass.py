@@ -11,6 +11,7 @@ import numpy as np
 
 from service.model.codes import mixed
 from service.model.compiling import kernel, piece
+from service.model.experts.cross_pass import FAR
 
 RATES = np.array([6.25, 16.0, 0.3, 1.0, 2.5])
 """Steps of the linear members."""
@@ -56,7 +57,7 @@ def _outputs(kind, dense_at, x, places, values, table, bias, k, out):
     for o in range(out.shape[0]):
         total = bias[0, k, o, 0]
         for j in range(dense_at.shape[0]):
-            total += bias[1 + j, k, o, 0] * x[dense_at[j]]
+            total += bias[1 + j, k, o, 0] * min(max(x[dense_at[j]], -FAR), FAR)
         for m in range(places.shape[0]):
             w = float(table[places[m], k, o, 0])
             total += w if plain else w * values[m]
@@ -136,7 +137,7 @@ def learn(
                     cell[1] = KEEP * cell[1] + step * step
                     cell[0] -= rate * step / math.sqrt(FIRST + cell[1])
                 for j in range(bias.shape[0]):
-                    step = g * x[r, dense_at[j - 1]] if j > 0 else g
+                    step = g * min(max(x[r, dense_at[j - 1]], -FAR), FAR) if j > 0 else g
                     cell = bias[j, k, o]
                     cell[1] = KEEP * cell[1] + step * step
                     cell[0] -= DENSE * step / math.sqrt(FIRST + cell[1])
