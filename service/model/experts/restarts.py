@@ -47,7 +47,7 @@ class Restarts:
     def mend(self, p: NDArray[np.float32], weights: NDArray[np.float64]) -> None:
         """Bring predictions [N, K, O] into reach; what is no number becomes what others say, by
         weights [K]."""
-        broken: NDArray[np.bool_] = ~np.isfinite(p).all(axis=2)
+        broken = np.logical_not(np.isfinite(p).all(axis=2))
         each = np.where(broken, 0.0, weights)[..., None]
         norm = each.sum(axis=1)
         said = (each * np.where(broken[..., None], 0.0, p)).sum(axis=1)
