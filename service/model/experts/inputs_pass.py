@@ -20,7 +20,8 @@ CLIP = 8.0
 FORGET = 1.0 / 20000.0
 """Slowest rate of a running mean or variance."""
 REACH, TRUSTED = 32.0, 100.0
-"""Once so many values were seen, one moves what is known of a number by at most so many deviations."""
+"""Once so many values were seen, one alone moves what is known of a number by at most so many
+deviations; where the one before was as far off, numbers have changed."""
 SPANS = np.array([1.0, 8.0, 64.0])
 """Of the moving averages that a number and a label are compared with, in rows."""
 SAMPLE = 512
@@ -107,10 +108,9 @@ def _rank(ordered, n, value):
 
 @piece
 def _observe(stats, recent, ordered, sizes, value):
-    """Take a value into moments, averages and sample."""
-    raw = value
-    if stats[0] >= TRUSTED and stats[2] > 0.0:
-        reach = REACH * math.sqrt(stats[2])
+    """Take a value into moments, averages and sample. The average over one row is the last value."""
+    raw, reach = value, REACH * math.sqrt(stats[2])
+    if stats[0] >= TRUSTED and reach > 0.0 and abs(stats[3] - stats[1]) <= reach:
         value = min(max(value, stats[1] - reach), stats[1] + reach)
     stats[0] += 1.0
     rate = max(1.0 / stats[0], FORGET)
@@ -119,6 +119,7 @@ def _observe(stats, recent, ordered, sizes, value):
     stats[2] = (1.0 - rate) * (stats[2] + rate * delta * delta)
     for s in range(SPANS.shape[0]):
         stats[3 + s] += max(1.0 / stats[0], 1.0 / SPANS[s]) * (value - stats[3 + s])
+    stats[3] = raw
     seen = int(stats[0]) - 1
     if seen < SAMPLE or mixed(np.uint64(seen)) % np.uint64(8) == 0:
         keep(recent, ordered, sizes, raw)

@@ -126,19 +126,37 @@ def test_one_wild_label_is_forgotten():
     assert np.abs(scores - y)[700:].mean() < 2.0 * usual + 0.1
 
 
+def inputs_of(x):
+    """Return the inputs of numbers [N, 1], in order: deviation, missing, context; and the sorted
+    sample."""
+    n = len(x)
+    stats, at = np.zeros((1, 3 + len(SPANS))), np.array([0, 1, 2, 2 + len(SPANS)])
+    recent, ordered = np.zeros((2, 1, SAMPLE))
+    into, ranks = np.empty((n, 16), np.float32), np.empty((n, 1), np.float32)
+    sizes = np.zeros((1, 2), np.int64)
+    write_numbers(x, np.ones(n, np.uint8), stats, recent, ordered, sizes, into, ranks, at)
+    return into, ordered
+
+
 def test_one_wild_number_does_not_hide_the_others():
     x = drawn(2500)[:, None]
     x[400] = 1e30
-    stats, at = np.zeros((1, 3 + len(SPANS))), np.array([0, 1, 2, 2 + len(SPANS)])
-    recent, ordered = np.zeros((2, 1, SAMPLE))
-    into, ranks = np.empty((2500, 16), np.float32), np.empty((2500, 1), np.float32)
-    sizes = np.zeros((1, 2), np.int64)
-    write_numbers(x, np.ones(2500, np.uint8), stats, recent, ordered, sizes, into, ranks, at)
+
+    into, ordered = inputs_of(x)
 
     z, rest = into[1500:, 0], x[1500:, 0]
     assert 0.6 < np.cov(z, rest)[0, 1] / rest.var() < 1.1
     assert abs(into[1500:, 2 + 2].mean()) < 0.3  # less its average over 64 rows
     assert ordered.max() == 1e30  # ranks know it as it is
+
+
+def test_numbers_that_all_change_are_followed_at_once():
+    x = drawn(2500)[:, None]
+    x[2000:] *= 1e6
+
+    into, _ = inputs_of(x)
+
+    assert 0.2 < np.abs(into[2010:, 0]).mean() < 3.0
 
 
 @pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
