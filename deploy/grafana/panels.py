@@ -135,6 +135,9 @@ RIGHT = (
     Shown("Experts", "Recent loss of the best members of a mixture, each by itself. The mixture above "
           "should be at or below the lowest.",
           (('bottomk(8, headwater_expert_score{@, metric=~"log_loss|mae"})', "{{target}} {{expert}}"),)),
+    Shown("Experts that started anew", "In an hour, by member. They had predicted what is no number, or the "
+          "unit of a number target became another by far.",
+          (("increase(headwater_expert_restarts_total{@}[1h]) > 0", "{{target}} {{expert}}"),)),
     Shown("Strategies", "Those in force, how full their memories are, and the share of blocks that "
           "contradicted the memory of A-GEM.",
           (("headwater_strategy{@}", "{{name}}"), ("headwater_memory_events{@}", "events in {{memory}}"),
