@@ -159,6 +159,9 @@ RIGHT = (
           "then. All are awake at the beginning, and when the loss jumps.",
           (("count by (target) (headwater_expert_awake{@} == 0)", "{{target}} asleep"),
            ("count by (target) (headwater_expert_awake{@} == 1)", "{{target}} awake"))),
+    Shown("Experts that started anew", "In an hour, by member. They had predicted what is no number, or the "
+          "unit of a number target became another by far.",
+          (("increase(headwater_expert_restarts_total{@}[1h]) > 0", "{{target}} {{expert}}"),)),
     Shown("Strategies", "Those in force, how full their memories are, and the share of blocks that "
           "contradicted the memory of A-GEM.",
           (("headwater_strategy{@}", "{{name}}"), ("headwater_memory_events{@}", "events in {{memory}}"),

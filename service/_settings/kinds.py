@@ -31,6 +31,8 @@ REFUSED: dict[tuple[str, str], str] = {
     ("newton", "number"): "logistic regression is of classes; squares is its like for numbers",
     ("squares", "binary"): "least squares are of numbers; newton is their like for classes",
     ("squares", "multiclass"): "least squares are of numbers; newton is their like for classes",
+    ("steps", "binary"): "a number rises, falls or stays; a class does not",
+    ("steps", "multiclass"): "a number rises, falls or stays; a class does not",
     ("factors", "multiclass"): "its factors are of one answer: yes or no, or a number",
 }
 """Kind of model and type of target that do not go together, and why."""

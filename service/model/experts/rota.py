@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from service.model.experts import rota_pass as compiled
 from service.model.experts.mixture import Mixture
-from service.model.experts.seam import Expert, Halved, Held, Inputs, Task, Tensor, rescale
+from service.model.experts.rota_parts import parts_of
+from service.model.experts.seam import Expert, Held, Inputs, Task, Tensor, rescale
 
 LEFT_OUT = ("replays", "crosses", "windows", "plain", "ring", "solves")
 """Works that are left out, in that order: learning rows again (nets), the crosses, the second half of
@@ -48,10 +49,16 @@ TRIAL, LEAD = 16 * BLOCK, 4 * BLOCK
 SLEEP, LONGEST = 64 * BLOCK, 512 * BLOCK
 """Rows from falling asleep to the first probation; twice as many after each that fails, up to this.
 Likewise between two trials of an expert that is missed, from FIRST on."""
+PAUSE = FIRST // 2
+"""Rows without a trial of who could sleep, after one that failed; twice as many after the next that
+fails, up to LONGEST. After one that passed there is none: a trial costs, and where everyone is missed it
+gains nothing."""
 LOST = 3.0
 """Standard errors beyond which a trial need not go on."""
 TOLERANCE = 5e-4
 """What a trial may lose more, in nats a row, or of a number as a share of its usual error."""
+SHARE = 2e-3
+"""Nor may it lose more than this share of the usual loss: where nearly all is right, little is much."""
 JUMP, LEAST_JUMP, MEMORY = 6.0, 1.1, 32.0
 """The mixture does worse all at once where a block's loss is so many usual deviations above the usual,
 and so many times it. Blocks that `usual` remembers."""
@@ -61,16 +68,6 @@ ALWAYS = ("prior", "bayes")
 TOGETHER = 2
 """Experts that the first trial is without; then twice as many after one that passed, half as many after
 one that failed."""
-
-
-class Part(NamedTuple):
-    """What sleeps or works as a whole: an expert, or half of one."""
-
-    name: str
-    expert: int
-    first: int
-    """Of all members, its first; and one after its last."""
-    last: int
 
 
 class Roll(NamedTuple):
@@ -88,24 +85,6 @@ class Roll(NamedTuple):
     """Somebody does not work."""
 
 
-def parts_of(experts: Sequence[Expert]) -> tuple[Part, ...]:
-    """Return what sleeps or works as a whole, in the order of members."""
-    found: list[Part] = []
-    first = 0
-    for at, expert in enumerate(experts):
-        n = len(expert.members)
-        halves = expert.halves if isinstance(expert, Halved) else ()
-        middle = first + n // 2
-        if halves:
-            found += [
-                Part(halves[0], at, first, middle), Part(halves[1], at, middle, first + n)
-            ]  # fmt: skip
-        else:
-            found.append(Part(expert.name, at, first, first + n))
-        first += n
-    return tuple(found)
-
-
 class Rota:
     """Who works for one target. Holds no state; what it called lately is kept, for it is asked often."""
 
@@ -121,6 +100,7 @@ class Rota:
             Tensor("due", (n, 2), "int64", float(FIRST), axes=(axis,), added=0.0),
             Tensor("trial", (n,), "uint8", axes=(axis,)),
             Tensor("most", (1,), "int64", float(TOGETHER)),
+            Tensor("pause", (2,), "int64"),
             Tensor(
                 "figures", (5,), "float64", units=("", "slope", "square", "", "slope")
             ),
@@ -246,6 +226,8 @@ class Rota:
         if len(sleepers):
             first: NDArray[np.int64] = sleepers[np.argsort(times[sleepers], kind="stable")[:1]]
             return first
+        if held.at["pause"][0] > seen:
+            return np.empty(0, np.int64)
         may = due & ~asleep
         may &= np.array([part.name not in ALWAYS for part in self.parts])
         counted = np.array([shares[part.first : part.last].sum() for part in self.parts])
@@ -279,25 +261,30 @@ class Rota:
         error = math.sqrt(spread) / max(n, 1.0)
         chosen = np.flatnonzero(held.at["trial"])
         waking = bool(asleep[chosen[0]])
-        allowed = TOLERANCE * (held.at["usual"][1] if self._kind == 2 else 1.0)
+        usual = held.at["usual"][1]
+        allowed = TOLERANCE * usual if self._kind == 2 else min(TOLERANCE, SHARE * usual)
         allowed = -allowed if waking else allowed
         over = held.at["seen"][0] - held.at["seen"][1] >= TRIAL
         if not over and (n == 0 or mean - LOST * error <= allowed):
             return
         passed = over and mean + error < allowed
         held.at["trial"][:] = 0
-        most = held.at["most"]
+        most, pause = held.at["most"], held.at["pause"]
         if passed:
             for name, tensor in trial.at.items():
                 mixture.at[name][...] = tensor
             self._put_off(held, chosen, FIRST if waking else SLEEP)
             most[0] = TOGETHER if waking else min(2 * most[0], len(self.parts))
+            pause[:] = 0
         elif len(chosen) > 1:
             most[0] = len(chosen) // 2
         else:
             gap = min(2 * int(held.at["due"][chosen[0], 1]), LONGEST)
             self._put_off(held, chosen, gap)
             most[0] = TOGETHER
+            if not waking:
+                pause[1] = min(2 * int(pause[1]), LONGEST) if pause[1] else PAUSE
+                pause[0] = held.at["seen"][0] + pause[1]
 
     def _put_off(self, held: Held, chosen: NDArray[np.int64], gap: int) -> None:
         held.at["due"][chosen] = int(held.at["seen"][0]) + gap, gap

@@ -151,7 +151,7 @@ def unweighted(rows: Inputs) -> Inputs:
     """Return the same rows, none with a weight: a pass that learns predicts them and writes nothing."""
     return Inputs(
         rows.x, rows.ranks, rows.ids, rows.spans, rows.entries, rows.values, rows.y,
-        np.zeros(len(rows.x)),
+        np.zeros(len(rows.x)), rows.rest,
     )  # fmt: skip
 
 

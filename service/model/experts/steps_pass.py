@@ -53,7 +53,7 @@ def _angle(x, sine, cosine, parts):
 @piece
 def _core(x, ids, salts, n_numbers, clock, source, moves, level, grid, core):
     """Write what came lately, each as a whole number, into core [CORE]."""
-    last, v = float(x[source[0]]), source[4]
+    last, v = np.float64(x[source[0]]), source[4]
     core[0] = np.uint64(0)
     if v >= 0:
         core[0] = mixed(salts[n_numbers + v] + np.uint64(ids[v]) * _STEP)
@@ -62,7 +62,7 @@ def _core(x, ids, salts, n_numbers, clock, source, moves, level, grid, core):
     core[3] = _bin(x[source[3]] * AGES, 0.0, 31.0) if source[3] >= 0 else 0
     unit = grid[0]
     if unit > 0.0:
-        core[4] = _bin(grids.steps(grid, last), -1000.0, 1000.0)
+        core[4] = _bin(float(grids.steps(grid, last)), -1000.0, 1000.0)
     else:
         core[4] = 4096 + _bin(2.0 * (last - level[0]) / max(level[1], SAME), -8.0, 8.0)
         unit = max(0.5 * (moves[0, 0] + moves[1, 0]), SAME)

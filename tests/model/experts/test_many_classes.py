@@ -62,5 +62,5 @@ def test_a_state_above_a_gigabyte_is_told(classes: int, kind: str, warned: bool)
     )
     assert warned is bool(found)
     for one in found:
-        assert "2.8 GB" in one.msg
+        assert "3.0 GB" in one.msg
         assert "fewer" in str(one.hint)

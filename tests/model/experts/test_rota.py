@@ -80,10 +80,13 @@ def tensor(one: Learner, name: str) -> NDArray[Any]:
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """Everything happens within some hundred rows; every trial of fewer experts passes."""
-    sizes = {"BLOCK": 16, "FIRST": 48, "TRIAL": 48, "LEAD": 16, "SLEEP": 160, "LONGEST": 640}
+    sizes = {
+        "BLOCK": 16, "FIRST": 48, "TRIAL": 48, "LEAD": 16, "SLEEP": 160, "LONGEST": 640, "PAUSE": 24,
+    }  # fmt: skip
     for name, value in sizes.items():
         monkeypatch.setattr(rota, name, value)
     monkeypatch.setattr(rota, "TOLERANCE", 1e3)
+    monkeypatch.setattr(rota, "SHARE", 1e9)
     monkeypatch.setattr(rota, "JUMP", 1e9)
     return monkeypatch
 
@@ -236,6 +239,19 @@ def test_nobody_sleeps_before_the_first_trial_and_one_that_fails_is_never_heard_
 
     assert with_trials == without
     assert set() == asleep(tried) == asleep(never)
+
+
+@pytest.mark.parametrize("limit", ["TOLERANCE", "SHARE"])
+def test_where_every_trial_fails_nobody_sleeps_and_trials_are_ever_fewer(hasty, limit):
+    hasty.setattr(rota, limit, -1e3)
+    one, running = learner(), []
+    for first in range(0, 1200, 16):
+        teach(one, 16, first)
+        running.append(bool(tensor(one, "rota/trial").any()))
+
+    assert asleep(one) == set()
+    assert sum(running[3:28]) > 8
+    assert sum(running[-25:]) < 0.6 * sum(running[3:28])
 
 
 def test_who_is_missed_stays_awake_and_who_is_not_sleeps(hasty):
