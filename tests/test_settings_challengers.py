@@ -33,6 +33,7 @@ def test_a_challenger_learns_as_the_stream_does_but_for_what_it_says(tmp_path):
     found = load(
         tmp_path,
         """
+model: {kind: linear}
 learning: {learning_rate: 0.2, l2: 0.01}
 challengers:
   plain: {kind: linear, learning: {learning_rate: 0.01}}
@@ -125,9 +126,10 @@ def test_a_step_of_a_challenger_that_overshoots_is_doubted_where_it_stands(tmp_p
     found = load(
         tmp_path,
         """
+model: {kind: linear}
 learning: {learning_rate: 0.3}
 challengers:
-  fast: {learning: {optimizer: sgd, learning_rate: 3.0}}
+  fast: {kind: linear, learning: {optimizer: sgd, learning_rate: 3.0}}
   trees: {kind: forest}
 """,
     )

@@ -23,7 +23,7 @@ from service.learn.drift.watch import Alarm, Watch, Watched
 from service.learn.holdout import held_out
 from service.learn.marks import mark
 from service.learn.rivals import Lessons, Rivals
-from service.learn.standing import Standing, bad_counts, nested
+from service.learn.standing import Standing, meta_of
 from service.model import intervals, prequential, rivals
 from service.model.featurizer import Featurizer
 from service.model.layout import Layout
@@ -254,23 +254,9 @@ class Learner:
 
     def meta(self) -> dict[str, Any]:
         """Return what a snapshot keeps beside the tensors, as plain JSON values."""
-        s = self.standing
         return {
-            "version": s.version,
-            "lineage": s.lineage,
+            **meta_of(self.standing),
             "recipe": msgspec.json.decode(self.recipe.to_json()),
-            "cursors": nested(s.cursors),
-            "topic_ids": s.topic_ids,
-            "records": s.records,
-            "paused": s.paused,
-            "halted": s.halted,
-            "bad": bad_counts(s),
-            "event_time_ms": s.event_time_ms,
-            "epochs": nested(s.epochs),
-            "frozen": [s.frozen, s.frozen_by, s.frozen_why],
-            "rollbacks": s.rollbacks,
-            "watch": s.watch,
-            "quarantined": [list(spot) for spot in sorted(s.quarantined)],
             "events_learned": self.events_learned,
             "learning_rate": self.rate,
             "targets": self.report(),

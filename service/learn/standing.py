@@ -79,6 +79,27 @@ def standing_of(meta: dict[str, Any]) -> Standing:
     )
 
 
+def meta_of(standing: Standing) -> dict[str, Any]:
+    """Return what a snapshot keeps of it, as plain JSON values; standing_of reads it."""
+    s = standing
+    return {
+        "version": s.version,
+        "lineage": s.lineage,
+        "cursors": nested(s.cursors),
+        "topic_ids": s.topic_ids,
+        "records": s.records,
+        "paused": s.paused,
+        "halted": s.halted,
+        "bad": bad_counts(s),
+        "event_time_ms": s.event_time_ms,
+        "epochs": nested(s.epochs),
+        "frozen": [s.frozen, s.frozen_by, s.frozen_why],
+        "rollbacks": s.rollbacks,
+        "watch": s.watch,
+        "quarantined": [list(spot) for spot in sorted(s.quarantined)],
+    }
+
+
 def bad_counts(standing: Standing) -> list[int]:
     """Return the counts for the dead-letter limit, as snapshots and the journal keep them."""
     return [standing.bad_in_a_row, standing.bad_in_window, standing.seen_in_window]

@@ -22,7 +22,7 @@ TELLTALE = Recipe(
             "targets": {"greatest": {"type": "number"}, "least": {"type": "number"}},
         }
     ),
-    ModelSettings(),
+    ModelSettings(kind="linear"),
     LearningSettings(),
 )
 

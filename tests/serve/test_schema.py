@@ -33,7 +33,10 @@ EVENTS = {
 
 def recipe(event: dict[str, Any]) -> Recipe:
     return Recipe(
-        "every-kind", EventSettings.model_validate(event), ModelSettings(), LearningSettings()
+        "every-kind",
+        EventSettings.model_validate(event),
+        ModelSettings(kind="linear"),
+        LearningSettings(),
     )
 
 
