@@ -82,6 +82,10 @@ kernel = njit(nogil=True, cache=True, **_INFINITE)
 piece = njit(**_PART, **_INFINITE)
 """What only kernels and other pieces call. Python has no way in: a call from there raises
 TypeError."""
+fused_piece = njit(**_PART, **_INFINITE, fastmath={"contract", "reassoc"})
+"""The same for long sums: products are added without being rounded first, and in the order that
+suits the processor. Bits of the same kernels are the same on processors of one kind; see
+learn/environment.py for others."""
 strict_piece = njit(**_PART)
 """The same, of a kernel that raises where it divides by 0."""
 

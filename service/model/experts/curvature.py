@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from service.model.experts import curvature_pass as compiled
 from service.model.experts.curvature_pass import BIAS, GONE
+from service.model.experts.curvature_whole_pass import STRIDE, WAIT, renew
 from service.model.experts.seam import BLOCK, Fields, Held, Tensor, label_keys
 
-MOST = 128
+MOST = STRIDE
 """Most columns of one set that are learned. A row costs as their square."""
 LAGS = 32
 """Most columns of lags among them: those of many classes would crowd out all else."""
@@ -31,9 +31,9 @@ class Part(NamedTuple):
     order: NDArray[np.int64]
     """The columns: n in use, then the others by worth; BIAS is one."""
     counts: NDArray[np.float64]
-    """[3]: n; rows since the last renewal; rows learned."""
+    """[4]: n; rows since the last renewal; rows learned; rows that wait."""
     weights: NDArray[np.float32]
-    """[M, K * O]"""
+    """[K * O, M]"""
     inverse: NDArray[np.float32]
     """[K, M, M]: P over the memory's scale."""
     scales: NDArray[np.float64]
@@ -42,10 +42,18 @@ class Part(NamedTuple):
     """[K, T and what fills the last block]: lower triangles, row by row, as of the last renewal."""
     fresh: NDArray[np.float32]
     """[T and what fills the last block]: the rows since then, in common for all memories."""
+    rows: NDArray[np.float32]
+    """[WAIT, M]: inputs of the rows that wait."""
+    along: NDArray[np.float32]
+    """[K, WAIT, M]: P x of them, but for the memory's scale."""
+    bends: NDArray[np.float64]
+    """[1 + K, WAIT]: their curvatures, and for how much of along along' each makes P less."""
     f_weights: NDArray[np.uint8]
     f_inverse: NDArray[np.uint8]
     f_curvature: NDArray[np.uint8]
     f_fresh: NDArray[np.uint8]
+    f_rows: NDArray[np.uint8]
+    f_along: NDArray[np.uint8]
     keeps: NDArray[np.float64]
     """[K]: what a memory keeps from row to row."""
     ridges: NDArray[np.float64]
@@ -85,12 +93,15 @@ class Curved:
                 points=fields.axis(range(fields.width)),
                 gone=GONE,
             ),
-            Tensor(f"{name}_counts", (3,), "float64"),
-            Tensor(f"{name}_weights", (m, k * outputs), large=True),
+            Tensor(f"{name}_counts", (4,), "float64"),
+            Tensor(f"{name}_weights", (k * outputs, m), large=True),
             Tensor(f"{name}_inverse", (k, m, m), large=True),
             Tensor(f"{name}_scales", (k,), "float64", 1.0),
             Tensor(f"{name}_curvature", (k, triangle), large=True),
             Tensor(f"{name}_fresh", (triangle,), large=True),
+            Tensor(f"{name}_rows", (WAIT, m), large=True),
+            Tensor(f"{name}_along", (k, WAIT, m), large=True),
+            Tensor(f"{name}_bends", (1 + k, WAIT), "float64"),
         )
 
     def part(self, held: Held) -> Part:
@@ -123,6 +134,7 @@ class Curved:
     def _keep(self, part: Part, n: int, kept: NDArray[np.int64]) -> None:
         """Forget all but some of the first n columns in use."""
         m = part.counts[0] = len(kept)
+        renew(part, n)
         rows, columns = np.tril_indices(n)
         fewer = np.tril_indices(m)
         for packed in (*part.curvature, part.fresh):
@@ -130,12 +142,12 @@ class Curved:
             whole[rows, columns] = whole[columns, rows] = packed[: len(rows)]
             packed[:] = 0.0
             packed[: len(fewer[0])] = whole[np.ix_(kept, kept)][fewer]
-        weights = part.weights[kept]
+        weights = part.weights[:, kept]
         part.weights[:], part.inverse[:] = 0.0, 0.0
-        part.weights[:m] = weights
-        compiled.renew(part, m)
-        for flags in (part.f_weights, part.f_inverse, part.f_curvature, part.f_fresh):
-            flags[:] = 1
+        part.weights[:, :m] = weights
+        renew(part, m)
+        part.rows[:], part.along[:] = 0.0, 0.0
+        flag(part)
 
     def rescale(self, held: Held, ratio: float, shift: float, moves: tuple[bool, ...]) -> None:
         """The label's unit changes: what was y is ratio * y + shift. moves: of each output, whether
@@ -148,7 +160,7 @@ class Curved:
         order = part.order[:n]
         labels = np.isin(order, [*self._labels])
         bias = int(np.flatnonzero(order == BIAS)[0])
-        compiled.renew(part, n)
+        renew(part, n)
         change = np.diag(np.where(labels, ratio, 1.0))
         change[labels, bias] = shift
         rows, columns = np.tril_indices(n)
@@ -156,13 +168,21 @@ class Curved:
             whole = np.zeros((n, n))
             whole[rows, columns] = whole[columns, rows] = part.curvature[k, : len(rows)]
             part.curvature[k, : len(rows)] = (change @ whole @ change.T)[rows, columns]
-        weights = part.weights[:n].astype(np.float64)
-        moved = np.where(labels[:, None], weights, ratio * weights)
-        moved[bias] += shift * (np.tile(moves, len(self._keeps)) - weights[labels].sum(axis=0))
-        part.weights[:n] = moved
-        compiled.renew(part, n)
-        for flags in (part.f_weights, part.f_inverse, part.f_curvature, part.f_fresh):
-            flags[:] = 1
+        weights = part.weights[:, :n].astype(np.float64)
+        moved = np.where(labels, weights, ratio * weights)
+        moved[:, bias] += shift * (
+            np.tile(moves, len(self._keeps)) - weights[:, labels].sum(axis=1)
+        )
+        part.weights[:, :n] = moved
+        renew(part, n)
+        flag(part)
+
+
+def flag(part: Part) -> None:
+    """Flag everything as changed."""
+    for name in Part._fields:
+        if name.startswith("f_"):
+            getattr(part, name)[:] = 1
 
 
 def plain_columns(fields: Fields) -> NDArray[np.int64]:

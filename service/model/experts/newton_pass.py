@@ -9,16 +9,17 @@ import numpy as np
 from service.model.compiling import kernel, piece
 from service.model.experts.curvature_pass import (
     HEAVY,
-    add,
     along,
+    brings,
     gather,
-    mark,
+    look,
+    look_anew,
     outputs,
-    renew,
-    sink,
     step,
-    widen,
+    take,
+    wait,
 )
+from service.model.experts.curvature_whole_pass import mark_row
 
 MIDDLE = 1
 """The memory whose predictions give the curvature."""
@@ -59,35 +60,43 @@ def _bend(p):
 def learn(part, x, y, weights, first, into):
     """Predict and learn one set. into: float32 [N, >= first + K, O]."""
     k_n, most, o_n = part.inverse.shape[0], part.inverse.shape[1], into.shape[2]
-    values, v = np.empty(most, dtype=np.float32), np.empty(most, dtype=np.float32)
-    out, p = np.empty(k_n * o_n), np.empty((k_n, o_n))
-    steps, changed = np.empty(o_n, dtype=np.float32), False
+    counts, order, rows, others = part.counts, part.order, part.rows, part.along
+    values, steps = np.zeros(most, dtype=np.float32), np.empty(o_n, dtype=np.float32)
+    out, p, spreads = np.empty(k_n * o_n), np.empty((k_n, o_n)), np.empty(k_n)
+    ready, changed, n = 0, False, np.int64(counts[0])
     for r in range(x.shape[0]):
-        n = gather(part, x[r], values)
-        outputs(part, values, n, out)
+        learned = weights[r] > 0.0 and not math.isnan(y[r])
+        at = np.int64(counts[3])
+        if learned:
+            if ready == 0 or brings(order, n, most, x[r]):
+                ready = look(part, x, y, weights, r)
+                n = np.int64(counts[0])
+            outputs(part.weights, rows[at], n, out)
+        else:
+            gather(order, x[r], n, values)
+            outputs(part.weights, values, n, out)
         for k in range(k_n):
             _linked(out, k, p[k])
-        for k in range(k_n):
             for c in range(o_n):
                 into[r, first + k, c] = p[k, c]
-        if weights[r] <= 0.0 or math.isnan(y[r]):
+        if not learned:
             continue
         changed = True
-        n = widen(part, x[r], values, n)
         weight = min(weights[r], HEAVY)
         h = weight * _bend(p[MIDDLE])
+        if not along(rows, others, part.bends, part.scales, at, n, spreads):
+            ready, at = look_anew(part, x, y, weights, r), np.int64(0)
+            along(rows, others, part.bends, part.scales, at, n, spreads)
         for k in range(k_n):
-            spread = along(part, k, values, n, v)
-            if not spread >= 0.0:  # by rounding: begin anew from the curvature
-                renew(part, n)
-                spread = along(part, k, values, n, v)
             own = max(h, weight * _bend(p[k]))
-            by = weight * part.scales[k] / (1.0 + own * spread)
+            by = weight * part.scales[k] / (1.0 + own * spreads[k])
             for c in range(o_n):
                 truth = y[r] if o_n == 1 else (1.0 if int(y[r]) == c else 0.0)
                 steps[c] = by * (truth - p[k, c])
-            step(part, k, n, v, steps)
-            sink(part, k, n, v, spread, h)
-        add(part, values, n, h)
+            step(part.weights, k * o_n, others[k, at], n, steps)
+        ready -= 1
+        if wait(part.bends, part.scales, part.keeps, counts, spreads, h):
+            take(part)
+            ready = 0
     if changed:
-        mark(part, np.int64(part.counts[0]))
+        mark_row(part)

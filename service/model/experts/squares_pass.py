@@ -11,16 +11,17 @@ import numpy as np
 from service.model.compiling import kernel, piece
 from service.model.experts.curvature_pass import (
     HEAVY,
-    add,
     along,
+    brings,
     gather,
-    mark,
+    look,
+    look_anew,
     outputs,
-    renew,
-    sink,
     step,
-    widen,
+    take,
+    wait,
 )
+from service.model.experts.curvature_whole_pass import mark_row
 
 MIDDLE = 1
 """The memory whose error says how much a row counts in the curvature."""
@@ -75,17 +76,20 @@ def learn(part0, part1, x, y, weights, columns, lasts, errors, shares, remembere
     """Predict and learn both sets, row after row. columns: [L] of earlier labels, of which the first
     `lasts` are last ones; remembered: [L] their running errors; errors: [3 K] those of the outputs."""
     k_n = part0.inverse.shape[0]
-    values0 = np.empty(part0.inverse.shape[1], dtype=np.float32)
-    values1 = np.empty(part1.inverse.shape[1], dtype=np.float32)
-    v = np.empty(part1.inverse.shape[1], dtype=np.float32)
-    plain, full = np.empty(k_n), np.empty(2 * k_n)
-    changed = False
+    values0 = np.zeros(part0.inverse.shape[1], dtype=np.float32)
+    values1 = np.zeros(part1.inverse.shape[1], dtype=np.float32)
+    plain, full, spreads = np.empty(k_n), np.empty(2 * k_n), np.empty(k_n)
+    ready0, ready1, changed = 0, 0, False
     for r in range(x.shape[0]):
-        n0, n1 = gather(part0, x[r], values0), gather(part1, x[r], values1)
-        outputs(part0, values0, n0, plain)
-        outputs(part1, values1, n1, full)
+        learned = weights[r] > 0.0 and not math.isnan(y[r])
+        if learned:
+            ready0 = _answer(part0, x, y, weights, r, ready0, plain)
+            ready1 = _answer(part1, x, y, weights, r, ready1, full)
+        else:
+            _score(part0, x[r], values0, plain)
+            _score(part1, x[r], values1, full)
         last = _predict(x[r], columns, lasts, plain, full, remembered, labels, into[r])
-        if weights[r] <= 0.0 or math.isnan(y[r]):
+        if not learned:
             continue
         changed = True
         label, weight = min(max(y[r], -FURTHEST), FURTHEST), min(weights[r], HEAVY)
@@ -95,20 +99,56 @@ def learn(part0, part1, x, y, weights, columns, lasts, errors, shares, remembere
         rate = max(1.0 / (labels[0] + 1.0), 1.0 / LONGEST)
         for i in range(columns.shape[0]):
             remembered[i] += rate * (abs(label - x[r, columns[i]]) - remembered[i])
-        n0, n1 = widen(part0, x[r], values0, n0), widen(part1, x[r], values1, n1)
         for k in range(k_n):  # outputs become errors
             plain[k] = label - plain[k]
             full[2 * k] = label - full[2 * k]
             full[2 * k + 1] = label - last - full[2 * k + 1]
-        _solve(part0, values0, n0, plain, errors[:k_n], FIRM, shares[:k_n], rate, weight, v)
-        _solve(part1, values1, n1, full, errors[k_n:], LOOSE, shares[k_n:], rate, weight, v)
+        if not _along(part0, spreads):
+            ready0 = look_anew(part0, x, y, weights, r)
+            _along(part0, spreads)
+        ready0 -= 1
+        if _solve(part0, plain, errors[:k_n], FIRM, shares[:k_n], rate, weight, spreads):
+            take(part0)
+            ready0 = 0
+        if not _along(part1, spreads):
+            ready1 = look_anew(part1, x, y, weights, r)
+            _along(part1, spreads)
+        ready1 -= 1
+        if _solve(part1, full, errors[k_n:], LOOSE, shares[k_n:], rate, weight, spreads):
+            take(part1)
+            ready1 = 0
         for k in range(k_n):
             errors[k] += rate * (abs(plain[k]) - errors[k])
             errors[k_n + 2 * k] += rate * (abs(full[2 * k]) - errors[k_n + 2 * k])
             errors[k_n + 2 * k + 1] += rate * (abs(full[2 * k + 1]) - errors[k_n + 2 * k + 1])
     if changed:
-        mark(part0, np.int64(part0.counts[0]))
-        mark(part1, np.int64(part1.counts[0]))
+        mark_row(part0)
+        mark_row(part1)
+
+
+@piece
+def _answer(part, x, y, weights, r, ready, out):
+    """Write the outputs [K * O] of a row that is to be learned; return for how many rows from it on
+    there was a look."""
+    if ready == 0 or brings(part.order, np.int64(part.counts[0]), part.rows.shape[1], x[r]):
+        ready = look(part, x, y, weights, r)
+    n, at = np.int64(part.counts[0]), np.int64(part.counts[3])
+    outputs(part.weights, part.rows[at], n, out)
+    return ready
+
+
+@piece
+def _score(part, x, values, out):
+    """Write the outputs [K * O] of a row x [D] that is not."""
+    n = np.int64(part.counts[0])
+    gather(part.order, x, n, values)
+    outputs(part.weights, values, n, out)
+
+
+@piece
+def _along(part, spreads):
+    n, at = np.int64(part.counts[0]), np.int64(part.counts[3])
+    return along(part.rows, part.along, part.bends, part.scales, at, n, spreads)
 
 
 @piece
@@ -118,26 +158,21 @@ def _share(error, usual, huber):
 
 
 @piece
-def _solve(part, values, n, away, usual, huber, shares, rate, weight, v):
-    """Learn one row. away: errors [K * O] of the outputs; usual: running means of them; huber: [O].
+def _solve(part, away, usual, huber, shares, rate, weight, spreads):
+    """Learn the row at hand; return whether it is time to take what waits. away: errors [K * O] of the outputs; usual: running means of them; huber: [O].
     shares: [K * O] running means of how much rows count: errors are weighed against those, since the
     curvature is of rows that count in full."""
-    k_n = part.inverse.shape[0]
+    k_n, n, at = part.inverse.shape[0], np.int64(part.counts[0]), np.int64(part.counts[3])
     o_n = away.shape[0] // k_n
     steps = np.empty(o_n, dtype=np.float32)
     h = weight * _share(away[MIDDLE * o_n], usual[MIDDLE * o_n], huber[0])
     for k in range(k_n):
-        spread = along(part, k, values, n, v)
-        if not spread >= 0.0:  # by rounding: begin anew from the curvature
-            renew(part, n)
-            spread = along(part, k, values, n, v)
         scale = part.scales[k]
         for c in range(o_n):
-            at = k * o_n + c
-            share = _share(away[at], usual[at], huber[c])
-            own = weight * share / max(shares[at], 0.05)
-            shares[at] += rate * (share - shares[at])
-            steps[c] = scale * own * away[at] / (1.0 + max(own, h) * spread)
-        step(part, k, n, v, steps)
-        sink(part, k, n, v, spread, h)
-    add(part, values, n, h)
+            i = k * o_n + c
+            share = _share(away[i], usual[i], huber[c])
+            own = weight * share / max(shares[i], 0.05)
+            shares[i] += rate * (share - shares[i])
+            steps[c] = scale * own * away[i] / (1.0 + max(own, h) * spreads[k])
+        step(part.weights, k * o_n, part.along[k, at], n, steps)
+    return wait(part.bends, part.scales, part.keeps, part.counts, spreads, h)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from service.model.experts import curvature_pass as compiled
+from service.model.experts import curvature_whole_pass as whole_pass
 from service.model.experts.curvature import MOST, Curved, all_columns, plain_columns
 from service.model.experts.curvature_pass import BIAS
 from tests.model.experts.pieces import opened
@@ -15,7 +16,8 @@ KEEPS = (0.9999, 0.99)
 RIDGES = (1.0, 0.5)
 
 
-pieces = opened(compiled, "add", "along", "gather", "invert", "mark", "sink", "widen")
+pieces = opened(compiled, "along", "brings", "look", "take", "wait")
+whole_pieces = opened(whole_pass, "invert", "mark", "mark_row")
 
 
 def part_of(width: int, every: int = 1000):
@@ -32,16 +34,23 @@ def part_of(width: int, every: int = 1000):
     return curved.part(held), held
 
 
-def take(part, x, h):
-    """Take rows x [N, D] of curvatures h [N] into a set, row by row."""
-    values = np.empty(part.inverse.shape[1], np.float32)
-    v = np.empty_like(values)
-    n = 0
-    for row, bend in zip(x, h, strict=True):
-        n = pieces.widen(part, row, values, pieces.gather(part, row, values))
-        for k in range(len(KEEPS)):
-            pieces.sink(part, k, n, v, pieces.along(part, k, values, n, v), bend)
-        pieces.add(part, values, n, bend)
+def take(part, x, h, at_once=1):
+    """Take rows x [N, D] of curvatures h [N] into a set, so many at once."""
+    spreads, n = np.empty(len(KEEPS)), 0
+    for first in range(0, len(x), at_once):
+        some, ready = x[first : first + at_once], 0
+        y, weights = np.zeros(len(some)), np.ones(len(some))
+        for r, bend in enumerate(h[first : first + at_once]):
+            n, most = int(part.counts[0]), part.rows.shape[1]
+            if not ready or pieces.brings(part.order, n, most, some[r]):
+                ready = pieces.look(part, some, y, weights, r)
+            n, at = int(part.counts[0]), int(part.counts[3])
+            assert pieces.along(part.rows, part.along, part.bends, part.scales, at, n, spreads)
+            ready -= 1
+            if pieces.wait(part.bends, part.scales, part.keeps, part.counts, spreads, bend):
+                pieces.take(part)
+                ready = 0
+    whole_pieces.mark_row(part)
     return n
 
 
@@ -55,7 +64,7 @@ def expected(x, h, k):
 
 def test_the_inverse_follows_the_curvature_row_by_row():
     draw = np.random.default_rng(0)
-    x, h = draw.normal(size=(150, 9)).astype(np.float32), draw.uniform(0.01, 0.25, 150)
+    x, h = draw.normal(size=(152, 9)).astype(np.float32), draw.uniform(0.01, 0.25, 152)
     part, _ = part_of(9)
 
     n = take(part, x, h)
@@ -81,13 +90,49 @@ def test_a_renewal_undoes_rounding_and_gives_the_ridge_back():
     assert not part.fresh.any()
 
 
+def test_how_many_rows_are_looked_at_together_changes_no_bit():
+    draw = np.random.default_rng(2)
+    x, h = draw.normal(size=(150, 40)).astype(np.float32), draw.uniform(0.01, 0.25, 150)
+    x[draw.random(x.shape) < 0.5] = 0.0
+    x[:37, 20:] = 0.0  # columns that come later, in the middle of a group that waits
+    kept = []
+
+    for at_once in (1, 3, 150):
+        part, held = part_of(40)
+        take(part, x, h, at_once)
+        kept.append(held.at)
+
+    for name in kept[0]:
+        assert np.array_equal(kept[0][name], kept[1][name]), name
+        assert np.array_equal(kept[0][name], kept[2][name]), name
+
+
+def test_rows_that_wait_are_in_what_is_along_them():
+    draw = np.random.default_rng(3)
+    x, h = draw.normal(size=(13, 9)).astype(np.float32), draw.uniform(0.01, 0.25, 13)
+    part, _ = part_of(9)
+    n = take(part, x[:12], h[:12])  # 8 are taken, 4 wait
+
+    y, weights, spreads = np.zeros(1), np.ones(1), np.empty(2)
+    pieces.look(part, x[12:], y, weights, 0)
+    pieces.along(part.rows, part.along, part.bends, part.scales, 4, n, spreads)
+
+    assert part.counts[3] == 4
+    row = np.concatenate(([1.0], x[12]))
+    for k in range(2):
+        data, ridge = expected(x[:12], h[:12], k)
+        want = np.linalg.solve(data + ridge, row)
+        np.testing.assert_allclose(part.along[k, 4, :n] * part.scales[k], want, atol=2e-4)
+        assert spreads[k] == pytest.approx(row @ want, rel=1e-3)
+
+
 @pytest.mark.parametrize("n", [1, 2, 5, 8, 33, 128])
 def test_cholesky_inverts(n):
     draw = np.random.default_rng(n)
     x = draw.normal(size=(2 * n, n))
     whole, into = x.T @ x + np.eye(n), np.zeros((n, n), np.float32)
 
-    pieces.invert(np.triu(whole), np.empty((n, n)), 1.0, into)
+    whole_pieces.invert(np.triu(whole), np.empty((n, n)), 1.0, into)
 
     np.testing.assert_allclose(into, np.linalg.inv(whole), atol=1e-6)
 
@@ -96,7 +141,7 @@ def test_a_matrix_that_rounding_spoilt_is_inverted_all_the_same():
     whole, into = np.full((6, 6), 1e7), np.zeros((6, 6), np.float32)
     whole[np.diag_indices(6)] += np.linspace(-1.0, 1.0, 6)
 
-    pieces.invert(np.triu(whole), np.empty((6, 6)), 1.0, into)
+    whole_pieces.invert(np.triu(whole), np.empty((6, 6)), 1.0, into)
 
     assert np.isfinite(into).all()
     assert (np.diag(into) > 0.0).all()
@@ -133,9 +178,9 @@ def test_what_changed_is_flagged():
     x[:, :37] = 1.5
 
     n = take(part, x, np.ones(2))
-    compiled.renew(part, n)
-    part.weights[:n] = 1.0
-    pieces.mark(part, n)
+    whole_pass.renew(part, n)
+    part.weights[:, :n] = 1.0
+    whole_pieces.mark(part, n)
 
     for name, flags in held.flags.items():
         moved = (held.at[name] != before[name]).reshape(-1, 64).any(axis=1)
@@ -157,9 +202,9 @@ def test_wide_events_keep_room_for_names_and_lags():
 
 def test_inputs_that_are_not_numbers_count_as_nothing():
     part, _ = part_of(3)
-    values = np.empty(64, np.float32)
-    row = np.array([np.nan, np.inf, 1e30], np.float32)
+    row = np.array([[np.nan, np.inf, 1e30]], np.float32)
 
-    n = pieces.widen(part, row, values, pieces.gather(part, row, values))
+    take(part, row, np.ones(1))
 
-    assert values[:n].tolist() == [1.0, compiled.FAR]
+    assert part.counts[0] == 2
+    assert part.rows[0, :2].tolist() == [1.0, compiled.FAR]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from service.model.experts import EXPERTS
-from service.model.experts import curvature_pass as compiled
+from service.model.experts import curvature_whole_pass as compiled
 from service.model.experts.curvature import Curved
 from service.model.experts.curvature_pass import BIAS, GONE
 from service.model.experts.moved import mark, move
@@ -78,7 +78,7 @@ def curved(n: int = 7):
     whole = half @ half.transpose(0, 2, 1) + np.eye(n)
     part.counts[0] = n
     part.curvature[:, : n * (n + 1) // 2] = whole[:, *np.tril_indices(n)]
-    part.weights[:n] = np.arange(n)[:, None]
+    part.weights[:, :n] = np.arange(n)
     compiled.renew(part, n)
     return made, part, memory, whole
 
@@ -91,7 +91,7 @@ def test_columns_that_are_no_more_give_their_places_to_others():
 
     assert part.order.tolist() == [BIAS, 1, 2, 4, 5, 0, 3]
     assert part.counts[0] == 5
-    assert part.weights[:6, 0].tolist() == [0, 2, 3, 5, 6, 0]
+    assert part.weights[0, :6].tolist() == [0, 2, 3, 5, 6, 0]
     left = np.ix_([0, 2, 3, 5, 6], [0, 2, 3, 5, 6])
     for k in range(2):
         np.testing.assert_allclose(

@@ -39,7 +39,7 @@ def test_the_weights_are_those_of_the_ridge_regression():
     x = np.column_stack([np.ones(EVERY) if c < 0 else rows.x[:, c] for c in order]).astype(float)
     moments = x.T @ x + np.eye(len(order))
     expected = np.linalg.solve(moments, x.T @ rows.y)
-    np.testing.assert_allclose(held.at["plain_weights"][: len(order), 0], expected, atol=2e-3)
+    np.testing.assert_allclose(held.at["plain_weights"][0, : len(order)], expected, atol=2e-3)
 
 
 def test_cuts_change_no_bit():
