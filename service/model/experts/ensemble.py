@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -12,18 +12,15 @@ from numpy.typing import NDArray
 
 from service.errors import BadSettings, Problem
 from service.events.schema import Target
-from service.model.experts import EXPERTS, together
+from service.model.experts import EXPERTS
 from service.model.experts.inputs import Labels, Shared
 from service.model.experts.mixture import Mixture
 from service.model.experts.restarts import Restarts, begin, far, sound
 from service.model.experts.rota import LEFT_OUT, THINNED, Roll, Rota
 from service.model.experts.seam import Expert, Held, Inputs, Task, Tensor
+from service.model.experts.together import Work
 from service.model.names import escape
 
-LONGEST = ("forest", "nets", "newton", "squares", "kernel")
-"""Experts that take longest with a row, those first."""
-FEW = 8
-"""Rows of which no more than one expert learns at a time: to ask another thread takes as long."""
 SOLVES = LEFT_OUT.index("solves") + 1
 
 
@@ -49,6 +46,31 @@ class Places(NamedTuple):
     """None: there is one expert only, which always works."""
     trial: Held | None
     """Of the second mixture; see rota.py."""
+
+
+class Members(NamedTuple):
+    """Predictions of the members, expert by expert."""
+
+    parts: list[NDArray[np.float32]]
+
+    def joined(self, votes: Votes = None) -> NDArray[np.float32]:
+        """Return them [N, K, O], and those of guests behind them."""
+        return np.concatenate(self.parts if votes is None else [*self.parts, votes], axis=1)
+
+
+class Turn(msgspec.Struct):
+    """Rows on their way through an ensemble."""
+
+    at: Places
+    rows: Inputs
+    fewer: Inputs
+    """Those that thinned experts learn."""
+    roll: Roll
+    members: Members
+    votes: Votes
+    level: int
+    p: NDArray[np.float32] = np.empty((0, 0, 0), np.float32)
+    """[N, K, O] what the members predict, once it is settled."""
 
 
 class Ensemble:
@@ -135,36 +157,44 @@ class Ensemble:
             self.restarts.mend(p, self.mixture.weights(at.mixture) * roll.mixture)
         self.mixture.score(at.mixture, p, roll.mixture, into)
 
-    def learn(
-        self,
-        held: list[Held],
-        rows: Inputs,
-        level: int,
-        into: NDArray[np.float64],
-        votes: Votes = None,
-    ) -> None:
-        """Write the scores [N, O] in the target's frame, then learn. The rows end where there is
-        something to decide, see until_decision. votes: [N, G, O] of guests."""
+    def begin(
+        self, held: list[Held], rows: Inputs, level: int, votes: Votes = None, behind: int = 0
+    ) -> Turn:
+        """Return what there is to learn of rows. They end where there is something to decide, see
+        until_decision. votes: [N, G, O] of guests. behind: rows that are learned before these and
+        have not come to their end yet."""
         at, members = self.places(held), self._members(len(rows))
         roll = self._roll(at, level, learn=True)
         rows = msgspec.structs.replace(rows, rest=roll.rest)
         fewer = rows
         if self.rota is not None and at.rota is not None and level >= SOLVES:
-            fewer = self.rota.thinned(at.rota, rows)
-        works: list[tuple[str, Callable[[], None]]] = [
+            fewer = self.rota.thinned(at.rota, rows, behind)
+        return Turn(at, rows, fewer, roll, members, votes, level)
+
+    def works(self, turn: Turn) -> list[tuple[str, Work]]:
+        """Return what the experts have to do, each with its name: to predict the rows, then learn."""
+        return [
             (
                 expert.name,
-                partial(expert.learn, mine, fewer if expert.name in THINNED else rows, place),
+                partial(
+                    expert.learn, mine, turn.fewer if expert.name in THINNED else turn.rows, place
+                ),
             )
-            for expert, mine, place in self._working(at, roll, members)
+            for expert, mine, place in self._working(turn.at, turn.roll, turn.members)
         ]
-        works.sort(key=lambda one: LONGEST.index(one[0]) if one[0] in LONGEST else len(LONGEST))
-        way = together.do if len(rows) >= FEW else together.in_turn
-        way([work for _, work in works])
-        p = members.joined(votes)
+
+    def settle(self, turn: Turn) -> None:
+        """Gather what the experts predicted; who predicted what is no number starts anew. Rows before
+        these have come to their end, and no expert has seen a later one."""
+        at, members = turn.at, turn.members
+        turn.p = p = members.joined(turn.votes)
         if not sound(p):
             self.restarts.see_to(at.mixture, at.experts, members.parts)
-            self.restarts.mend(p, self.mixture.weights(at.mixture) * roll.mixture)
+            self.restarts.mend(p, self.mixture.weights(at.mixture) * turn.roll.mixture)
+
+    def end(self, turn: Turn, into: NDArray[np.float64]) -> None:
+        """Write the scores [N, O] in the target's frame, have the mixture learn, decide."""
+        at, rows, roll, p = turn.at, turn.rows, turn.roll, turn.p
         self.mixture.learn(at.mixture, p, rows.y, rows.weights, roll.mixture, into)
         if self.rota is None or at.rota is None or at.trial is None:
             return
@@ -173,7 +203,7 @@ class Ensemble:
             trial = np.empty_like(into)
             self.mixture.learn(at.trial, p, rows.y, rows.weights, roll.trial, trial)
         if self.rota.note(at.rota, rows, into, trial):
-            self.rota.decide(at.rota, at.mixture, at.trial, level)
+            self.rota.decide(at.rota, at.mixture, at.trial, turn.level)
 
     def framed(self, votes: NDArray[np.float64] | None, frame: NDArray[np.float64]) -> Votes:
         """Return what guests say [N, G, O] in the target's frame, of votes [G, N, outputs of all
@@ -251,13 +281,3 @@ class Ensemble:
     def _members(self, n: int) -> Members:
         counts = [len(one.members) for one in self.experts]
         return Members([np.empty((n, k, self.target.outputs), np.float32) for k in counts])
-
-
-class Members(NamedTuple):
-    """Predictions of the members, expert by expert."""
-
-    parts: list[NDArray[np.float32]]
-
-    def joined(self, votes: Votes = None) -> NDArray[np.float32]:
-        """Return them [N, K, O], and those of guests behind them."""
-        return np.concatenate(self.parts if votes is None else [*self.parts, votes], axis=1)

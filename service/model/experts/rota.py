@@ -136,10 +136,10 @@ class Rota:
         idle = {part.name for part in self.parts if not works[part.first]}
         return Roll(mixture, trial, works, frozenset(left_out) | idle, idle=bool(idle))
 
-    def thinned(self, held: Held, rows: Inputs) -> Inputs:
-        """Return the rows with a weight for one of EVERY_NTH of those that are learned."""
-        learned = (rows.weights > 0) & ~np.isnan(rows.y)
-        turn = (int(held.at["seen"][0]) + np.cumsum(learned) - 1) % EVERY_NTH == 0
+    def thinned(self, held: Held, rows: Inputs, behind: int = 0) -> Inputs:
+        """Return the rows with a weight for one of EVERY_NTH of those that are learned. behind: how
+        many were learned before them that are not noted yet."""
+        turn = (int(held.at["seen"][0]) + behind + np.cumsum(rows.learned()) - 1) % EVERY_NTH == 0
         return Inputs(
             rows.x, rows.ranks, rows.ids, rows.spans, rows.entries, rows.values, rows.y,
             np.where(turn, rows.weights, 0.0), rows.rest,

@@ -146,6 +146,10 @@ class Inputs(msgspec.Struct):
     def __len__(self) -> int:
         return len(self.x)
 
+    def learned(self) -> NDArray[np.bool_]:
+        """Return [N]: which rows are learned."""
+        return np.logical_and(self.weights > 0, ~np.isnan(self.y))
+
 
 def unweighted(rows: Inputs) -> Inputs:
     """Return the same rows, none with a weight: a pass that learns predicts them and writes nothing."""

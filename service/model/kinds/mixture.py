@@ -23,12 +23,12 @@ from service.model.experts import EXPERTS
 from service.model.experts.ensemble import Ensemble, Holder
 from service.model.experts.inputs import Shared
 from service.model.experts.moved import mark, move, taken
-from service.model.experts.restarts_pass import FURTHEST
 from service.model.experts.rota import LEFT_OUT
 from service.model.experts.seam import Inputs, Tensor
 from service.model.featurizer import Rows
 from service.model.kinds import mixture_pass
 from service.model.kinds.compiled import target_table
+from service.model.kinds.mixture_course import Course, Cut, Parts
 from service.model.kinds.mixture_views import Views, standings_of, views_of
 from service.model.kinds.seam import (
     Effort,
@@ -54,8 +54,6 @@ if TYPE_CHECKING:
 EFFORT = "experts/effort"
 """What the names of the tensors begin with that say how much work is left out."""
 _EFFORT = Tensor("level", (1,), "int64"), Tensor("left_out", (len(LEFT_OUT),), "int64")
-PIECE = 256
-"""Rows that go through all experts together: their inputs stay in the cache."""
 
 
 class Mixture:
@@ -204,66 +202,12 @@ class Mixture:
         importance = np.ones_like(rows.y)
         if moving.strategy is not None and len(moving.strategy.importance):
             importance = moving.strategy.importance
-        first, n, votes = 0, len(rows), None
+        votes = None
         if self._guests is not None:
             votes = self._guests.learn(moving, moving.extras[self._own :], rows, allowed)
-        while first < n:
-            last = min(first + PIECE, n)
-            for t in range(len(self._ensembles)):
-                y = np.ascontiguousarray(rows.y[first:last, t])
-                last = first + mixture_pass.until_renewal(
-                    moving.frames[t], self._targets[t, 3], y, allowed[first:last]
-                )
-                y, given = y[: last - first], allowed[first:last] * importance[first:last, t]
-                last = first + self._ensembles[t].until_decision(views.each[t], y, given)
-            seen = views._replace(votes=None if votes is None else votes[:, first:last])
-            self._piece(
-                moving, seen, rows.part(first, last), allowed[first:last], importance[first:last],
-                into.between(first, last),
-            )  # fmt: skip
-            first = last
+        parts = Parts(self._shared, self._ensembles, self._targets)
+        Course(parts, Cut(moving, views, rows, allowed, importance, votes, into)).run()
         views.effort.at["left_out"][: views.level] += int((into.applied == 1).sum())
-
-    def _piece(
-        self,
-        moving: Moving,
-        views: Views,
-        rows: Rows,
-        weights: NDArray[np.float64],
-        importance: NDArray[np.float64],
-        into: Learned,
-    ) -> None:
-        """Learn rows in which no frame is renewed but by the last. importance: [N, T]."""
-        n, learn = len(rows), (weights > 0).astype(np.uint8)
-        width = max(one.labels.fields.width for one in self._ensembles)
-        x, ranks, ids = self._shared.write(views.shared, rows, learn, width)
-        for t, (ensemble, held) in enumerate(zip(self._ensembles, views.each, strict=True)):
-            target, frame = ensemble.target, moving.frames[t]
-            labels = np.ascontiguousarray(rows.y[:, t])
-            y = labels
-            if target.kind == "number":
-                y = (labels - frame[3]) / frame[4] if frame[4] > 0.0 else np.full(n, np.nan)
-                y = np.clip(y, -FURTHEST, FURTHEST)
-            fitting = np.ascontiguousarray(x[:, : ensemble.labels.fields.width])
-            given = Inputs(
-                fitting, ranks, ids, rows.spans, rows.entries, rows.values, y,
-                weights * importance[:, t],
-            )  # fmt: skip
-            ensemble.labels.write(held[0], fitting, given)
-            block = np.empty((n, target.outputs))
-            ensemble.learn(held, given, views.level, block, ensemble.framed(views.votes, frame))
-            if target.kind == "number":
-                block *= frame[4]
-                block += frame[3]
-                mixture_pass.within(labels, learn, held[ensemble.own].at["range"], block)
-            into.scores[:, target.start : target.start + target.outputs] = block
-            mixture_pass.losses(
-                self._targets[t, 0], labels, block, frame, learn, t, into.losses, into.norms
-            )
-            moving.steps[t] += int((learn & ~np.isnan(labels)).sum())
-            ratio, shift, renewed = mixture_pass.grow(frame, self._targets[t, 3], labels, learn)
-            if renewed:
-                ensemble.rescale(held, ratio, shift)
 
     def standings(self, extras: Extras) -> dict[str, list[Standing]]:
         """Return how each member of each target did, and what it counts; in the order of members."""

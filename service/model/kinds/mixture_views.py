@@ -21,8 +21,6 @@ class Views(NamedTuple):
     effort: Held
     each: list[list[Held]]
     """Of each ensemble, in the order of its holders."""
-    votes: NDArray[np.float64] | None = None
-    """[G, N, outputs of all targets]: what guests say of the rows that are learned."""
 
     @property
     def level(self) -> int:
