@@ -11,7 +11,7 @@ import functools
 from typing import Any
 
 import numpy as np
-from numba import _dynfunc, njit  # type: ignore[attr-defined]
+from numba import _dynfunc, njit, types  # type: ignore[attr-defined]
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
@@ -43,6 +43,14 @@ class _Part(JITCodeLibrary):
         self._finalized = True
 
 
+def _see_that_none_leaves(returned: Any, name: str) -> None:
+    """Raise TypeError where a piece that counts no references would return an array."""
+    parts = getattr(returned, "types", [returned])
+    if any(isinstance(part, types.Array) for part in parts):
+        msg = f"{name} returns an array: make it a making_piece"
+        raise TypeError(msg)
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)  # type: ignore[no-untyped-call]
 class _PartLowering(NativeLowering):
     _name = "lower_part"
@@ -51,6 +59,8 @@ class _PartLowering(NativeLowering):
         context = state.targetctx
         state.library = _Part(context.codegen(), state.func_id.func_qualname)  # type: ignore[no-untyped-call]
         state.flags.no_compile = True
+        if not state.flags.nrt:
+            _see_that_none_leaves(state.return_type, state.func_id.func_qualname)
         super().run_pass(state)  # type: ignore[no-untyped-call]
         made, module = state["cr"], state["cr"].fndesc.lookup_module()
         address, library = _refusal()
@@ -77,17 +87,26 @@ _PART: dict[str, Any] = {
     "nogil": True, "pipeline_class": _PartCompiler, "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }  # fmt: skip
-kernel = njit(nogil=True, cache=True, **_INFINITE)
+kernel = njit(nogil=True, cache=True, _nrt=True, **_INFINITE)
 """What Python calls. It is kept on disk, with all of its pieces in it."""
-piece = njit(**_PART, **_INFINITE)
+_MAKING: dict[str, Any] = {**_PART, "_nrt": True}
+_LENT: dict[str, Any] = {**_PART, "_nrt": False}
+_FUSED: dict[str, Any] = {"fastmath": {"contract", "reassoc"}}
+piece = njit(**_LENT, **_INFINITE)
 """What only kernels and other pieces call. Python has no way in: a call from there raises
-TypeError."""
-fused_piece = njit(**_PART, **_INFINITE, fastmath={"contract", "reassoc"})
+TypeError. Arrays are lent to it: whoever calls keeps them, so it counts no references (two locked
+instructions for each array of each call, which for short pieces take longer than the work). It
+makes no arrays and returns none."""
+making_piece = njit(**_MAKING, **_INFINITE)
+"""The same, but it may make arrays."""
+fused_piece = njit(**_LENT, **_INFINITE, **_FUSED)
 """The same for long sums: products are added without being rounded first, and in the order that
 suits the processor. Bits of the same kernels are the same on processors of one kind; see
 learn/environment.py for others."""
-strict_piece = njit(**_PART)
-"""The same, of a kernel that raises where it divides by 0."""
+fused_making_piece = njit(**_MAKING, **_INFINITE, **_FUSED)
+"""Such a one that may make arrays."""
+strict_piece = njit(**_MAKING)
+"""A piece of a kernel that raises where it divides by 0; it may make arrays."""
 
 
 class _Lent:

@@ -25,7 +25,7 @@ import math
 
 import numpy as np
 
-from service.model.compiling import fused_piece, piece
+from service.model.compiling import fused_making_piece, fused_piece, piece
 from service.model.experts.curvature_whole_pass import STRIDE, WAIT, mark, renew, settle, width_of
 
 FAR = np.float32(32.0)
@@ -112,7 +112,7 @@ def look_anew(part, x, y, weights, r):
     return look(part, x, y, weights, r)
 
 
-@fused_piece
+@fused_making_piece
 def _times(held, rows, first, last, n, into):
     """Write P x of some rows."""
     wide = width_of(n)
@@ -196,7 +196,7 @@ def take(part):
     mark(part, n)
 
 
-@fused_piece
+@fused_making_piece
 def _sink(held, others, bends, n):
     """Take WAIT rows into P."""
     wide = width_of(n)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from service.model.compiling import fused_piece, kernel, piece
+from service.model.compiling import fused_making_piece, fused_piece, kernel, piece
 
 WAIT = 8
 """Rows that wait before P hears of them."""
@@ -21,7 +21,7 @@ def width_of(n):
     return (n + 15) // 16 * 16
 
 
-@fused_piece
+@fused_making_piece
 def settle(part, n):
     """Take the rows that wait into what the curvatures have not heard of yet; none waits then."""
     waiting, at = np.int64(part.counts[3]), 0

@@ -13,7 +13,7 @@ import math
 import numpy as np
 
 from service.model.codes import mixed
-from service.model.compiling import piece
+from service.model.compiling import making_piece, piece
 from service.model.experts.forest_bins_pass import (
     BINS,
     LANES,
@@ -45,7 +45,7 @@ def _chance(seed, i):
     return (mixed(seed + np.uint64(i) * _ONE) >> np.uint64(40)) / 2.0**24
 
 
-@piece
+@making_piece
 def choose_columns(edges, width, seed, chosen):
     """Write which of the first `width` columns a tree sees, those with the most bins first, else in
     any order; return how many. edges: [D, BINS], its last the number of edges."""
@@ -70,7 +70,7 @@ def choose_columns(edges, width, seed, chosen):
     return n
 
 
-@piece
+@making_piece
 def code_rows(ring, edges, end, window, seed, chosen, y_at, w_at, codes, y, w):
     """Write codes uint8 [<= M, F], labels and weights of the rows that a tree sees, of the `window`
     rows before the end-th; return how many."""
@@ -167,7 +167,7 @@ def _most_edges(edges, chosen):
     return most
 
 
-@piece
+@making_piece
 def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
     """Make a tree of n coded rows. kind: 1: labels are classes; else numbers. least: rows that a
     node to be split has. prior: [O] the value above the root's.

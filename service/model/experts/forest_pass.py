@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from service.model.codes import mixed
-from service.model.compiling import kernel, piece
+from service.model.compiling import kernel, making_piece, piece
 from service.model.experts.forest_grow_pass import (
     DEPTH,
     MOST_COLUMNS,
@@ -177,7 +177,7 @@ def make_due(kind, groups, ring, edges, splits, leaves, counts, s_flags, l_flags
         counts[DUE + at] = ((seen + phase) // gap + 1) * gap - phase
 
 
-@piece
+@making_piece
 def _make(kind, group, window, ring, edges, splits, leaves, end, made, s_flags, l_flags, seed):
     """Make one tree of a group in place of its oldest."""
     size = group[MOST_LEAVES]

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from service.model.compiling import piece
+from service.model.compiling import making_piece, piece
 
 SHARES = np.array([1e-4, 1e-3, 1e-2])
 DISCOUNTS = np.array([1.0, 0.998, 0.99])
@@ -171,7 +171,7 @@ def full(n):
     return (n + LANES - 1) // LANES * LANES
 
 
-@piece
+@making_piece
 def awakened(awake):
     """Return [full(K)] 1: awake, 0: asleep, or not there."""
     on = np.zeros(full(awake.shape[0]))
@@ -180,7 +180,7 @@ def awakened(awake):
     return on
 
 
-@piece
+@making_piece
 def of_awake(weights, on):
     """Return weights [3, K] times on [full(K)], with as many columns as that."""
     into = np.zeros((weights.shape[0], on.shape[0]))
@@ -199,7 +199,7 @@ def any_of(flags):
     return found
 
 
-@piece
+@making_piece
 def wide(matrix, rows, columns):
     """Return a copy with so many rows and columns; what is added is 0, but for ones on the diagonal
     of what has as many of both. Of no rows and columns there is nothing to copy."""

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.model.compiling import piece
+from service.model.compiling import making_piece, piece
 
 HIDDEN = 32
 ONE = np.float32(1.0)
@@ -96,7 +96,7 @@ class Room(NamedTuple):
     """float64 [M]"""
 
 
-@piece
+@making_piece
 def room_of(bank):
     """Return room for a bank."""
     n, size = bank.first.shape

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from service.model.compiling import kernel, piece
+from service.model.compiling import kernel, making_piece, piece
 from service.model.experts.curvature_pass import (
     HEAVY,
     along,
@@ -157,7 +157,7 @@ def _share(error, usual, huber):
     return min(1.0, huber * usual / max(abs(error), 1e-12))
 
 
-@piece
+@making_piece
 def _solve(part, away, usual, huber, shares, rate, weight, spreads):
     """Learn the row at hand; return whether it is time to take what waits. away: errors [K * O] of the outputs; usual: running means of them; huber: [O].
     shares: [K * O] running means of how much rows count: errors are weighed against those, since the
