@@ -16,6 +16,10 @@ LANES = 16
 """Columns of a histogram come in such packs, the last filled up with nothing."""
 PACK = 512
 """Bins of all columns that are compared at a time; divides BINS * LANES."""
+FINAL = 32
+"""Lanes that are left when packs were compared lane by lane; divides PACK."""
+ROOM = 5 * PACK + 3 * FINAL
+"""Floats to compare splits in."""
 GAIN = np.float32(1e-12)
 """Least gain of a split, in squared labels times the squared weight of a row."""
 TINY = np.float32(1e-6)
@@ -93,7 +97,7 @@ def part(whole, child, swap):
 @piece
 def _compare(at, n, each, room):
     """Keep the best of squares / (n (1 - n)) in each of PACK lanes. each: one over the weight of the
-    node. room: [5 PACK], one array so that LLVM need not ask whether they overlap: squares, n (1 - n)
+    node. room: [ROOM], one array so that LLVM need not ask whether they overlap: squares, n (1 - n)
     and place of the best, then the squares to compare."""
     where, one = np.float32(at), np.float32(1.0)
     for i in range(PACK):
@@ -118,20 +122,27 @@ def _begin(room):
 @piece
 def _winner(room):
     """Return the place of the best of all lanes, or -1 if none is better than GAIN."""
-    for i in range(PACK):
-        room[2 * PACK + i] += np.float32(i)
-    half = PACK // 2
-    while half >= 1:
-        for i in range(half):
-            t, u, p = room[i], room[PACK + i], room[2 * PACK + i]
-            other, under = room[half + i], room[PACK + half + i]
-            place = room[2 * PACK + half + i]
+    last = room[5 * PACK :]
+    for i in range(FINAL):
+        last[i], last[FINAL + i] = room[i], room[PACK + i]
+        last[2 * FINAL + i] = room[2 * PACK + i] + np.float32(i)
+    for at in range(FINAL, PACK, FINAL):
+        lanes = room[at : 2 * PACK + at + FINAL]
+        for i in range(FINAL):
+            t, u, p = last[i], last[FINAL + i], last[2 * FINAL + i]
+            other, under = lanes[i], lanes[PACK + i]
+            place = lanes[2 * PACK + i] + np.float32(at + i)
             better = other * u > t * under
-            room[i] = other if better else t
-            room[PACK + i] = under if better else u
-            room[2 * PACK + i] = place if better else p
-        half //= 2
-    return int(room[2 * PACK]) if room[0] > GAIN * room[PACK] else -1
+            last[i] = other if better else t
+            last[FINAL + i] = under if better else u
+            last[2 * FINAL + i] = place if better else p
+    best = 0
+    for i in range(1, FINAL):
+        if last[i] * last[FINAL + best] > last[best] * last[FINAL + i]:
+            best = i
+    if last[best] > GAIN * last[FINAL + best]:
+        return np.int64(last[2 * FINAL + best])
+    return np.int64(-1)
 
 
 @piece

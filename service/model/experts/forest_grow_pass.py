@@ -17,7 +17,7 @@ from service.model.compiling import making_piece, piece
 from service.model.experts.forest_bins_pass import (
     BINS,
     LANES,
-    PACK,
+    ROOM,
     best_classes,
     best_labels,
     cumulate,
@@ -34,6 +34,8 @@ MOST_COLUMNS = 64
 """That a tree sees."""
 MOST_PLANES = 4
 """Of a node's histogram: rows, then a label each but the most frequent; rarer ones count as that."""
+TOGETHER = 256
+"""Rows whose values of a column are compared at a time."""
 PURE = 1e-6
 """Least sum of squared deviations, or weight of other classes, in a node that is split."""
 _ONE = np.uint64(0x9E3779B97F4A7C15)
@@ -75,26 +77,34 @@ def code_rows(ring, edges, end, window, seed, chosen, y_at, w_at, codes, y, w):
     """Write codes uint8 [<= M, F], labels and weights of the rows that a tree sees, of the `window`
     rows before the end-th; return how many."""
     size, n = ring.shape[0], 0
-    thresholds = np.full((chosen.shape[0], BINS), np.float32(np.inf))
-    for f in range(chosen.shape[0]):
-        for b in range(int(edges[chosen[f], BINS - 1])):
-            thresholds[f, b] = edges[chosen[f], b]
+    slots = np.empty(codes.shape[0], dtype=np.int64)
     for i in range(end - window, end):
         if n == codes.shape[0] or (_chance(seed, i) >= SHARE and (n > 0 or i < end - 1)):
             continue
-        row = ring[i % size]
-        for f in range(chosen.shape[0]):
-            value, t = row[chosen[f]], thresholds[f]
-            code = 0
-            code += 16 if value > t[code + 15] else 0
-            code += 8 if value > t[code + 7] else 0
-            code += 4 if value > t[code + 3] else 0
-            code += 2 if value > t[code + 1] else 0
-            code += 1 if value > t[code] else 0
-            codes[n, f] = code
-        y[n], w[n] = row[y_at], row[w_at]
+        slots[n] = i % size
+        y[n], w[n] = ring[slots[n], y_at], ring[slots[n], w_at]
         n += 1
+    for first in range(0, n, TOGETHER):
+        last = min(first + TOGETHER, n)
+        _code(ring, slots[first:last], edges, chosen, codes[first:last])
     return n
+
+
+@making_piece
+def _code(ring, slots, edges, chosen, codes):
+    """Write codes of some rows: how many borders lie below each value."""
+    values, below = np.zeros(TOGETHER, dtype=np.float32), np.zeros(TOGETHER, dtype=np.int32)
+    for f in range(chosen.shape[0]):
+        column = chosen[f]
+        for i in range(slots.shape[0]):
+            values[i] = ring[slots[i], column]
+        below[:] = 0
+        for b in range(int(edges[column, BINS - 1])):
+            border = edges[column, b]
+            for i in range(TOGETHER):
+                below[i] += 1 if values[i] > border else 0
+        for i in range(slots.shape[0]):
+            codes[i, f] = below[i]
 
 
 @piece
@@ -183,7 +193,7 @@ def grow(kind, codes, y, w, n, edges, chosen, least, prior, splits, leaves):
     hist = np.empty((BINS, wide, 2), dtype=np.float32)
     hists = np.empty((1 if kind == 1 else deep, 2, BINS, wide), dtype=np.float32)
     planes = np.zeros((MOST_PLANES if kind == 1 else 1, BINS, wide), dtype=np.float32)
-    room = np.empty(5 * PACK, dtype=np.float32)
+    room = np.empty(ROOM, dtype=np.float32)
     plane_of, weights = np.zeros(n_out, dtype=np.int64), np.zeros(MOST_PLANES)
     stack, sums = np.empty((deep, 4), dtype=np.int64), np.empty((deep, 2 + n_out))
     above, value = np.empty((deep, n_out)), np.empty(n_out)
