@@ -87,7 +87,8 @@ _PART: dict[str, Any] = {
     "nogil": True, "pipeline_class": _PartCompiler, "no_cpython_wrapper": True,
     "no_cfunc_wrapper": True,
 }  # fmt: skip
-kernel = njit(nogil=True, cache=True, _nrt=True, **_INFINITE)
+_KERNEL: dict[str, Any] = {"nogil": True, "cache": True, "_nrt": True}
+kernel = njit(**_KERNEL, **_INFINITE)
 """What Python calls. It is kept on disk, with all of its pieces in it."""
 _MAKING: dict[str, Any] = {**_PART, "_nrt": True}
 _LENT: dict[str, Any] = {**_PART, "_nrt": False}

@@ -50,6 +50,7 @@ class Model:
         return Moving(
             self._rule, self._hyper, state.theta, slot0, slot1, state.counts, state.touched,
             state.frames, state.usual, self.layout.plan.strategy(state, importance), extras,
+            state.made,
         )  # fmt: skip
 
     def learn(
@@ -85,7 +86,7 @@ class Model:
         """Return what predictions come from."""
         moving = self.moving(state)
         theta = state.flats["average"] if self.layout.plan.serves_average else state.theta
-        return Served(theta, moving.frames, moving.extras)
+        return Served(theta, moving.frames, moving.extras, state.made)
 
     def score(self, state: State, rows: Rows) -> NDArray[np.float64]:
         """Return the scores [N, O] of the weights as they are; changes nothing."""

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from service.errors import BadSettings, Problem
 from service.events.schema import Target
-from service.model.experts import EXPERTS
+from service.model.experts import EXPERTS, together
 from service.model.experts.inputs import Labels, Shared
 from service.model.experts.mixture import Mixture
 from service.model.experts.restarts import Restarts, begin, far, sound
 from service.model.experts.rota import LEFT_OUT, THINNED, Roll, Rota
-from service.model.experts.seam import Expert, Held, Inputs, Task, Tensor
-from service.model.experts.together import Work
+from service.model.experts.seam import Divided, Expert, Held, Inputs, Task, Tensor
+from service.model.experts.together import Named, Work
 from service.model.names import escape
 
 SOLVES = LEFT_OUT.index("solves") + 1
@@ -150,8 +150,11 @@ class Ensemble:
         roll = self._roll(at, level, learn=False)
         if roll.rest:
             rows = msgspec.structs.replace(rows, rest=roll.rest)
-        for expert, mine, place in self._working(at, roll, members):
-            expert.score(mine, rows, place)
+        works = [
+            Named(expert.name, partial(expert.score, mine, rows, place))
+            for expert, mine, place in self._working(at, roll, members)
+        ]
+        together.do_named(works, len(rows))
         p = members.joined(votes)
         if not sound(p):
             self.restarts.mend(p, self.mixture.weights(at.mixture) * roll.mixture)
@@ -171,17 +174,16 @@ class Ensemble:
             fewer = self.rota.thinned(at.rota, rows, behind)
         return Turn(at, rows, fewer, roll, members, votes, level)
 
-    def works(self, turn: Turn) -> list[tuple[str, Work]]:
-        """Return what the experts have to do, each with its name: to predict the rows, then learn."""
-        return [
-            (
-                expert.name,
-                partial(
-                    expert.learn, mine, turn.fewer if expert.name in THINNED else turn.rows, place
-                ),
-            )
-            for expert, mine, place in self._working(turn.at, turn.roll, turn.members)
-        ]
+    def works(self, turn: Turn) -> list[Named]:
+        """Return what the experts have to do: to predict the rows, then learn them."""
+        found = []
+        for expert, mine, place in self._working(turn.at, turn.roll, turn.members):
+            rows = turn.fewer if expert.name in THINNED else turn.rows
+            works: list[Work] = [partial(expert.learn, mine, rows, place)]
+            if isinstance(expert, Divided):
+                works = expert.works(mine, rows, place)
+            found += [Named(expert.name, work) for work in works]
+        return found
 
     def settle(self, turn: Turn) -> None:
         """Gather what the experts predicted; who predicted what is no number starts anew. Rows before

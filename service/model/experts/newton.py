@@ -10,6 +10,7 @@ Cost: 5 n^2 + 1.5 n^3 / EVERY multiplications a row for n columns in use; n is a
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from service.model.experts import newton_pass as compiled
 from service.model.experts.curvature import Curved, all_columns, plain_columns
 from service.model.experts.seam import Fields, Held, Inputs, Task, Tensor, unweighted
+from service.model.experts.together import Work
 
 KEEPS = (0.99999, 0.9998, 0.998)
 RIDGES = ((1.0, 0.5, 0.25), (2.0, 1.0, 0.5))
@@ -60,12 +62,16 @@ class Newton:
 
     def learn(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> None:
         """See seam.Expert."""
-        plain, full = self._sets
-        k = len(KEEPS)
-        if self.halves[0] not in rows.rest:
-            compiled.learn(plain.part(held), rows.x, rows.y, rows.weights, 0, into)
-        if self.halves[1] not in rows.rest:
-            compiled.learn(full.part(held), rows.x, rows.y, rows.weights, k, into)
+        for work in self.works(held, rows, into):
+            work()
+
+    def works(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> list[Work]:
+        """Return the work of each set of columns; see seam.Divided."""
+        return [
+            partial(compiled.learn, one.part(held), rows.x, rows.y, rows.weights, first, into)
+            for one, half, first in zip(self._sets, self.halves, (0, len(KEEPS)), strict=True)
+            if half not in rows.rest
+        ]
 
     def rescale(self, held: Held, ratio: float, shift: float) -> None:
         """It learns no numbers; see seam.Expert."""

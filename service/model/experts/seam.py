@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from service.model.experts.together import Work
+
 KEY_INPUTS = 5
 """Columns of what earlier labels of a category's value say: the last, a drawn mean, how seldom it came,
 moving averages over 3 and 10 of its own events."""
@@ -204,6 +206,14 @@ class Halved(Protocol):
     @property
     def halves(self) -> tuple[str, str]:
         """What the first half of its members is called in Inputs.rest, and the second."""
+
+
+@runtime_checkable
+class Divided(Protocol):
+    """An expert whose learning is several pieces of work that do not depend on each other."""
+
+    def works(self, held: Held, rows: Inputs, into: NDArray[np.float32]) -> list[Work]:
+        """Return what `learn` does, in pieces."""
 
 
 def rescale(tensors: tuple[Tensor, ...], held: Held, ratio: float, shift: float) -> None:

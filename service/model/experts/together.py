@@ -7,8 +7,35 @@ piece of work has memory of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 Work = Callable[[], object]
+
+
+class Named(NamedTuple):
+    """A piece of work, and whose it is."""
+
+    name: str
+    work: Work
+
+
+ENDING, MAKING = "ending", "making"
+"""Work that is no expert's: a mixture, and the inputs of later rows."""
+LONGEST = (
+    "forest",
+    "squares",
+    "nets",
+    "newton",
+    ENDING,
+    "kernel",
+    "factors",
+    MAKING,
+    "steps",
+    "words",
+)
+"""Whose piece of work takes longest, first; all else after them."""
+FEW = 8
+"""Rows of which no more than one piece is done at a time: to ask another thread takes as long."""
 Way = Callable[[Sequence[Work]], None]
 
 
@@ -31,3 +58,10 @@ def use(way: Way) -> Way:
 def do(works: Sequence[Work]) -> None:
     """Do pieces of work, the longest first: in what order, and how many at a time, is open."""
     _way[0](works)
+
+
+def do_named(works: list[Named], rows: int) -> None:
+    """Do pieces of work for so many rows."""
+    works.sort(key=lambda one: LONGEST.index(one.name) if one.name in LONGEST else len(LONGEST))
+    way = do if rows >= FEW else in_turn
+    way([one.work for one in works])

@@ -147,7 +147,13 @@ class Mixture:
 
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Score N rows; see seam.Kind."""
-        return self.reader(served.theta, served.extras)(served.frames, rows)
+        if served.made is None:
+            return self.reader(served.theta, served.extras)(served.frames, rows)
+        read = served.made.get("read")
+        if read is None:
+            read = served.made["read"] = self.reader(served.theta, served.extras)
+        scores: NDArray[np.float64] = read(served.frames, rows)
+        return scores
 
     def reader(self, theta: NDArray[np.float32], extras: tuple[NDArray[np.generic], ...]) -> Reader:
         """Return what scores rows on these weights; see seam.Kind."""
@@ -195,7 +201,11 @@ class Mixture:
         into.norms[:] = 0.0
         fresh = (self._targets[:, 0] == NUMBER) & (moving.frames[:, 0] == 0.0)
         moving.frames[fresh, 4] = 0.0  # nothing is predicted in raw units, whose size is unknown
-        views = self._views(moving.theta, moving.touched, moving.extras)
+        views = None if moving.made is None else moving.made.get("learn")
+        if views is None:
+            views = self._views(moving.theta, moving.touched, moving.extras)
+            if moving.made is not None:
+                moving.made["learn"] = views
         sound = mixture_pass.sound(self._targets, rows.x, rows.y)
         into.applied[:] = np.where(weights <= 0.0, 0, np.where(sound, 1, 2))
         allowed = np.where(sound, weights, 0.0)

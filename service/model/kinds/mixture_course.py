@@ -23,30 +23,14 @@ from service.model.experts.ensemble import Ensemble, Turn
 from service.model.experts.inputs import Shared
 from service.model.experts.restarts_pass import FURTHEST
 from service.model.experts.seam import Inputs
-from service.model.experts.together import Work
+from service.model.experts.together import ENDING, MAKING, Named
 from service.model.featurizer import Rows
 from service.model.kinds import mixture_pass
 from service.model.kinds.mixture_views import Views
 from service.model.kinds.seam import Learned, Moving
 
-PIECE = 256
+PIECE = 512
 """Rows that go through all experts together: their inputs stay in the cache."""
-FEW = 8
-"""Rows of which no more than one expert learns at a time: to ask another thread takes as long."""
-ENDING, MAKING = "ending", "making"
-LONGEST = (
-    "forest",
-    "newton",
-    "squares",
-    "nets",
-    ENDING,
-    "kernel",
-    "factors",
-    MAKING,
-    "steps",
-    "words",
-)
-"""What takes longest with a row, first; all else after them."""
 
 
 class Piece(msgspec.Struct):
@@ -134,10 +118,10 @@ class Course:
                 for work in ensemble.works(turn)
             ]
             if before is not None:
-                works.append((ENDING, partial(self._end, before)))
+                works.append(Named(ENDING, partial(self._end, before)))
             if after is not None:
-                works.append((MAKING, partial(self._make, after)))
-            _do(works, len(piece))
+                works.append(Named(MAKING, partial(self._make, after)))
+            together.do_named(works, len(piece))
             for ensemble, turn in zip(self._ensembles, piece.turns, strict=True):
                 ensemble.settle(turn)
             before = piece
@@ -200,10 +184,3 @@ class Course:
 
     def _part(self, piece: Piece) -> Rows:
         return self._rows.part(piece.first, piece.last)
-
-
-def _do(works: list[tuple[str, Work]], n: int) -> None:
-    """Do all work of n rows, the longest first."""
-    works.sort(key=lambda one: LONGEST.index(one[0]) if one[0] in LONGEST else len(LONGEST))
-    way = together.do if n >= FEW else together.in_turn
-    way([work for _, work in works])
