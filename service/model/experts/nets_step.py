@@ -239,6 +239,16 @@ def _observe(of, by, values, rate):
 
 
 @piece
+def _scale(values, by, most, into):
+    """Write what is scaled, within -most and most; a value becomes its product with it. Two loops, for
+    LLVM makes no vectors where many arrays could overlap."""
+    for h in range(values.shape[0]):
+        into[h] = min(max(values[h] * by[h], -most), most)
+    for h in range(values.shape[0]):
+        values[h] *= into[h]
+
+
+@piece
 def update(kind, bank, room, nets, values, places, count, weight, again, most):
     """Take a step of the first nets for the row that `forward` and `backward` were called for;
     what they left in the room is used up. most: no factor of a step is larger, in roots of second
@@ -252,11 +262,8 @@ def update(kind, bank, room, nets, values, places, count, weight, again, most):
     for i in range(count):
         scaled[i] = min(max(values[i] * room.by_input[places[i]], -most), most)
         reach += values[i] * scaled[i]
-    for h in range(size):
-        flat_step[h] = min(max(flat_slope[h] * by_slope[h], -most), most)
-        flat_slope[h] = flat_slope[h] * flat_step[h]
-        flat_unit[h] = min(flat_hidden[h] * by_hidden[h], most)
-        flat_hidden[h] = flat_hidden[h] * flat_unit[h]
+    _scale(flat_slope[:size], by_slope, most, flat_step)
+    _scale(flat_hidden[:size], by_hidden, most, flat_unit)
     for m in range(nets):
         moves = float(_sum(slope, m)) * reach
         lit = float(_sum(hidden, m)) + 1.0
@@ -278,12 +285,14 @@ def update(kind, bank, room, nets, values, places, count, weight, again, most):
             full = np.float64(bank.rates[m]) * weight
         by = full / (1.0 + full * moves * bent / (steep * steep))
         by32 = np.float32(by)
+        mine = step[m]
         for h in range(HIDDEN):
-            step[m, h] *= by32
+            mine[h] *= by32
         for o in range(n_out):
             g = np.float32(by * wrong[m, o])
+            weights, units = output[o, m], unit[m]
             for h in range(HIDDEN):
-                output[o, m, h] -= g * unit[m, h]
+                weights[h] -= g * units[h]
             bank.bias[o, m] -= g
     w = bank.first
     for i in range(count):

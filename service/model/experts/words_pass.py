@@ -79,8 +79,16 @@ def _outputs(kind, dense_at, x, places, values, table, bias, k, out):
 
 
 @piece
+def _most(row):
+    most = row[0]
+    for i in range(1, row.shape[0]):
+        most = max(most, row[i])
+    return most
+
+
+@piece
 def _softmax(out):
-    top, total = out.max(), 0.0
+    top, total = _most(out), 0.0
     for o in range(out.shape[0]):
         out[o] = math.exp(out[o] - top)
         total += out[o]
@@ -97,11 +105,11 @@ def _bayes(places, table, classes, seen, out):
     for c in range(n):
         out[c] = math.log((classes[c, 0] + SMOOTH) / (total + n * SMOOTH))
     for m in range(places.shape[0]):
-        known += table[places[m]].max() > 0.0  # others say nothing
+        known += _most(table[places[m]]) > 0.0  # others say nothing
     power = TAMED * min(1.0, MANY / max(known, 1))
     for m in range(places.shape[0]):
         row = table[places[m]]
-        if row.max() > 0.0:
+        if _most(row) > 0.0:
             for c in range(n):
                 wide = classes[c, 1] + SMOOTH * (seen[0] + 1.0)
                 out[c] += power * math.log((row[c] + SMOOTH) / wide)
