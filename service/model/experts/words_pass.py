@@ -179,7 +179,7 @@ def _count(places, label, weight, counted, classes, seen, flags):
     n = counted.shape[1]
     for m in range(places.shape[0]):
         row = counted[places[m]]
-        if row.max() == 0.0:
+        if _most(row) == 0.0:
             seen[0] += 1.0
         row[label] += weight
         classes[label, 1] += weight
