@@ -208,8 +208,9 @@ class Decoder:
         if not labelled:
             return columns, bad
         for j, target in enumerate(schema.targets):
-            label = functools.partial(values.label, target)
-            columns.targets[:, j] = top(target.name).convert(label, math.nan)
+            raw, label = top(target.name), functools.partial(values.label, target)
+            number = target.kind == "number"
+            columns.targets[:, j] = raw.numbers() if number else raw.few(label, math.nan)
         if schema.time is not None:
             field = schema.time.field
             moments = top(field).convert(functools.partial(_time, schema.time), -1)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,8 @@ class Draft:
     bags: list[Bags]
 
 
+_EXACT = frozenset({str, int, type(None)})
+"""Types of which no two values are equal: 1, 1.0 and True are, and may mean different things."""
 _FEW = 8
 """Values that are read one by one sooner than all at once."""
 
@@ -70,6 +72,16 @@ class Raw:
                 result.append(missing)
         return result
 
+    def few(self, one: Callable[[Any], Any], missing: object) -> list[Any]:
+        """Do as `convert` does, for values of which few differ: each of those is converted once."""
+        if set(map(type, self.values)) <= _EXACT:
+            try:
+                table = {value: one(value) for value in set(self.values)}
+            except values.BadValue:
+                return self.convert(one, missing)
+            return [table[value] for value in self.values]
+        return self.convert(one, missing)
+
     def numbers(self) -> list[float] | NDArray[np.float64]:
         """Return numbers, NaN where missing; texts among them take the slow way."""
         if len(self.values) > _FEW and set(map(type, self.values)) <= {float, type(None)}:
@@ -87,7 +99,12 @@ class Raw:
         """Return codes of texts, 0 where missing."""
         texts = self.texts()
         hasher.asked += len(texts) - texts.count(None)
-        return [0 if text is None else hasher(text) for text in texts]
+        codes = [*map(hasher.known, texts)]
+        if None in codes:
+            for at, text in enumerate(texts):
+                if codes[at] is None:
+                    codes[at] = 0 if text is None else hasher(text)
+        return cast("list[int]", codes)
 
 
 class Reader(Protocol):

@@ -20,7 +20,9 @@ class TextHasher:
 
     def __init__(self, field: str, seed: int) -> None:
         self._key = hashlib.blake2b(f"{seed}/{field}".encode(), digest_size=32).digest()
-        self._cache: dict[str, int] = {}
+        self._cache: dict[str | None, int] = {}
+        self.known = self._cache.get
+        """Returns the code of a text that is remembered, else None."""
         self.asked = 0
         """Codes that were asked for; whoever asks for many at once counts them."""
         self.computed = 0
