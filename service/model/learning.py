@@ -50,7 +50,6 @@ class Model:
         return Moving(
             self._rule, self._hyper, state.theta, slot0, slot1, state.counts, state.touched,
             state.frames, state.usual, self.layout.plan.strategy(state, importance), extras,
-            state.made,
         )  # fmt: skip
 
     def learn(
@@ -86,7 +85,7 @@ class Model:
         """Return what predictions come from."""
         moving = self.moving(state)
         theta = state.flats["average"] if self.layout.plan.serves_average else state.theta
-        return Served(theta, moving.frames, moving.extras, state.made)
+        return Served(theta, moving.frames, moving.extras)
 
     def score(self, state: State, rows: Rows) -> NDArray[np.float64]:
         """Return the scores [N, O] of the weights as they are; changes nothing."""

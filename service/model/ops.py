@@ -95,7 +95,7 @@ def _registered(name: str, body: Operator, changed: tuple[str, ...]) -> Operator
 
 def packed(moving: Moving) -> list[Tensor]:
     """Return the arrays of what learning changes, as an operator takes them."""
-    return _tensors((*moving[1:-3], *(moving.strategy or ()), *moving.extras))
+    return _tensors((*moving[1:-2], *(moving.strategy or ()), *moving.extras))
 
 
 def unpacked(rule: int, bent: bool, state: list[Tensor]) -> Moving:

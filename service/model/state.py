@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -65,8 +65,6 @@ class State:
             name: layout.by_name[one.part, name].view(self.image)
             for name, one in layout.extras.items()
         }
-        self.made: dict[str, Any] = {}
-        """What its kind has put together of its views; see kinds/seam.py."""
         self.touched = np.zeros(layout.theta_size // 64, dtype=np.uint8)
         self._followers: list[NDArray[np.uint8]] = []
         self._published = self.follow()

@@ -29,7 +29,7 @@ from service.model.featurizer import Rows
 from service.model.kinds import mixture_pass
 from service.model.kinds.compiled import target_table
 from service.model.kinds.mixture_course import Course, Cut, Parts
-from service.model.kinds.mixture_views import Views, standings_of, views_of
+from service.model.kinds.mixture_views import Kept, Views, standings_of, views_of
 from service.model.kinds.seam import (
     Effort,
     Extra,
@@ -101,6 +101,7 @@ class Mixture:
             own += self._guests.extras
         self.extras: tuple[Extra, ...] = own
         self.flats: tuple[Flat, ...] = ()
+        self._readers, self._moved = Kept[Reader](), Kept[Views]()
 
     def _parameters(self) -> list[Parameter]:
         found = []
@@ -147,13 +148,12 @@ class Mixture:
 
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:
         """Score N rows; see seam.Kind."""
-        if served.made is None:
-            return self.reader(served.theta, served.extras)(served.frames, rows)
-        read = served.made.get("read")
-        if read is None:
-            read = served.made["read"] = self.reader(served.theta, served.extras)
-        scores: NDArray[np.float64] = read(served.frames, rows)
-        return scores
+        theta = served.theta
+
+        def made() -> Reader:
+            return self.reader(theta.view(), served.extras)
+
+        return self._readers.of(theta, made)(served.frames, rows)
 
     def reader(self, theta: NDArray[np.float32], extras: tuple[NDArray[np.generic], ...]) -> Reader:
         """Return what scores rows on these weights; see seam.Kind."""
@@ -201,11 +201,9 @@ class Mixture:
         into.norms[:] = 0.0
         fresh = (self._targets[:, 0] == NUMBER) & (moving.frames[:, 0] == 0.0)
         moving.frames[fresh, 4] = 0.0  # nothing is predicted in raw units, whose size is unknown
-        views = None if moving.made is None else moving.made.get("learn")
-        if views is None:
-            views = self._views(moving.theta, moving.touched, moving.extras)
-            if moving.made is not None:
-                moving.made["learn"] = views
+        views = self._moved.of(
+            moving.theta, lambda: self._views(moving.theta, moving.touched, moving.extras)
+        )
         sound = mixture_pass.sound(self._targets, rows.x, rows.y)
         into.applied[:] = np.where(weights <= 0.0, 0, np.where(sound, 1, 2))
         allowed = np.where(sound, weights, 0.0)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from service.model.experts.ensemble import Ensemble, Holder
 from service.model.experts.moved import mark
 from service.model.experts.seam import Held
 from service.model.kinds.seam import Extras, Standing
+
+T = TypeVar("T")
 
 
 class Views(NamedTuple):
@@ -26,6 +29,24 @@ class Views(NamedTuple):
     def level(self) -> int:
         """How much work is left out."""
         return int(self.effort.at["level"][0])
+
+
+class Kept(Generic[T]):
+    """What was put together for a state's weights, for as long as these live: to look up a hundred
+    tensors takes a millisecond."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[weakref.ref[NDArray[np.float32]], T]] = {}
+
+    def of(self, theta: NDArray[np.float32], make: Callable[[], T]) -> T:
+        """Return what `make` made for these weights; it must not hold `theta` itself."""
+        key = id(theta)
+        found = self._kept.get(key)
+        if found is not None and found[0]() is theta:
+            return found[1]
+        made = make()
+        self._kept[key] = weakref.ref(theta, lambda _: self._kept.pop(key, None)), made
+        return made
 
 
 def views_of(

@@ -105,8 +105,6 @@ class Served(NamedTuple):
     """[T, 5], see losses.py."""
     extras: tuple[NDArray[np.generic], ...]
     """Those of the kind, in its order."""
-    made: dict[str, Any] | None = None
-    """What a kind has put together of these arrays, and keeps with them; None: nowhere to keep it."""
 
 
 Reader = Callable[[NDArray[np.float64], Rows], NDArray[np.float64]]
@@ -135,8 +133,6 @@ class Moving(NamedTuple):
     """What steps and labels are bent by, see strategies/view.py; None: nothing, for which kernels
     are compiled of their own."""
     extras: tuple[NDArray[np.generic], ...]
-    made: dict[str, Any] | None = None
-    """See Served."""
 
 
 class Learned(msgspec.Struct):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from service.learn.learner import Learner
 from service.model.experts import rota
-from service.model.experts.seam import Expert, Held
+from service.model.experts.seam import Divided, Expert, Held
 from service.model.kinds.mixture import Mixture
 from service.weights.digest import digest
 from tests.learn import cuts
@@ -100,16 +100,28 @@ def called(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     def spied(expert: Expert) -> None:
         learn, score = expert.learn, expert.score
 
-        def learned(held, rows, into):
+        def count(rows):
             counts[f"{expert.name} learned"] += int((rows.weights > 0).sum())
             counts.update(f"{expert.name} without {work}" for work in rows.rest)
+
+        def learned(held, rows, into):
+            count(rows)
             learn(held, rows, into)
+
+        def divided(held, rows, into):
+            count(rows)
+            return works(held, rows, into)
 
         def scored(held, rows, into):
             counts[f"{expert.name} scored"] += len(rows)
             score(held, rows, into)
 
-        expert.learn, expert.score = learned, scored  # type: ignore[method-assign]
+        if isinstance(expert, Divided):
+            works = expert.works
+            expert.works = divided  # type: ignore[method-assign]
+        else:
+            expert.learn = learned  # type: ignore[method-assign]
+        expert.score = scored  # type: ignore[method-assign]
 
     def init(self: Mixture, *given: object) -> None:
         made(self, *given)  # type: ignore[arg-type]

@@ -75,24 +75,33 @@ def ensemble(kind: str):
     return one, seen, [held(holder.tensors) for holder in one.holders]
 
 
+def learn(one, memory, rows, into):
+    """Take rows through all stages of an ensemble."""
+    turn = one.begin(memory, rows, 0)
+    for work in one.works(turn):
+        work.work()
+    one.settle(turn)
+    one.end(turn, into)
+
+
 @pytest.mark.parametrize("kind", ["binary", "multiclass", "number"])
 def test_an_expert_that_predicts_no_number_starts_anew_and_the_others_speak(kind):
     one, seen, memory = ensemble(kind)
     given = rows(seen, 300)
     y, into = labels(seen, given), np.empty((300, seen.task.outputs))
-    one.learn(memory, seen.inputs(given.part(0, 200), y[:200]), 0, into[:200])
+    learn(one, memory, seen.inputs(given.part(0, 200), y[:200]), into[:200])
     memory[1].at["means"][0] = np.nan
     memory[2].at["dense"][:] = np.inf if kind == "number" else 0.0
     scored = np.empty((20, seen.task.outputs))
     part = seen.inputs(rows(seen, 20, seed=5), np.full(20, np.nan), np.zeros(20))
     one.score(memory, part, 0, scored)
-    one.learn(memory, seen.inputs(given.part(200, 300), y[200:]), 0, into[200:])
+    learn(one, memory, seen.inputs(given.part(200, 300), y[200:]), into[200:])
 
     assert np.isfinite(scored).all()
     assert np.isfinite(into).all()
     assert memory[one.own].at["restarts"].tolist() == [1, int(kind == "number")]
     assert all(np.isfinite(array).all() for each in memory for array in each.at.values())
-    one.learn(memory, seen.inputs(given.part(0, 200), y[:200]), 0, into[:200])
+    learn(one, memory, seen.inputs(given.part(0, 200), y[:200]), into[:200])
     assert memory[one.own].at["restarts"].tolist() == [1, int(kind == "number")]
 
 
