@@ -12,8 +12,9 @@ from service.learn.crew import Crew, working
 from service.learn.learner import Learner
 from service.learn.standing import Standing
 from service.model.experts import together
-from service.model.kinds import KINDS
+from service.model.kinds import KINDS, mixture_course
 from service.model.kinds.mixture import Mixture
+from service.model.kinds.mixture_course import PIECE
 from service.model.recipe import Recipe
 from service.settings import EventSettings, LearningSettings, ModelSettings
 from service.stream.records import Record
@@ -78,25 +79,44 @@ def test_work_is_done_in_turn_outside_and_with_one_thread() -> None:
 def test_how_many_threads_there_are_changes_no_bit_and_is_no_part_of_the_recipe(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two threads learn three experts side by side; the state is that of one."""
-    few = type("Few", (Mixture,), {"chosen": ("prior", "bayes", "cross")})
+    """Two threads learn four experts side by side; the state is that of one."""
+    images = taught(monkeypatch, [(1, PIECE), (2, PIECE)], level=0)
+
+    assert images[0] == images[1]
+
+
+@pytest.mark.parametrize("level", [0, 6])
+def test_how_many_stages_go_on_at_a_time_changes_no_bit(
+    monkeypatch: pytest.MonkeyPatch, level: int
+) -> None:
+    """Pieces of some rows, so that inputs, experts and mixture are at work on three of them; with all
+    that can be left out left out, too."""
+    images = taught(monkeypatch, [(1, PIECE), (2, 9), (1, 9), (2, 16)], level)
+
+    assert len(set(images)) == 1
+
+
+def taught(monkeypatch: pytest.MonkeyPatch, ways: list[tuple[int, int]], level: int) -> list[bytes]:
+    """Return the state after the same cuts, learned by so many threads in pieces of so many rows."""
+    few = type("Few", (Mixture,), {"chosen": ("prior", "bayes", "cross", "newton")})
     monkeypatch.setitem(KINDS, "mixture", few)
-    recipes = [recipe(threads) for threads in (1, 2)]
-    assert recipes[0].to_json() == recipes[1].to_json()
+    assert len({recipe(threads).to_json() for threads, _ in ways}) == 1
     values = [{"x": math.sin(i), "kind": f"k{i % 5}", "won": i % 3 == 0} for i in range(300)]
     records = [
         Record("t", 0, i, i, None, msgspec.json.encode(value), None)
         for i, value in enumerate(values)
     ]
     images = []
-    for one in recipes:
-        learner = Learner.fresh(one, Standing(version=0, lineage="0" * 16, cursors={}))
-        with working(one.learning.threads):
+    for threads, piece in ways:
+        monkeypatch.setattr(mixture_course, "PIECE", piece)
+        learner = Learner.fresh(recipe(threads), Standing(version=0, lineage="0" * 16, cursors={}))
+        learner.shed(level)
+        with working(threads):
             for first in range(0, 300, 50):
                 part = records[first : first + 50]
                 learner.take(part, learner.decode(part), {("t", 0): first + 50})
         images.append(learner.state.image.tobytes())
-    assert images[0] == images[1]
+    return images
 
 
 def recipe(threads: int) -> Recipe:
