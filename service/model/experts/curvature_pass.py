@@ -126,7 +126,8 @@ def _times(held, rows, first, last, n, into):
                 for j in range(wide):
                     room[w, j] += (a * p[j] + b * q[j]) + (c * r[j] + d * s[j])
     for w in range(first, last):
-        into[w, :wide] = room[w, :wide]
+        for j in range(wide):
+            into[w, j] = room[w, j]
 
 
 @fused_piece
@@ -201,7 +202,9 @@ def _sink(held, others, bends, n):
     """Take WAIT rows into P."""
     wide = width_of(n)
     room, s = np.zeros((WAIT, STRIDE), dtype=np.float32), np.zeros((STRIDE, WAIT), dtype=np.float32)
-    room[:, :n] = others[:, :n]
+    for w in range(WAIT):
+        for j in range(n):
+            room[w, j] = others[w, j]
     for i in range(n):
         for w in range(WAIT):
             s[i, w] = -np.float32(bends[w]) * room[w, i]

@@ -26,7 +26,9 @@ def settle(part, n):
     """Take the rows that wait into what the curvatures have not heard of yet; none waits then."""
     waiting, at = np.int64(part.counts[3]), 0
     room, s = np.zeros((WAIT, STRIDE), dtype=np.float32), np.zeros((STRIDE, WAIT), dtype=np.float32)
-    room[:waiting, :n] = part.rows[:waiting, :n]
+    for w in range(waiting):
+        for j in range(n):
+            room[w, j] = part.rows[w, j]
     for i in range(n):
         for w in range(waiting):
             s[i, w] = np.float32(part.bends[0, w]) * room[w, i]
