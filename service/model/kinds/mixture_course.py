@@ -141,7 +141,9 @@ class Course:
             if ensemble.target.kind == "number":
                 y = (y - frame[3]) / frame[4] if frame[4] > 0.0 else np.full(len(piece), np.nan)
                 y = np.clip(y, -FURTHEST, FURTHEST)
-            fitting = np.ascontiguousarray(x[:, : ensemble.labels.fields.width])
+            fitting = (
+                x if len(self._ensembles) == 1 else x[:, : ensemble.labels.fields.width].copy()
+            )
             given = Inputs(
                 fitting, ranks, ids, rows.spans, rows.entries, rows.values, y,
                 weights * importance[:, t],
