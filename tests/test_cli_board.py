@@ -50,6 +50,7 @@ def test_thirds_weigh_places_by_their_rows() -> None:
 
     assert [5.0, 1.0, None] == parts(curve, "mae")
     assert [2.0, 2.0, 2.0] == parts(curve[:1], "mae")
+    assert [2.0, 5.0, 6.0] == parts(curve[:2], "mae")
     assert [None, None, None] == parts([], "mae")
 
 

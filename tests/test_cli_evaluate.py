@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from service.cli.compared import best, table
 from service.cli.main import app
 from service.cli.variants import variants_of
+from service.errors import HeadwaterError
 from service.learn import plot
 
 Told = Callable[..., str]
@@ -177,6 +178,30 @@ class TestCommand:
 
         assert 2 == ended.exit_code
         assert ".svg or .png" in ended.stderr
+
+    @pytest.mark.parametrize("name", ["folder.svg", "nowhere/p.svg"])
+    def test_a_picture_that_cannot_be_written_is_a_usage_error(self, line: Path, name: str) -> None:
+        """
+        Not a traceback after an hour of learning.
+        """
+        (line.parent / "folder.svg").mkdir()
+        ended = CliRunner().invoke(app, ["evaluate", str(line), "--plot", str(line.parent / name)])
+
+        assert (2, "") == (ended.exit_code, ended.stdout)
+
+    def test_a_picture_that_fails_to_be_written_is_told_after_the_result(
+        self, line: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        As on a disk that is full.
+        """
+        monkeypatch.chdir(line.parent)
+        (line.parent / "p.svg").symlink_to("/dev/full")
+        ended = CliRunner().invoke(app, ["evaluate", "line.csv", "--plot", "p.svg"])
+
+        assert isinstance(ended.exception, HeadwaterError)
+        assert "p.svg: No space left" in str(ended.exception)
+        assert "mae" in ended.stdout
 
     def test_one_variant_keeps_its_shape(self, told: Told, line: Path) -> None:
         """

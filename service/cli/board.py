@@ -42,11 +42,13 @@ def board(standings: Sequence[Mapping[str, Any]], *, bars: bool | None = None) -
 
 
 def parts(curve: Sequence[Mapping[str, Any]], metric: str) -> list[float | None]:
-    """Return the mean of a figure over each third of the places; None where there was none."""
+    """Return the mean of a figure over each third of the places; None where there was none. Of fewer
+    than three places, over those that lie in the third: the middle of two is of both."""
     n, found = len(curve), []
     starts = [0, *(place["rows"] for place in curve)]
+    whole = len(PARTS) - 1 if n < len(PARTS) else 0  # a place that reaches into a third counts
     for k in range(len(PARTS)):
-        first, last = k * n // len(PARTS), max((k + 1) * n // len(PARTS), k * n // len(PARTS) + 1)
+        first, last = k * n // len(PARTS), ((k + 1) * n + whole) // len(PARTS)
         there = [
             (place["rows"] - start, place[metric])
             for place, start in zip(curve[first:last], starts[first:last], strict=False)

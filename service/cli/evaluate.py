@@ -5,7 +5,9 @@ Several variants of the settings are learned one after the other, each from a fr
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -64,13 +66,12 @@ def evaluate(
 ) -> None:
     """Learn files as if they came from the topic, and say how good the predictions were."""
     from service import logs, settings
+    from service.errors import HeadwaterError
     from service.stream.files import STDIN
 
     logs.configure("evaluate")
-    if plot is not None and (
-        plot.suffix.lower() not in (".svg", ".png") or not plot.parent.is_dir()
-    ):
-        raise typer.BadParameter("name a .svg or .png in a folder that exists", param_hint="--plot")
+    if plot is not None:
+        _see_to(plot)
     variants = variants_of(set_, variant)
     if len(variants) > 1 and STDIN in files:
         raise typer.BadParameter("stdin cannot be read once for each variant", param_hint="FILES")
@@ -92,8 +93,24 @@ def evaluate(
     for run in runs:
         _warn(run)
     if plot is not None:
-        _draw(runs, plot)
+        try:
+            _draw(runs, plot)
+        except OSError as why:
+            raise HeadwaterError(f"the picture cannot be written: {plot}: {why.strerror}") from why
         typer.echo(f"drawn: {plot}", err=True)
+
+
+def _see_to(plot: Path) -> None:
+    """Raise BadParameter where a picture could not be drawn, before minutes go by."""
+    msg = None
+    if plot.suffix.lower() not in (".svg", ".png") or not plot.parent.is_dir() or plot.is_dir():
+        msg = "name a .svg or .png in a folder that exists"
+    elif not os.access(plot if plot.exists() else plot.parent, os.W_OK):
+        msg = f"{plot} may not be written"
+    elif plot.suffix.lower() == ".png" and importlib.util.find_spec("matplotlib") is None:
+        msg = "a .png needs matplotlib: pip install 'headwater[evaluate]'; a .svg needs nothing"
+    if msg is not None:
+        raise typer.BadParameter(msg, param_hint="--plot")
 
 
 def _draw(runs: list[_Run], into: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,6 +13,7 @@ from service.learn.chart import Line, Panel, picture, ticks
 from service.learn.evaluate import evaluate
 from service.learn.race import Scores, drawn, of_model, scores_panel, weights_panel
 from service.learn.track import Track, between
+from service.model.experts import EXPERTS
 from service.settings import Settings
 
 PLACE = {"svg": "http://www.w3.org/2000/svg"}
@@ -46,6 +47,10 @@ def lines_of(svg: str) -> list[tuple[str, str]]:
     """Return class and name of every path that has a name; raises where it is no XML."""
     paths = ElementTree.fromstring(svg).iterfind(".//svg:path[svg:title]", PLACE)
     return [(path.get("class", ""), str(path.findtext("svg:title", "", PLACE))) for path in paths]
+
+
+def scores(names: Iterable[str]) -> list[Scores]:
+    return [Scores(name, [10, 20], [0.5, 0.5], 0.5, (0.1, 0.1)) for name in names]
 
 
 class TestFigures:
@@ -164,6 +169,37 @@ class TestPicture:
         assert ["M398.0", "M398.0"] == [area.get("d", "").split()[0] for area in areas]
         assert f"L718.0 {72 + 190 * (1 - 1.0):.1f}L" in areas[-1].get("d", "")
 
+    def test_no_expert_of_a_picture_has_the_colour_of_another(self) -> None:
+        """
+        Modules of the user's own beside all that are built in; each has one colour in all panels.
+        """
+        names = ["Net", "slow", *EXPERTS]
+        one, other = (weights_panel("y", scores(order)) for order in (names, names[::-1]))
+        colours = {line.name: line.colour for line in one.lines}
+
+        assert len(names) == len(set(colours.values()))
+        assert colours == {line.name: line.colour for line in other.lines}
+
+    def test_one_place_can_be_seen(self) -> None:
+        """
+        It speaks of all rows up to it: a flat line, a band of the whole width.
+        """
+        line = Line("a", [50], [0.5])
+        for stacked, expected in ((False, "M78.0 222.0L718.0 222.0"), (True, "M78.0 222.0L718.0")):
+            svg = picture("t", [Panel("p", "u", [line], 0.0, 1.0, stacked=stacked)])
+            path = ElementTree.fromstring(svg).find(".//svg:g/svg:path", PLACE)
+            assert path is not None
+            assert path.get("d", "").startswith(expected)
+
+    def test_axes_of_rows_name_whole_ones(self) -> None:
+        """
+        Of one row there is no fifth.
+        """
+        svg = picture("t", [Panel("p", "u", [Line("a", [1], [0.5])], 0.0, 1.0)])
+        told = [text.text for text in ElementTree.fromstring(svg).iterfind(".//svg:text", PLACE)]
+
+        assert ["0", "1", "rows"] == told[told.index("rows") - 2 : told.index("rows") + 1]
+
     def test_what_is_far_off_does_not_press_the_others_together(self) -> None:
         """
         A baseline near the lines widens the panel; one that is not near is named.
@@ -193,10 +229,26 @@ class TestPicture:
         """
         They come from the settings; figures of any size make a path.
         """
-        line = Line('<a href="x">&', [1, 2], [1e300, float("1e-300")])
-        svg = picture("<&>", [Panel("&", "<", [line], 0.0, 1.0, head="<")])
+        line = Line('<a href="x">&\x01\ud800', [1, 2], [1e300, float("1e-300")])
+        svg = picture("<&\x01>", [Panel("&\x02", "<", [line], 0.0, 1.0, head="<")])
 
-        assert ['<a href="x">&'] == [name for _, name in lines_of(svg)]
+        assert ['<a href="x">&\ufffd\ufffd'] == [name for _, name in lines_of(svg)]
+
+    def test_long_names_stay_where_they_belong(self) -> None:
+        """
+        They are squeezed, then cut; the whole of it comes up where it is pointed at.
+        """
+        names = ["squares/plain/0.9999 (off the chart)", "long" * 99]
+        lines = [Line(name, [1, 2], [0.5, 0.5], note="0.5") for name in names]
+        svg = picture("t" * 999, [Panel("p" * 999, "u", lines, 0.0, 1.0)])
+        texts = list(ElementTree.fromstring(svg).iterfind(".//svg:text", PLACE))
+
+        assert max(len(text.text or "") for text in texts) < 110
+        assert [names[0], None] == [
+            next((t.text for t in texts if t.text == name and t.get("textLength")), None)
+            for name in names
+        ]
+        assert names == [name for _, name in lines_of(svg)][::-1]
 
     @pytest.mark.parametrize(
         ("low", "high", "expected"),

@@ -103,7 +103,9 @@ def test_a_mixture_may_be_modules_only_and_two_of_a_class_have_names_of_their_ow
     assert named(one, "modules/Net/module") != named(one, "modules/slow/module")
 
 
-@pytest.mark.parametrize("how", ["raises", "exits", "wrong shape", "nan"])
+@pytest.mark.parametrize(
+    "how", ["raises", "exits", "exits backward", "says nothing", "wrong shape", "nan"]
+)
 def test_events_that_it_fails_on_are_learned_by_the_others(how):
     """Nothing is quarantined; the failures are counted; the rest of a step is learned; and all of it
     again to the bit."""
@@ -278,3 +280,19 @@ def test_a_recipe_says_what_it_is_made_of():
     )
     assert isinstance(alone.learning, LearningSettings)
     assert isinstance(alone.model, ModelSettings)
+
+
+def test_an_expert_that_was_not_asked_yet_is_not_the_best():
+    """It has no figures, and stands below those that have; the others by what they are asked for."""
+    one = learner(mixture(net()))
+    nothing = leaderboard(one)
+    teach(one, 60)
+    told = leaderboard(history.rebuilt(one.copy(), mixture(net(), net(name="other"))))
+    prices = [m["metrics"]["mae"] for m in told if m["target"] == "price"]
+
+    assert {None} == {
+        value for m in nothing for key in ("metrics", "fading") for value in m[key].values()
+    }
+    assert ["other"] * 3 == [m["expert"] for m in told if None in m["metrics"].values()]
+    assert sorted(prices[:-1]) == prices[:-1]
+    assert prices[-1] is None

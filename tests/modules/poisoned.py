@@ -10,6 +10,18 @@ from torch import Tensor
 from tests.modules.nets import Net
 
 
+class Speechless(Exception):
+    """Fails when it is asked what it is about."""
+
+    def __str__(self) -> str:
+        """Fail."""
+        raise ValueError("no words")
+
+
+def _leave(_: Tensor) -> None:
+    raise SystemExit(0)
+
+
 class Poisoned(Net):
     """Fails where a number, as it is scaled, is beyond `beyond`: as `how` says."""
 
@@ -29,6 +41,12 @@ class Poisoned(Net):
             raise ValueError("an amount that I cannot take")
         if self.how == "exits":
             raise SystemExit(0)
+        if self.how == "exits backward":
+            if outs.requires_grad:
+                outs.register_hook(_leave)
+            return outs
+        if self.how == "says nothing":
+            raise Speechless
         if self.how == "wrong shape":
             return outs[:, :1]
         return torch.where(bad[:, None], torch.nan, outs)
