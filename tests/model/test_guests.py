@@ -254,6 +254,19 @@ def test_it_can_be_taken_out_without_its_code(monkeypatch):
     ]
 
 
+def test_events_are_learned_again_by_the_others_where_its_code_is_gone(monkeypatch):
+    """After a crash, from the last snapshot on: by the settings of then, which still name it."""
+    one = learner(with_codes(mixture(net())))
+    of = Recipe.from_json(one.recipe.to_json())
+    monkeypatch.setattr(module_code, "_trusted", set())
+    state, _ = State.of(Layout(of), one.state.parts())
+    again = Learner(of, state, one.standing)
+    steps = teach(again, PATIENCE + 64, size=100)
+
+    assert sum(step.counts["learned"] for step in steps) == PATIENCE + 64
+    assert 0 == standing(again, "Net").failures
+
+
 def test_threads_change_no_bit():
     one, other = learner(mixture(net())), learner(mixture(net()))
     teach(one, 60)
