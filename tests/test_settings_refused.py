@@ -332,6 +332,8 @@ class TestRefused:
 @pytest.mark.parametrize(
     ("more", "path", "message", "hint"),
     [
+        ("auto", "model", "must be a section, not the text 'auto'", "Write model: {kind: auto}."),
+        ("auto\nchallengers: {deep: mlp}", "challengers.deep", "must be a section", "deep: {kind: mlp}"),
         ("{kind: svm}", "event.targets.n.type", "a number has no margin", "linear, mlp or fm"),
         ("{kind: rls}", "event.targets.clicked.type", "least squares are of numbers", "linear"),
         ("{kind: linear, hidden: 32}", "model.hidden", "belongs to mlp, the model is linear", "mlp"),
