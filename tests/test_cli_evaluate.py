@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from service.cli import evaluate
 from service.cli.compared import best, table
 from service.cli.main import app
 from service.cli.variants import variants_of
@@ -214,6 +215,24 @@ class TestCommand:
         assert "headwater.evaluate/1" == plain["schema"]
         assert plain.keys() == named.keys()
         assert plain["digest"] == named["digest"]
+
+    def test_what_a_module_prints_is_not_in_the_answer(
+        self, told: Told, line: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        It goes to stderr, so that --json stays JSON.
+        """
+        source = "from tests.modules.bad import Good\nprint('imported')\n\n\nclass Loud(Good):\n"
+        source += "    def forward(self, batch):\n        print('called')\n"
+        source += "        return super().forward(batch)\n"
+        (line.parent / "a_loud_module.py").write_text(source)
+        monkeypatch.syspath_prepend(line.parent)
+        monkeypatch.setattr(evaluate, "probed", lambda *_: None)  # it would be tried elsewhere
+        kinds = "--set=model.kind=auto", "--set=model.experts=[prior, a_loud_module:Loud]"
+
+        found = json.loads(told("line.csv", "--json", "--limit=50", *kinds))
+
+        assert {"prior/1", "Loud"} <= {one["expert"] for one in found["experts"]}
 
     def test_stdin_is_read_once(self, line: Path) -> None:
         """

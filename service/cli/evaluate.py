@@ -18,6 +18,7 @@ import typer
 from service.cli import rivals
 from service.cli.board import board
 from service.cli.compared import table
+from service.cli.modules import aside
 from service.cli.options import ConfigOption, JsonOption, SetOption
 from service.cli.probe_module import probed, tell
 from service.cli.variants import Variant, variants_of
@@ -79,10 +80,11 @@ def evaluate(
     for at, (one, each) in enumerate(zip(variants, found, strict=True)):
         if _tried(each) not in map(_tried, found[:at]):
             tell(each, probed(each, path, [f"{k}={v}" for k, v in one.overrides.items()]))
-    runs = [
-        _run(one, each, files, limit, f"{at} of {len(variants)}: " if len(variants) > 1 else "")
-        for at, (one, each) in enumerate(zip(variants, found, strict=True), start=1)
-    ]
+    with aside(*found):
+        runs = [
+            _run(one, each, files, limit, f"{at} of {len(variants)}: " if len(variants) > 1 else "")
+            for at, (one, each) in enumerate(zip(variants, found, strict=True), start=1)
+        ]
     results = [(run.variant.name, run.result) for run in runs]
     if len(runs) == 1:
         typer.echo(json.dumps(runs[0].result) if as_json else _table(runs[0].result))
