@@ -264,6 +264,20 @@ def test_the_table_marks_the_best_and_shows_differences() -> None:
     assert any("prior" in row for row in rows)
 
 
+def test_a_target_of_some_variants_has_a_table_too() -> None:
+    """
+    With a dash for those that lack it.
+    """
+    more = result(2.0)
+    more["targets"]["z"] = result(0.5)["targets"]["y"]
+    rows = table([("a", result(2.0)), ("b", more)]).splitlines()
+    [at] = [k for k, row in enumerate(rows) if row.startswith("z (number")]
+
+    assert ["-", "* 0.5000"] == [
+        row.split("│")[2].strip() for row in rows[at:] if "│ a " in row or "│ b " in row
+    ]
+
+
 def test_the_best_is_by_metric() -> None:
     """
     Less log loss, more accuracy, and nothing where nothing is known.

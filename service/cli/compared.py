@@ -31,7 +31,7 @@ def table(results: Sequence[Named]) -> str:
         force_terminal=on_terminal,
         width=max(Console().width, 80) if on_terminal else _WIDTH,
     )
-    for target in results[0][1]["targets"]:
+    for target in dict.fromkeys(name for _, one in results for name in one["targets"]):
         console.print(_one(target, results))
     console.print("* the best of the variants; in brackets the difference to the first.")
     return shown.getvalue().rstrip("\n")
@@ -49,7 +49,7 @@ def _one(target: str, results: Sequence[Named]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    first = results[0][1]["targets"][target]
+    first = next(one["targets"][target] for _, one in results if target in one["targets"])
     metrics = _SHOWN[first["type"]]
     made = Table(
         title=f"{target} ({first['type']}, {first['scored']:,} scored)", title_justify="left"

@@ -117,13 +117,18 @@ def _even(rows: Sequence[int]) -> int:
 
 def drawn(runs: Sequence[tuple[str, Sequence[Point], Mapping[str, Any]]]) -> str:
     """Return the picture of runs over the same rows: (name, reports at places, result of evaluate).
-    Of one run also its experts and challengers, of several a line each."""
+    Of one run also its experts and challengers, of several a line each, where they have the target."""
     panels: list[Panel] = []
-    _, points, result = runs[0]
-    for target, report in points[-1][1].items():
-        metric = SHOWN[report["type"]]
-        several = len(runs) > 1
-        named = [of_model(name or "model", p, target) for name, p, _ in runs]
+    result, several = runs[0][2], len(runs) > 1
+    first = {target: run for run in reversed(runs) for target in run[1][-1][1]}
+    for target, (_, points, _) in sorted(first.items(), key=lambda one: runs.index(one[1])):
+        kind = points[-1][1][target]["type"]
+        metric = SHOWN[kind]
+        named = [
+            of_model(name or "model", p, target)
+            for name, p, _ in runs
+            if p[-1][1].get(target, {}).get("type") == kind
+        ]
         experts = [] if several else of_experts(result["experts"], target, metric)
         rivals = {} if several else result.get("challengers", {})
         panels.append(
@@ -139,7 +144,7 @@ def drawn(runs: Sequence[tuple[str, Sequence[Point], Mapping[str, Any]]]) -> str
         if experts:
             panels.append(weights_panel(target, experts))
     rows = f"{result['rows']:,} rows"
-    return picture(f"Scored before learned, over {rows}: {', '.join(result['targets'])}", panels)
+    return picture(f"Scored before learned, over {rows}: {', '.join(first)}", panels)
 
 
 def scores_panel(

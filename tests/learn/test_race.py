@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 from xml.etree import ElementTree
@@ -151,6 +152,24 @@ class TestPicture:
 
         assert ["b", "a"] == [name for _, name in found if len(name) == 1]
         assert not [name for kind, name in found if kind == "area"]
+
+    def test_a_variant_without_a_target_has_no_line_for_it(self) -> None:
+        """
+        Nor has one in which the target is of another type; the baselines are of the first that has it.
+        """
+        less, more, other = run("less"), run("more"), run("other")
+        more[1][-1][1]["z"] = report(400, 0.7)
+        other[1][-1][1]["z"] = {**report(400, 0.7), "type": "number"}
+        for _, points, _ in (more, other):
+            for _, reports in points[:-1]:
+                reports["z"] = points[-1][1]["z"]
+        svg = drawn([less, more, other])
+        names = [name.removesuffix(" (off the chart)") for _, name in lines_of(svg)]
+
+        assert {"less": 1, "more": 2, "other": 1} == Counter(
+            n for n in names if len(n) in {4, 5} and n != "prior"
+        )
+        assert "y: how well" in svg[: svg.index("z: how well")]
 
     def test_weights_lie_on_each_other_up_to_one(self) -> None:
         """
