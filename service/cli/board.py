@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from service.cli.figures import figure
+
 PARTS = ("begin", "middle", "end")
 """Thirds of the stream."""
 _BARS = "▁▂▃▄▅▆▇█"
@@ -31,10 +33,10 @@ def board(standings: Sequence[Mapping[str, Any]], *, bars: bool | None = None) -
     for one in standings:
         row = (
             f"{one['weight']:>8.3f}"
-            + "".join(f"{_figure(one['metrics'].get(m)):>10}" for m in metrics)
+            + "".join(f"{figure(one['metrics'].get(m), 9):>10}" for m in metrics)
             + " " * 11
         )
-        row += "".join(f"{_figure(value):>8}" for value in parts(one["curve"], main))
+        row += "".join(f"{figure(value, 7):>8}" for value in parts(one["curve"], main))
         if shows:
             row += "  " + spark([place["weight"] for place in one["curve"]])
         lines.append(f"  {one['expert']:{width}}{row}".rstrip())
@@ -76,7 +78,3 @@ def _can_show() -> bool:
     except (LookupError, UnicodeEncodeError):
         return False
     return True
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}" if abs(value) >= 1000 else f"{value:.4f}"

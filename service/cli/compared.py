@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from service.cli.figures import SMALL, figure
+
 _SHOWN = {
     "binary": ("log_loss", "accuracy", "auc", "average_precision", "f1"),
     "multiclass": ("log_loss", "accuracy", "f1_macro", "kappa"),
@@ -79,6 +81,11 @@ def _one(target: str, results: Sequence[Named]) -> Any:
 
 
 def _figure(value: float | None, beside: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if beside is None else f"{value:.4f} ({value - beside:+.4f})"
+    if value is None or beside is None:
+        return figure(value)
+    more = value - beside
+    return (
+        f"{figure(value)} ({more:+.4f})"
+        if abs(value) >= SMALL
+        else f"{figure(value)} ({more:+.2g})"
+    )

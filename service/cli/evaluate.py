@@ -18,6 +18,7 @@ import typer
 from service.cli import rivals
 from service.cli.board import board
 from service.cli.compared import table
+from service.cli.figures import figure
 from service.cli.modules import aside
 from service.cli.options import ConfigOption, JsonOption, SetOption
 from service.cli.probe_module import probed, tell
@@ -207,7 +208,7 @@ def _table(result: dict[str, Any]) -> str:
                 value, report["fading"].get(metric), base["no_change"].get(metric),
                 base["prior"].get(metric), *([held["metrics"].get(metric)] if held else ()),
             )  # fmt: skip
-            lines.append(f"  {metric:20}" + "".join(f"{_figure(v):>12}" for v in row))
+            lines.append(f"  {metric:20}" + "".join(f"{figure(v):>12}" for v in row))
         if twin := report["frozen_twin"]:
             lines.append(_twin(twin))
         lines += board([one for one in result["experts"] if one["target"] == name])
@@ -222,12 +223,8 @@ def _twin(twin: dict[str, Any]) -> str:
         (m, twin["frozen"]["metrics"].get(m), twin["live_paired"]["metrics"].get(m)) for m in _TOLD
     )
     told = ", ".join(
-        f"{metric} {_figure(frozen)} (live {_figure(live)})"
+        f"{metric} {figure(frozen)} (live {figure(live)})"
         for metric, frozen, live in pairs
         if frozen is not None
     )
     return f"  frozen after {twin['events']:,} events, on the {twin['scored']:,} since: {told}"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

@@ -95,6 +95,22 @@ class TestFigures:
         assert {"accuracy": None} == between(first, report(100, 0.9), ("metrics",))
         assert {} == between(None, report(0, None), ("metrics",))
 
+    def test_places_of_a_target_in_millionths_have_figures(
+        self, load_settings: Callable[..., Settings]
+    ) -> None:
+        """
+        Digits are kept, not decimals.
+        """
+        found = load_settings(
+            "name: n\nkafka: {topics: [t]}\nmodel: {kind: prior}\n"
+            "event: {features: {x: {type: number}}, targets: {y: {type: number}}}\n"
+        )
+        rows = [json.dumps({"x": i, "y": 1e-8 * (i % 7)}).encode() for i in range(300)]
+        result, _ = evaluate(found, rows, len(rows))
+
+        for one in result["experts"]:
+            assert one["metrics"]["mae"] == pytest.approx(one["curve"][0]["mae"], rel=1e-5)
+
     def test_a_challenger_has_its_figures_from_place_to_place(self) -> None:
         """
         One that sat out some rows has none there; a place that is told twice is one.
