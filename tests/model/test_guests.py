@@ -25,6 +25,7 @@ from tests.learn import cuts
 
 SMALL = {"size": 2, "hidden": 6, "dropout": 0.2}
 POISONED, HUGE = "tests.modules.poisoned:Poisoned", "tests.modules.poisoned:Huge"
+COUNTING = "tests.modules.poisoned:Counting"
 EVENT = {
     "features": {name: FEATURES[name] for name in ("amount", "new", "shop")},
     "targets": TARGETS,
@@ -34,7 +35,7 @@ BUILT_IN = ["prior", "newton", "squares"]
 
 def mixture(*more: Any, event: dict[str, Any] | None = None, **learning: Any) -> Recipe:
     """Return the recipe of a mixture of some experts and these."""
-    for reference in (NET, POISONED, HUGE):
+    for reference in (NET, POISONED, HUGE, COUNTING):
         module_code.trust(reference)
     model = {"kind": "mixture", "experts": [*BUILT_IN, *more]}
     return recipe("mixture", event or EVENT, model=model, **learning)
@@ -141,6 +142,19 @@ def test_events_that_it_fails_on_are_predicted(how):
 
     assert np.isfinite(together).all()
     np.testing.assert_allclose(together[0], alone[0], rtol=1e-4)
+
+
+def test_a_buffer_is_not_written_where_others_only_read():
+    """It would end the process of the API, whose memory cannot be written."""
+    of = mixture(COUNTING)
+    one = learner(of)
+    teach(one, 30)
+    image = np.frombuffer(one.state.image.tobytes(), dtype=np.uint8)
+    before = image.copy()
+    attached = Scorer(of).attach(image)
+    attached.score(one.decoder.features([{"amount": 1e9}, {"amount": 1.0}])[0])
+
+    assert np.array_equal(before, image)
 
 
 def test_one_that_always_fails_rests():

@@ -58,3 +58,19 @@ class Huge(Net):
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Return [N, outputs]."""
         return super().forward(batch) * (1.0 + 1e12 * (batch["amount"][:, :1] > 1.0))
+
+
+class Counting(Net):
+    """Counts large amounts in a buffer, which no trial sees."""
+
+    seen: Tensor
+
+    def __init__(self, inputs: Any, outputs: Any) -> None:
+        super().__init__(inputs, outputs, size=2, hidden=6)
+        self.register_buffer("seen", torch.zeros(1))
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Return [N, outputs]."""
+        if bool((batch["amount"][:, 0] > 2.5).any()):
+            self.seen.add_(1.0)
+        return super().forward(batch)
