@@ -6,7 +6,7 @@ children do. Guarantees:
   worker has taken yet outlives any worker.
 - A child that dies is started again, after 0.2 s, doubling to 5 s while it keeps dying. An exit
   code in FINAL says that starting again would fail the same way: everything stops with that code.
-  But one that had got going and lost its directory to another process (LOCKED) ends alone.
+  But one that had got going and finds settings that are bad by now, or its directory taken, ends alone.
 - A child that gives no sign of life any more (its `pulse` says so) is killed and started again.
 - SIGTERM or SIGINT: first the learner, which takes its last snapshot while the API still answers,
   then the workers, then the embedded broker. A second signal kills at once.
@@ -37,8 +37,9 @@ from service.weights.pulse import Pulse
 FINAL = frozenset({2, 3, 4, 5, 6, 7, 8})
 """Exit codes of a child after which starting it again cannot help (see service/errors.py)."""
 
-LOCKED = 5
-"""Final only for a child that never got going: else it is a matter of the learner alone."""
+ONLY_AT_FIRST = frozenset({3, 5})
+"""Final only for a child that never got going. Settings, or the code of a module that they name, were good
+when it started: who changed them since may mend them. A directory that is locked is the learner's matter alone."""
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
 SETTLED_S = 15.0
@@ -121,7 +122,7 @@ class Supervisor:
                 code = _ended(child)
                 if code is not None:
                     self._note_if_it_got_going(child)
-                if code in FINAL and not (code == LOCKED and child.got_going):
+                if code in FINAL and not (code in ONLY_AT_FIRST and child.got_going):
                     _log.error("stopping_for_good", child=child.name, exit_code=code)
                     return self._stop(code, woken)
                 if code is not None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from service.cli.board import board, parts, spark
+from service.cli.figures import figure
 
 
 def standing(name: str, *weights: float, metric: str = "accuracy") -> dict[str, Any]:
@@ -38,6 +39,22 @@ def test_all_columns_stay_below_their_heads() -> None:
     assert all(row.endswith("  ▂▂▃") for row in rows)
 
 
+@pytest.mark.parametrize("size", [1e-31, 3e-5, 0.25, 123.4567, 12345.6, 7e8, 3.3e30])
+def test_figures_of_any_size_say_something_and_stay_in_their_columns(size: float) -> None:
+    """
+    A target may be counted in millionths, or in millions.
+    """
+    one = standing("a", 1.0, metric="mae")
+    one["metrics"]["mae"] = one["curve"][0]["mae"] = size
+    _, row = board([one], bars=False)
+    told = row.split()
+
+    assert 6 == len(told)
+    assert [size] * 4 == pytest.approx([float(text) for text in told[2:]], rel=0.06)
+    assert size == pytest.approx(float(figure(size)), rel=1e-3)
+    assert len(figure(size)) <= 11
+
+
 def test_thirds_weigh_places_by_their_rows() -> None:
     """
     A place without a figure does not count; a third without any has none.
@@ -50,6 +67,7 @@ def test_thirds_weigh_places_by_their_rows() -> None:
 
     assert [5.0, 1.0, None] == parts(curve, "mae")
     assert [2.0, 2.0, 2.0] == parts(curve[:1], "mae")
+    assert [2.0, 5.0, 6.0] == parts(curve[:2], "mae")
     assert [None, None, None] == parts([], "mae")
 
 

@@ -11,9 +11,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from service.cli import evaluate
 from service.cli.compared import best, table
 from service.cli.main import app
 from service.cli.variants import variants_of
+from service.errors import HeadwaterError
 from service.learn import plot
 
 Told = Callable[..., str]
@@ -178,6 +180,30 @@ class TestCommand:
         assert 2 == ended.exit_code
         assert ".svg or .png" in ended.stderr
 
+    @pytest.mark.parametrize("name", ["folder.svg", "nowhere/p.svg"])
+    def test_a_picture_that_cannot_be_written_is_a_usage_error(self, line: Path, name: str) -> None:
+        """
+        Not a traceback after an hour of learning.
+        """
+        (line.parent / "folder.svg").mkdir()
+        ended = CliRunner().invoke(app, ["evaluate", str(line), "--plot", str(line.parent / name)])
+
+        assert (2, "") == (ended.exit_code, ended.stdout)
+
+    def test_a_picture_that_fails_to_be_written_is_told_after_the_result(
+        self, line: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        As on a disk that is full.
+        """
+        monkeypatch.chdir(line.parent)
+        (line.parent / "p.svg").symlink_to("/dev/full")
+        ended = CliRunner().invoke(app, ["evaluate", "line.csv", "--plot", "p.svg"])
+
+        assert isinstance(ended.exception, HeadwaterError)
+        assert "p.svg: No space left" in str(ended.exception)
+        assert "mae" in ended.stdout
+
     def test_one_variant_keeps_its_shape(self, told: Told, line: Path) -> None:
         """
         Scripts that read headwater.evaluate/1 go on.
@@ -189,6 +215,24 @@ class TestCommand:
         assert "headwater.evaluate/1" == plain["schema"]
         assert plain.keys() == named.keys()
         assert plain["digest"] == named["digest"]
+
+    def test_what_a_module_prints_is_not_in_the_answer(
+        self, told: Told, line: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """
+        It goes to stderr, so that --json stays JSON.
+        """
+        source = "from tests.modules.bad import Good\nprint('imported')\n\n\nclass Loud(Good):\n"
+        source += "    def forward(self, batch):\n        print('called')\n"
+        source += "        return super().forward(batch)\n"
+        (line.parent / "a_loud_module.py").write_text(source)
+        monkeypatch.syspath_prepend(line.parent)
+        monkeypatch.setattr(evaluate, "probed", lambda *_: None)  # it would be tried elsewhere
+        kinds = "--set=model.kind=auto", "--set=model.experts=[prior, a_loud_module:Loud]"
+
+        found = json.loads(told("line.csv", "--json", "--limit=50", *kinds))
+
+        assert {"prior/1", "Loud"} <= {one["expert"] for one in found["experts"]}
 
     def test_stdin_is_read_once(self, line: Path) -> None:
         """
@@ -218,6 +262,20 @@ def test_the_table_marks_the_best_and_shows_differences() -> None:
     assert "*" not in first
     assert "* 1.5000 (-0.5000)" in second
     assert any("prior" in row for row in rows)
+
+
+def test_a_target_of_some_variants_has_a_table_too() -> None:
+    """
+    With a dash for those that lack it.
+    """
+    more = result(2.0)
+    more["targets"]["z"] = result(0.5)["targets"]["y"]
+    rows = table([("a", result(2.0)), ("b", more)]).splitlines()
+    [at] = [k for k, row in enumerate(rows) if row.startswith("z (number")]
+
+    assert ["-", "* 0.5000"] == [
+        row.split("│")[2].strip() for row in rows[at:] if "│ a " in row or "│ b " in row
+    ]
 
 
 def test_the_best_is_by_metric() -> None:

@@ -29,6 +29,7 @@ from typer.testing import CliRunner
 
 from service.cli import doctor_kafka, doctor_machine, doctor_places
 from service.cli.main import app
+from service.settings import Settings
 from service.weights.lock import DirectoryLock, holder
 
 Doctor = Callable[..., dict[str, Any]]
@@ -279,6 +280,24 @@ def test_what_a_container_may_use_is_what_counts(
     (group / "memory.max").write_text("max\n")
     free = doctor("embedded")
     assert "may use" not in free["processors"]["detail"]
+
+
+def test_a_worker_takes_more_memory_where_it_needs_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does for a module of the user's own, alone or among the experts of a mixture."""
+    group = tmp_path / "cgroup"
+    group.mkdir()
+    (group / "memory.max").write_text(f"{900 << 20}\n")
+    monkeypatch.setattr(doctor_machine, "_GROUP", group)
+    event = {"features": {"x": {"type": "number"}}, "targets": {"y": {"type": "binary"}}}
+    said = []
+    for model in ({}, {"kind": "a.b:C"}, {"experts": ["auto", "a.b:C"]}):
+        tree = {"name": "n", "kafka": {"topics": ["t"]}, "event": event, "model": model}
+        found = doctor_machine.findings(Settings.model_validate(tree), 1 << 20)
+        said += [one.status for one in found if one.name == "memory"]
+
+    assert ["warn", "fail", "fail"] == said
 
 
 def test_the_file_system_of_a_folder_is_the_innermost_mount(

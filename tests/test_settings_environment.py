@@ -33,6 +33,8 @@ class TestEnvironment:
             ("HEADWATER_LEARNING__LEARNING_RATE", "1e-3", "learning.learning_rate", 0.001),
             ("HEADWATER_LEARNING__CLIP", "null", "learning.clip", None),
             ("HEADWATER_KAFKA__TOPICS", "a, b", "kafka.topics", ["a", "b"]),
+            ("HEADWATER_KAFKA__TOPICS", "[a, b]", "kafka.topics", ["a", "b"]),
+            ("HEADWATER_MODEL__EXPERTS", "[auto, a.b:C]", "model.experts", ["auto", "a.b:C"]),
             ("HEADWATER_KAFKA__BOOTSTRAP_SERVERS", "a:1,b:2", "kafka.bootstrap_servers", "a:1,b:2"),
             ("HEADWATER_SNAPSHOTS__KEEP__LAST", "2", "snapshots.keep.last", 2),
             ("HEADWATER_STATE__DIRECTORY", "/data", "state.directory", "/data"),

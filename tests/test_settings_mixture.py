@@ -114,7 +114,7 @@ def test_defaults_are_not_doubted(kind: str) -> None:
     ],
 )
 def test_what_means_nothing_to_members_is_told(where: str, value: object) -> None:
-    """To mixtures alone: the others do as it says."""
+    """To mixtures alone: the others do as it says, and so does a module of the user's own in one."""
     for kind in ("auto", "newton", "linear"):
         said = Settings.model_validate(tree(kind)).model_dump(mode="json")
         place = said
@@ -123,6 +123,8 @@ def test_what_means_nothing_to_members_is_told(where: str, value: object) -> Non
             place = place[key]
         place[last] = value
         assert doubted(said) == ([] if kind == "linear" else [where])
+        said["model"]["experts"] = ["auto", "a.b:C"]
+        assert kind != "auto" or doubted(said) == []
 
 
 def test_scales_of_numbers_that_a_target_follows_are_not_doubted() -> None:

@@ -18,7 +18,7 @@ import pytest
 from service.errors import BadSettings
 from service.serve.listening import listen, url_of
 from service.settings import ApiSettings
-from service.supervise import FINAL, prepare
+from service.supervise import FINAL, ONLY_AT_FIRST, prepare
 from service.weights.pulse import HeartbeatIn
 from tests.processes import PATIENCE_S, is_alive, lost_s, until, whole_lines
 
@@ -205,20 +205,26 @@ def test_an_exit_that_would_come_again_is_final(family: Family, code: int) -> No
 
 
 @pytest.mark.e2e
-def test_a_learner_whose_directory_was_taken_does_not_take_the_api_with_it(family: Family) -> None:
+@pytest.mark.parametrize("code", sorted(ONLY_AT_FIRST))
+def test_a_learner_that_had_got_going_does_not_take_the_api_with_it(
+    family: Family, code: int
+) -> None:
     """
-    Exit 5 of a learner that had given signs of life: another one is at work in its directory. Only
-    the learner ends, and it is tried again, also where the next ones never get going.
+    Exit 5 of a learner that had given signs of life: another one is at work in its directory; exit 3:
+    somebody wrote bad settings, or bad code of a module, since it started. Only the learner ends, and it
+    is tried again, also where the next ones never get going.
     """
     (family.folder / "run").mkdir()
-    family.start(("learner", "beats:5"), ("api-0", "steady"), watched=str(family.folder / "run"))
+    family.start(
+        ("learner", f"beats:{code}"), ("api-0", "steady"), watched=str(family.folder / "run")
+    )
     learner, worker = family.pid("learner"), family.pid("api-0")
     last_beat = HeartbeatIn(family.folder / "run")
     until(lambda: (beat := last_beat()) and beat[0] == learner)
     (family.folder / "enough").touch()  # for those that come after it too: they never beat
     until(lambda: len(family.logged("child_ended")) >= 3)
 
-    assert {5} == {line["exit_code"] for line in family.logged("child_ended")}
+    assert {code} == {line["exit_code"] for line in family.logged("child_ended")}
     assert {"learner"} == {line["child"] for line in family.logged("child_ended")}
     assert is_alive(worker)
     assert [] == family.logged("stopping_for_good")

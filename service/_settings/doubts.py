@@ -74,9 +74,12 @@ def of_challengers(
 def _idle(
     event: EventSettings, model: ModelSettings, learning: LearningSettings
 ) -> Iterator[Found]:
-    """Tell of settings that a mixture has no use for: its members have rates and bounds of their own."""
+    """Tell of settings that a mixture has no use for: its members have rates and bounds of their own.
+    None of them where a module of the user's own is among these, which does as they say."""
+    if model.modules:
+        return
     usual = LearningSettings()
-    for name in () if model.modules else (*IDLE, *_BOUNDS):  # modules of the user's own obey them
+    for name in (*IDLE, *_BOUNDS):
         if getattr(learning, name) != getattr(usual, name):
             yield Found(
                 ("learning", name),

@@ -142,6 +142,8 @@ def from_text(model: type[BaseModel], where: Where, text: str) -> object:
     if type(None) in kinds and text == "null":
         return None
     if tuple in kinds:
+        if text.startswith("[") and text.endswith("]"):
+            text = text[1:-1]  # as in the file
         return [part.strip() for part in text.split(",") if part.strip()]
     return scalar(text) if kinds & {int, float, bool} else text
 

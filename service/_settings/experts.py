@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 from service._settings.event import Section
-from service._settings.module import ALL, EXPERTS, REFERENCE, Argument, is_class
+from service._settings.module import ALL, EXPERTS, REFERENCE, Argument, dotted, is_class
 from service._settings.problems import Found
 from service._settings.tree import Where
 from service._settings.values import nearest, refuse
@@ -31,19 +31,20 @@ CLASSES, NUMBERS = ("bayes", "newton"), ("squares",)
 
 def _check_expert(kind: str) -> str:
     if kind not in (*ALL, *EXPERTS) and not is_class(kind):
-        meant = nearest(kind, [*ALL, *EXPERTS])
-        refuse(
-            f"there is no expert {kind!r}; there are {', '.join(EXPERTS)}, and auto for all of them",
-            f"Did you mean {meant}?"
-            if meant
-            else "Name some of them, or package.module:Class for a module of your own.",
+        msg = (
+            f"there is no expert {kind!r}; there are {', '.join(EXPERTS)}, and auto for all of them"
         )
+        refuse(msg, dotted(kind) or (
+            f"Did you mean {meant}?" if (meant := nearest(kind, [*ALL, *EXPERTS]))
+            else "Name some of them, or package.module:Class for a module of your own."
+        ))  # fmt: skip
     return "auto" if kind in ALL else kind
 
 
 def _check_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) or name in EXPERTS:
-        why = "is the name of another expert" if name in EXPERTS else "is no name for an expert"
+    taken = name in (*ALL, *EXPERTS)
+    if taken or not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name):
+        why = "is the name of another expert" if taken else "is no name for an expert"
         refuse(f"{name!r} {why}", "Use 1 to 64 letters, digits, '.', '_' or '-'.")
     return name
 
@@ -161,7 +162,7 @@ def broken(tree: Tree, kind: str) -> Iterator[Found]:
     for at, (one, name) in enumerate(zip(entries, kinds, strict=True)):
         where = ("model", "experts", str(at))
         if ":" not in name:
-            for key in (key for key in OWN if key in one):
+            for key in (key for key in OWN if key in one and name):
                 msg = f"has no effect: {name} is no module of your own"
                 yield Found((*where, key), msg, "Leave it out.")
             if name in kinds[:at] or (everything and name in EXPERTS):

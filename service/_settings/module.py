@@ -33,9 +33,17 @@ def _check_kind(kind: str) -> str:
         meant = nearest(kind, list(KINDS))
         refuse(
             f"there is no kind of model {kind!r}; there are {', '.join(KINDS)}",
-            f"Did you mean {meant}?" if meant else choices,
+            dotted(kind) or (f"Did you mean {meant}?" if meant else choices),
         )
     return kind
+
+
+def dotted(kind: str) -> str | None:
+    """Return what to write where a class may be meant, with a dot before its name; else None."""
+    package, _, name = kind.rpartition(".")
+    if not package or not re.fullmatch(REFERENCE, f"{package}:{name}"):
+        return None
+    return f"Write {package}:{name} for a module of your own."
 
 
 def is_class(kind: str) -> bool:

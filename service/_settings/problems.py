@@ -78,6 +78,8 @@ def explain(model: type[BaseModel], error: ErrorDetails) -> Found:
         msg = f"must say its type, not {_shown(where, error['input'])}"
         return Found(where, msg, f"Write {where[-1]}: {{type: {types}}}.")
     wanted = _WANTED.get(kind.split("_")[0])
+    if wanted is not None and isinstance(error["input"], str) and "kind" in keys_at(model, where):
+        wanted = (wanted[0], f"Write {where[-1]}: {{kind: {error['input']}}}.")
     if wanted is not None:
         return Found(where, f"must be {wanted[0]}, not {_shown(where, error['input'])}", wanted[1])
     return Found(where, error["msg"], "Correct the value.")

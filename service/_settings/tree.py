@@ -27,8 +27,10 @@ def kinds_at(model: type[BaseModel], where: Where) -> list[Any]:
                     below.append(kind.model_fields[key].annotation)
             elif typing.get_origin(kind) is dict:
                 below.append(typing.get_args(kind)[1])
+            elif typing.get_origin(kind) is tuple and key.isdigit():
+                below.append(typing.get_args(kind)[0])
         kinds = _leaves(below)
-    return kinds
+    return [tuple if typing.get_origin(kind) is tuple else kind for kind in kinds]
 
 
 def keys_at(model: type[BaseModel], where: Where, type_name: object = None) -> list[str]:
@@ -81,5 +83,5 @@ def _leaves(annotations: Iterable[Any]) -> list[Any]:
         elif origin is typing.Literal:
             leaves.append(str)
         else:
-            leaves.append(tuple if origin is tuple else annotation)
+            leaves.append(annotation)
     return leaves

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from service.cli.figures import figure
+
 PARTS = ("begin", "middle", "end")
 """Thirds of the stream."""
 _BARS = "▁▂▃▄▅▆▇█"
@@ -31,10 +33,10 @@ def board(standings: Sequence[Mapping[str, Any]], *, bars: bool | None = None) -
     for one in standings:
         row = (
             f"{one['weight']:>8.3f}"
-            + "".join(f"{_figure(one['metrics'].get(m)):>10}" for m in metrics)
+            + "".join(f"{figure(one['metrics'].get(m), 9):>10}" for m in metrics)
             + " " * 11
         )
-        row += "".join(f"{_figure(value):>8}" for value in parts(one["curve"], main))
+        row += "".join(f"{figure(value, 7):>8}" for value in parts(one["curve"], main))
         if shows:
             row += "  " + spark([place["weight"] for place in one["curve"]])
         lines.append(f"  {one['expert']:{width}}{row}".rstrip())
@@ -42,11 +44,13 @@ def board(standings: Sequence[Mapping[str, Any]], *, bars: bool | None = None) -
 
 
 def parts(curve: Sequence[Mapping[str, Any]], metric: str) -> list[float | None]:
-    """Return the mean of a figure over each third of the places; None where there was none."""
+    """Return the mean of a figure over each third of the places; None where there was none. Of fewer
+    than three places, over those that lie in the third: the middle of two is of both."""
     n, found = len(curve), []
     starts = [0, *(place["rows"] for place in curve)]
+    whole = len(PARTS) - 1 if n < len(PARTS) else 0  # a place that reaches into a third counts
     for k in range(len(PARTS)):
-        first, last = k * n // len(PARTS), max((k + 1) * n // len(PARTS), k * n // len(PARTS) + 1)
+        first, last = k * n // len(PARTS), ((k + 1) * n + whole) // len(PARTS)
         there = [
             (place["rows"] - start, place[metric])
             for place, start in zip(curve[first:last], starts[first:last], strict=False)
@@ -74,7 +78,3 @@ def _can_show() -> bool:
     except (LookupError, UnicodeEncodeError):
         return False
     return True
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}" if abs(value) >= 1000 else f"{value:.4f}"

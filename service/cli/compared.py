@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from service.cli.figures import SMALL, figure
+
 _SHOWN = {
     "binary": ("log_loss", "accuracy", "auc", "average_precision", "f1"),
     "multiclass": ("log_loss", "accuracy", "f1_macro", "kappa"),
@@ -31,7 +33,7 @@ def table(results: Sequence[Named]) -> str:
         force_terminal=on_terminal,
         width=max(Console().width, 80) if on_terminal else _WIDTH,
     )
-    for target in results[0][1]["targets"]:
+    for target in dict.fromkeys(name for _, one in results for name in one["targets"]):
         console.print(_one(target, results))
     console.print("* the best of the variants; in brackets the difference to the first.")
     return shown.getvalue().rstrip("\n")
@@ -49,7 +51,7 @@ def _one(target: str, results: Sequence[Named]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    first = results[0][1]["targets"][target]
+    first = next(one["targets"][target] for _, one in results if target in one["targets"])
     metrics = _SHOWN[first["type"]]
     made = Table(
         title=f"{target} ({first['type']}, {first['scored']:,} scored)", title_justify="left"
@@ -79,6 +81,11 @@ def _one(target: str, results: Sequence[Named]) -> Any:
 
 
 def _figure(value: float | None, beside: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4f}" if beside is None else f"{value:.4f} ({value - beside:+.4f})"
+    if value is None or beside is None:
+        return figure(value)
+    more = value - beside
+    return (
+        f"{figure(value)} ({more:+.4f})"
+        if abs(value) >= SMALL
+        else f"{figure(value)} ({more:+.2g})"
+    )

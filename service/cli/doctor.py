@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.modules import aside
 from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def _findings(found: Settings) -> Iterator[Finding]:
     from service.model.kinds import recipe_of
     from service.model.layout import Layout
 
-    image = Layout(recipe_of(found)).nbytes
+    with aside(found):
+        image = Layout(recipe_of(found)).nbytes
     yield from _or_failure("kafka", doctor_kafka.findings(found))
     yield from _or_failure("folders", doctor_places.findings(found, image))
     yield from _or_failure("machine", doctor_machine.findings(found, image))

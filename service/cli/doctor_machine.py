@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from service.cli.doctor_finding import Finding, fail, ok, size, warn
+from service.cli.modules import references
 from service.learn import crew
 from service.settings import Settings
 
@@ -51,7 +52,8 @@ def _memory(settings: Settings, image: int) -> Finding:
     have = there if limit is None else min(limit, there)
     processes = 2 + settings.api.workers
     # two slots in shared memory, the state, one frozen, one before it, one being saved
-    need = _LEARNER_BYTES + _SUPERVISOR_BYTES + settings.api.workers * _WORKER_BYTES + 6 * image
+    worker = _LEARNER_BYTES if references(settings) else _WORKER_BYTES  # a module needs torch there
+    need = _LEARNER_BYTES + _SUPERVISOR_BYTES + settings.api.workers * worker + 6 * image
     said = f"{size(have)}; {processes} processes and a state of {size(image)} take about "
     said += size(need)
     if have < need:

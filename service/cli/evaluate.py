@@ -5,7 +5,9 @@ Several variants of the settings are learned one after the other, each from a fr
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,6 +18,8 @@ import typer
 from service.cli import rivals
 from service.cli.board import board
 from service.cli.compared import table
+from service.cli.figures import figure
+from service.cli.modules import aside
 from service.cli.options import ConfigOption, JsonOption, SetOption
 from service.cli.probe_module import probed, tell
 from service.cli.variants import Variant, variants_of
@@ -64,13 +68,12 @@ def evaluate(
 ) -> None:
     """Learn files as if they came from the topic, and say how good the predictions were."""
     from service import logs, settings
+    from service.errors import HeadwaterError
     from service.stream.files import STDIN
 
     logs.configure("evaluate")
-    if plot is not None and (
-        plot.suffix.lower() not in (".svg", ".png") or not plot.parent.is_dir()
-    ):
-        raise typer.BadParameter("name a .svg or .png in a folder that exists", param_hint="--plot")
+    if plot is not None:
+        _see_to(plot)
     variants = variants_of(set_, variant)
     if len(variants) > 1 and STDIN in files:
         raise typer.BadParameter("stdin cannot be read once for each variant", param_hint="FILES")
@@ -78,10 +81,11 @@ def evaluate(
     for at, (one, each) in enumerate(zip(variants, found, strict=True)):
         if _tried(each) not in map(_tried, found[:at]):
             tell(each, probed(each, path, [f"{k}={v}" for k, v in one.overrides.items()]))
-    runs = [
-        _run(one, each, files, limit, f"{at} of {len(variants)}: " if len(variants) > 1 else "")
-        for at, (one, each) in enumerate(zip(variants, found, strict=True), start=1)
-    ]
+    with aside(*found):
+        runs = [
+            _run(one, each, files, limit, f"{at} of {len(variants)}: " if len(variants) > 1 else "")
+            for at, (one, each) in enumerate(zip(variants, found, strict=True), start=1)
+        ]
     results = [(run.variant.name, run.result) for run in runs]
     if len(runs) == 1:
         typer.echo(json.dumps(runs[0].result) if as_json else _table(runs[0].result))
@@ -92,8 +96,24 @@ def evaluate(
     for run in runs:
         _warn(run)
     if plot is not None:
-        _draw(runs, plot)
+        try:
+            _draw(runs, plot)
+        except OSError as why:
+            raise HeadwaterError(f"the picture cannot be written: {plot}: {why.strerror}") from why
         typer.echo(f"drawn: {plot}", err=True)
+
+
+def _see_to(plot: Path) -> None:
+    """Raise BadParameter where a picture could not be drawn, before minutes go by."""
+    msg = None
+    if plot.suffix.lower() not in (".svg", ".png") or not plot.parent.is_dir() or plot.is_dir():
+        msg = "name a .svg or .png in a folder that exists"
+    elif not os.access(plot if plot.exists() else plot.parent, os.W_OK):
+        msg = f"{plot} may not be written"
+    elif plot.suffix.lower() == ".png" and importlib.util.find_spec("matplotlib") is None:
+        msg = "a .png needs matplotlib: pip install 'headwater[evaluate]'; a .svg needs nothing"
+    if msg is not None:
+        raise typer.BadParameter(msg, param_hint="--plot")
 
 
 def _draw(runs: list[_Run], into: Path) -> None:
@@ -188,7 +208,7 @@ def _table(result: dict[str, Any]) -> str:
                 value, report["fading"].get(metric), base["no_change"].get(metric),
                 base["prior"].get(metric), *([held["metrics"].get(metric)] if held else ()),
             )  # fmt: skip
-            lines.append(f"  {metric:20}" + "".join(f"{_figure(v):>12}" for v in row))
+            lines.append(f"  {metric:20}" + "".join(f"{figure(v):>12}" for v in row))
         if twin := report["frozen_twin"]:
             lines.append(_twin(twin))
         lines += board([one for one in result["experts"] if one["target"] == name])
@@ -203,12 +223,8 @@ def _twin(twin: dict[str, Any]) -> str:
         (m, twin["frozen"]["metrics"].get(m), twin["live_paired"]["metrics"].get(m)) for m in _TOLD
     )
     told = ", ".join(
-        f"{metric} {_figure(frozen)} (live {_figure(live)})"
+        f"{metric} {figure(frozen)} (live {figure(live)})"
         for metric, frozen, live in pairs
         if frozen is not None
     )
     return f"  frozen after {twin['events']:,} events, on the {twin['scored']:,} since: {told}"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"

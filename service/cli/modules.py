@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from service._settings.challengers import MAIN
@@ -23,6 +26,16 @@ def alone(found: Settings) -> dict[str, Settings]:
 def references(found: Settings) -> list[str]:
     """Return the classes that the settings name, as package.module:Class, each once."""
     return list(dict.fromkeys(ref for one in alone(found).values() for ref in one.model.references))
+
+
+@contextlib.contextmanager
+def aside(*found: Settings) -> Iterator[None]:
+    """Have what modules of these settings print go to stderr: stdout is for the answer."""
+    if any(references(one) for one in found):
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    else:
+        yield
 
 
 def place(name: str, found: Settings) -> str:

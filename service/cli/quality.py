@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from service.cli.figures import figure
+
 _TOLD = ("log_loss", "auc", "accuracy", "mae", "r2")
 """The figures worth a place in a list; `inspect` shows all."""
 _MOST_CHANGES = 8
@@ -23,7 +25,7 @@ def quality(one: dict[str, Any]) -> Iterator[str]:
     for target, metrics in one["metrics"].items():
         recent, held = one["fading"][target], (one["held_out"][target] or {}).get("metrics", {})
         figures = [
-            f"{name} {metrics[name]:.4f}{_beside(recent.get(name), held.get(name))}"
+            f"{name} {figure(metrics[name])}{_beside(recent.get(name), held.get(name))}"
             for name in _TOLD
             if metrics.get(name) is not None
         ]
@@ -37,7 +39,7 @@ def quality(one: dict[str, Any]) -> Iterator[str]:
 
 def _beside(recent: float | None, held: float | None) -> str:
     found = [
-        f"{name} {value:.4f}"
+        f"{name} {figure(value)}"
         for name, value in (("recent", recent), ("held out", held))
         if value is not None
     ]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.modules import references
+from service.cli.modules import aside, references
 from service.cli.options import ConfigOption, JsonOption, SetOption, overrides
 
 
@@ -48,7 +48,7 @@ def rebuild(
     for module in references(found):
         module_code.trust(module)
 
-    with shown("replaying", Pace("records")) as pace, range_reader(found) as reader:
+    with shown("replaying", Pace("records")) as pace, range_reader(found) as reader, aside(found):
         result = make(
             settings.state_directory(found), version, out, reader, base=base,
             progress=lambda done: pace.reach(done.records, done.of_records),

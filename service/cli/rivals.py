@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from service.cli.figures import figure
+
 _TOLD = ("log_loss", "accuracy", "auc", "mae", "rmse")
 
 Report = dict[str, dict[str, Any]]
@@ -40,11 +42,6 @@ def changes(promoted: list[dict[str, Any]]) -> Iterator[str]:
 def lines(report: Report) -> str:
     """Return a line for each model, as the status shows it."""
     return "\n".join(_line(name, one) for name, one in report.items())
-
-
-def figure(value: float | None) -> str:
-    """Return a figure with four digits, `-` where there is none."""
-    return "-" if value is None else f"{value:.4f}"
 
 
 def _line(name: str, one: dict[str, Any]) -> str:

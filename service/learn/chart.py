@@ -6,14 +6,18 @@ No library; one self-contained file. Light or dark as the reader's system is. Kn
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from html import escape
+from dataclasses import dataclass, replace
+from html import escape as _quoted
 from itertools import groupby
 
 WIDTH, LEFT, PLOT, GAP = 1000, 78, 640, 58
-ENTRY = 17
-"""Units: of the picture, left of a panel, of a panel, between two; of a line of a legend."""
+ENTRY, SQUEEZED = 17, 172
+"""Units: of the picture, left of a panel, of a panel, between two; of a line of a legend, of a long name."""
+LETTERS = {"title": 96, "panel": 104, "legend": 25, "squeezed": 40}
+"""How many of them there is room for; a name in a legend is squeezed before it is cut."""
+_NO_XML = re.compile("[\x00-\x1f\ud800-\udfff\ufffe\uffff]")
 _STYLE = """
 text{font:13px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif;fill:#1f2933}
 .h{font-weight:600;font-size:14.5px}.s{font-size:12px;fill:#52606d}.e{text-anchor:end}.m{text-anchor:middle}
@@ -58,9 +62,22 @@ class Panel:
     """Over the legend."""
 
 
+def cut(text: str, most: int) -> str:
+    """Return a text of so many letters at most."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def escape(text: str) -> str:
+    """Return a text as XML has it; letters that it may not hold are replaced."""
+    return _quoted(_NO_XML.sub("\ufffd", text))
+
+
 def picture(title: str, panels: Sequence[Panel]) -> str:
     """Return the picture: its panels one under the other."""
-    parts, top = [f'<text class="h" x="{LEFT}" y="28">{escape(title)}</text>'], 72
+    parts, top = (
+        [f'<text class="h" x="{LEFT}" y="28">{escape(cut(title, LETTERS["title"]))}</text>'],
+        72,
+    )
     for panel in panels:
         parts.append(_panel(panel, top))
         legend = ENTRY * (1 + sum(1 for line in panel.lines if line.kind != "thin"))
@@ -91,16 +108,17 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 def _panel(panel: Panel, top: int) -> str:
     last = max((line.rows[-1] for line in panel.lines if line.rows), default=1) or 1
     scale = _Scale(last, panel.low, panel.high, top, panel.height)
+    lines = [_from_start(line) for line in panel.lines]
     clip = f"c{top}"
     parts = [
         f'<clipPath id="{clip}"><rect x="{LEFT}" y="{top}" width="{PLOT}" height="{panel.height}"/></clipPath>',
-        f'<text x="{LEFT}" y="{top - 12}">{escape(panel.title)}</text>',
+        f'<text x="{LEFT}" y="{top - 12}">{escape(cut(panel.title, LETTERS["panel"]))}</text>',
         *_axes(panel, scale, top, last),
         f'<g clip-path="url(#{clip})">',
         *(
-            _areas(panel.lines, scale)
+            _areas(lines, scale)
             if panel.stacked
-            else (_line(one, scale) for one in reversed(panel.lines))
+            else (_line(one, scale) for one in reversed(lines))
         ),
         "</g>",
         *_legend(panel, top),
@@ -125,13 +143,20 @@ class _Scale:
         return self.top + self.height * (1.0 - min(max(share, -1.0), 2.0))
 
 
+def _from_start(line: Line) -> Line:
+    """Return a line that can be seen, where there is one place only: it speaks of all rows up to it."""
+    if len(line.rows) != 1:
+        return line
+    return replace(line, rows=(0, *line.rows), values=(*line.values, *line.values))
+
+
 def _axes(panel: Panel, scale: _Scale, top: int, last: int) -> Iterable[str]:
     bottom, middle = top + panel.height, top + panel.height / 2
     for value in ticks(panel.low, panel.high):
         y = scale.y(value)
         yield f'<path class="grid" d="M{LEFT} {y:.1f}h{PLOT}"/>'
         yield f'<text class="s e" x="{LEFT - 8}" y="{y + 4:.1f}">{value:.4g}</text>'
-    for rows in ticks(0, last):
+    for rows in filter(float.is_integer, map(float, ticks(0, last))):
         x = scale.x(rows)
         yield f'<path class="axis" d="M{x:.1f} {bottom}v5"/>'
         yield f'<text class="s m" x="{x:.1f}" y="{bottom + 19}">{rows:,.0f}</text>'
@@ -186,7 +211,10 @@ def _legend(panel: Panel, top: int) -> Iterable[str]:
         else:
             paint = f' stroke="{line.colour}"' if line.colour else ""
             yield f'<path class="l {line.kind}"{paint} d="M{x} {y}h22"/>'
-        yield f'<text class="s" x="{x + 28}" y="{y + 4}">{escape(line.name)}</text>'
+        name, width = cut(line.name, LETTERS["squeezed"]), ""
+        if len(name) > LETTERS["legend"]:
+            width = f' textLength="{SQUEEZED}" lengthAdjust="spacingAndGlyphs"'
+        yield f'<text class="s" x="{x + 28}" y="{y + 4}"{width}>{escape(name)}</text>'
         if line.note:
             yield f'<text class="s e" x="{WIDTH - 12}" y="{y + 4}">{escape(line.note)}</text>'
         y += ENTRY

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from service.learn.chart import Line, Panel, picture
+from service.learn.chart import Line, Panel, cut, picture
 from service.learn.track import between
 
 SHOWN = {"binary": "accuracy", "multiclass": "accuracy", "number": "mae"}
@@ -18,7 +18,8 @@ _UNIT = {"accuracy": "accuracy (share right)", "mae": "mean absolute error (less
 _BASELINES = (("no_change", "no change"), ("prior", "prior"))
 _COLOURS = (
     "#2f7fd1", "#d9822b", "#3a9d4f", "#d64545", "#7a5bd6", "#17a2a2",
-    "#c2527f", "#8a6d3b", "#7f9a1d", "#97a3ae", "#c66be0", "#2bb3d9",
+    "#c2527f", "#8a6d3b", "#7f9a1d", "#97a3ae", "#3f5fa8", "#c66be0", "#2bb3d9", "#e0a800",
+    "#b5544a", "#5f8f7d", "#ff7fa8", "#6b7f1f", "#a07be8", "#d16d9e",
 )  # fmt: skip
 """Of middling lightness: they can be told from a light ground and from a dark one."""
 _ORDER = (
@@ -32,8 +33,10 @@ _ORDER = (
     "factors",
     "words",
     "prior",
+    "steps",
 )
-_PLACES = 50
+_NAME = 40
+"""Letters of a target's name that a panel has room for."""
 
 Point = tuple[int, dict[str, Any]]
 """Rows so far, and the report of each target there (Learner.report)."""
@@ -114,13 +117,18 @@ def _even(rows: Sequence[int]) -> int:
 
 def drawn(runs: Sequence[tuple[str, Sequence[Point], Mapping[str, Any]]]) -> str:
     """Return the picture of runs over the same rows: (name, reports at places, result of evaluate).
-    Of one run also its experts and challengers, of several a line each."""
+    Of one run also its experts and challengers, of several a line each, where they have the target."""
     panels: list[Panel] = []
-    _, points, result = runs[0]
-    for target, report in points[-1][1].items():
-        metric = SHOWN[report["type"]]
-        several = len(runs) > 1
-        named = [of_model(name or "model", p, target) for name, p, _ in runs]
+    result, several = runs[0][2], len(runs) > 1
+    first = {target: run for run in reversed(runs) for target in run[1][-1][1]}
+    for target, (_, points, _) in sorted(first.items(), key=lambda one: runs.index(one[1])):
+        kind = points[-1][1][target]["type"]
+        metric = SHOWN[kind]
+        named = [
+            of_model(name or "model", p, target)
+            for name, p, _ in runs
+            if p[-1][1].get(target, {}).get("type") == kind
+        ]
         experts = [] if several else of_experts(result["experts"], target, metric)
         rivals = {} if several else result.get("challengers", {})
         panels.append(
@@ -136,7 +144,7 @@ def drawn(runs: Sequence[tuple[str, Sequence[Point], Mapping[str, Any]]]) -> str
         if experts:
             panels.append(weights_panel(target, experts))
     rows = f"{result['rows']:,} rows"
-    return picture(f"Scored before learned, over {rows}: {', '.join(result['targets'])}", panels)
+    return picture(f"Scored before learned, over {rows}: {', '.join(first)}", panels)
 
 
 def scores_panel(
@@ -165,7 +173,7 @@ def scores_panel(
     low, high = _limits([*models, *best.values(), *rivals], baselines, metric)
     width = _between_places(models[0].rows)
     return Panel(
-        f"{target}: how well it was predicted, each point the {width:,} rows before it",
+        f"{cut(target, _NAME)}: how well it was predicted, each point the {width:,} rows before it",
         _UNIT[metric],
         [_told(line, low, high) for line in lines],
         low,
@@ -185,7 +193,7 @@ def weights_panel(target: str, experts: Sequence[Scores]) -> Panel:
             Line(family, members[0].rows, sums, "", colour, f"{sums[-1]:.2f}" if sums else "")
         )
     return Panel(
-        f"{target}: what each expert counts in the mixture",
+        f"{cut(target, _NAME)}: what each expert counts in the mixture",
         "weight (all together 1)",
         lines,
         0.0,
@@ -236,10 +244,11 @@ def _quantile(values: Sequence[float], share: float) -> float:
 
 
 def _colours(families: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each expert, the same in every picture for those that come with the house."""
+    """Return a colour for each expert: the same in every picture for those that come with the house, and
+    in all panels of one picture for others."""
     there = dict.fromkeys(families)
     known = [name for name in _ORDER if name in there]
-    own = [name for name in there if name not in _ORDER]
+    own = sorted(name for name in there if name not in _ORDER)
     at = {name: _ORDER.index(name) for name in known}
     at |= {name: len(_ORDER) + k for k, name in enumerate(own)}
     return {name: _COLOURS[at[name] % len(_COLOURS)] for name in [*known, *own]}

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from service.errors import DataLost, Diverged, SnapshotInvalid
+from service.errors import BadSettings, DataLost, Diverged, SnapshotInvalid
 from service.learn import history, reach, warm
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
 from service.learn.reach import RangeReader, Redone, ReplayStopped
+from service.model.kinds import module_code
 from service.weights.digest import digest
 from service.weights.journal import Journal
 from service.weights.journal_reader import JournalReader
@@ -49,13 +50,14 @@ def rebuild(
         raise SnapshotInvalid(f"version {version} is not in the journal, which ends at {last}")
     learner, path, source = _foothold(snapshots, journal, version, base)
     warm.compile_passes(learner.recipe)
+    other = _other_code(learner)
     replayed = Replayed()
     try:
         learner = reach.replay(learner, path, open_reader, replayed, lambda done, _: progress(done))
     except ReplayStopped as stopped:
         raise DataLost(str(stopped)) from None
     if replayed.diverged_at is not None:
-        raise Diverged(f"version {replayed.diverged_at}: {replayed.reason}")
+        raise Diverged(f"version {replayed.diverged_at}: {replayed.reason}{other}")
     written = Snapshots(out, Keep(1, 0, 0)).write(learner.state.parts(), learner.meta())
     return {
         "version": learner.standing.version,
@@ -66,6 +68,19 @@ def rebuild(
         "verified": True,
         "snapshot": written.id,
     }
+
+
+def _other_code(learner: Learner) -> str:
+    """Return what to add to a reason where classes of the user's own are not those of then."""
+    found = set()
+    for reference, code in (pair for of in learner.recipe.models for pair in of.codes.items()):
+        try:
+            now = module_code.source_of(reference)
+        except BadSettings:
+            now = "gone"
+        if now != code.source:
+            found.add(reference)
+    return f". The code of {', '.join(sorted(found))} is not that of then" if found else ""
 
 
 def _foothold(

@@ -243,7 +243,8 @@ class Telemetry:
             self.metrics.set_counter("headwater_expert_restarts_total", by, float(one["restarts"]))
             self.metrics.gauge("headwater_expert_awake").set(float(one["awake"]), target, expert)
             for metric, value in one["fading"].items():
-                self.metrics.gauge("headwater_expert_score").set(value, target, expert, metric)
+                if value is not None:
+                    self.metrics.gauge("headwater_expert_score").set(value, target, expert, metric)
 
     def see_challengers(self, learner: Learner) -> None:
         """Say of each model beside the main one how it does; nothing where there is none."""

@@ -41,7 +41,7 @@ class Track:
             found = figures_of(target, max(loss, 0.0) / n, max(mark, 0.0) / n, 1.0) if n > 0 else {}
             curve.append({
                 "rows": rows, "weight": round(one.weight, 4),
-                **{metric: round(value, 6) for metric, value in found.items()},
+                **{metric: _short(value) for metric, value in found.items()},
             })  # fmt: skip
 
     def curve(self, target: str, member: str) -> list[dict[str, Any]]:
@@ -58,7 +58,7 @@ class Track:
                 if curve and curve[-1]["rows"] == rows:
                     continue
                 figures = between(self._reports.get(name), report, ("metrics",))
-                known = {m: round(v, 6) for m, v in figures.items() if v is not None}
+                known = {m: _short(v) for m, v in figures.items() if v is not None}
                 curve.append({"rows": rows, **known})
                 self._reports[name] = report
 
@@ -88,3 +88,8 @@ def _at(report: Mapping[str, Any], where: tuple[str, ...], metric: str) -> float
     for key in (*where, metric):
         found = (found or {}).get(key)
     return None if found is None or math.isnan(found) else float(found)
+
+
+def _short(value: float) -> float:
+    """Return a figure to seven digits, however small it is."""
+    return float(f"{value:.7g}")

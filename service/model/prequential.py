@@ -50,6 +50,7 @@ _EDGE = 10.0
 _HEAD = 4  # last label, labels seen, their sum, gain of the fading window
 _BINARY = 8  # n, log loss, tp, fp, tn, fn, sum of p, sum of y
 _NUMBER = 5  # n, absolute error, squared error, sum of y, sum of y^2
+_ROUNDING = 1e-13  # what sums of squares differ by though all labels are one, relative to them
 _TINY = 1e-7  # a probability is never scored as exactly 0 or 1
 
 
@@ -135,6 +136,8 @@ def _figures(target: Target, block: NDArray[np.float64]) -> dict[str, float | No
     n = block[0]
     if target.kind == "number":
         spread = block[4] - block[3] ** 2 / n if n else 0.0
+        if spread <= _ROUNDING * block[4]:  # labels that are all one: what is left is rounding
+            spread = 0.0
         return {
             "mae": _ratio(block[1], n),
             "rmse": math.sqrt(block[2] / n) if n else None,

@@ -108,7 +108,8 @@ class LiveModel:
         try:
             self._scorer = self._make_scorer(layout)
         except (ValueError, KeyError, TypeError, HeadwaterError) as error:
-            _log.exception("layout_not_understood")
+            told = isinstance(error, HeadwaterError)  # else where it comes from is told too
+            _log.error("layout_not_understood", why=str(error), exc_info=not told)
             self._unreadable = f"the live weights have a layout this version cannot read: {error}"
 
     @property

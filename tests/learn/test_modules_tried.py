@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.errors import BadSettings
+from service.errors import BadSettings, Diverged
 from service.learn.ailing import ailing
 from service.learn.modules_tried import examine_all
+from service.learn.rebuild import rebuild
 from service.model.kinds import module_code, recipe_of
 from service.settings import Settings
 from tests.contract.kinds import NET
@@ -85,6 +86,8 @@ def test_code_of_an_expert_that_has_other_weights_begins_anew(saved, tmp_path, m
     restored = home.restart()
     kinds = [entry["kind"] for entry in home.journal.read(0)]
 
+    with pytest.raises(Diverged, match=f"The code of {reference} is not that of then"):
+        rebuild(home.directory, 2, tmp_path / "out", home.ranges, base=0)
     assert "the expert Good begins anew: its weights have other shapes now" in restored.notes
     assert 20 == restored.learner.events_learned
     assert saved != ("environment" in kinds)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,6 +14,7 @@ from service.learn.chart import Line, Panel, picture, ticks
 from service.learn.evaluate import evaluate
 from service.learn.race import Scores, drawn, of_model, scores_panel, weights_panel
 from service.learn.track import Track, between
+from service.model.experts import EXPERTS
 from service.settings import Settings
 
 PLACE = {"svg": "http://www.w3.org/2000/svg"}
@@ -46,6 +48,10 @@ def lines_of(svg: str) -> list[tuple[str, str]]:
     """Return class and name of every path that has a name; raises where it is no XML."""
     paths = ElementTree.fromstring(svg).iterfind(".//svg:path[svg:title]", PLACE)
     return [(path.get("class", ""), str(path.findtext("svg:title", "", PLACE))) for path in paths]
+
+
+def scores(names: Iterable[str]) -> list[Scores]:
+    return [Scores(name, [10, 20], [0.5, 0.5], 0.5, (0.1, 0.1)) for name in names]
 
 
 class TestFigures:
@@ -88,6 +94,22 @@ class TestFigures:
         assert {"accuracy": 0.9} == between(None, first, ("metrics",))
         assert {"accuracy": None} == between(first, report(100, 0.9), ("metrics",))
         assert {} == between(None, report(0, None), ("metrics",))
+
+    def test_places_of_a_target_in_millionths_have_figures(
+        self, load_settings: Callable[..., Settings]
+    ) -> None:
+        """
+        Digits are kept, not decimals.
+        """
+        found = load_settings(
+            "name: n\nkafka: {topics: [t]}\nmodel: {kind: prior}\n"
+            "event: {features: {x: {type: number}}, targets: {y: {type: number}}}\n"
+        )
+        rows = [json.dumps({"x": i, "y": 1e-8 * (i % 7)}).encode() for i in range(300)]
+        result, _ = evaluate(found, rows, len(rows))
+
+        for one in result["experts"]:
+            assert one["metrics"]["mae"] == pytest.approx(one["curve"][0]["mae"], rel=1e-5)
 
     def test_a_challenger_has_its_figures_from_place_to_place(self) -> None:
         """
@@ -147,6 +169,24 @@ class TestPicture:
         assert ["b", "a"] == [name for _, name in found if len(name) == 1]
         assert not [name for kind, name in found if kind == "area"]
 
+    def test_a_variant_without_a_target_has_no_line_for_it(self) -> None:
+        """
+        Nor has one in which the target is of another type; the baselines are of the first that has it.
+        """
+        less, more, other = run("less"), run("more"), run("other")
+        more[1][-1][1]["z"] = report(400, 0.7)
+        other[1][-1][1]["z"] = {**report(400, 0.7), "type": "number"}
+        for _, points, _ in (more, other):
+            for _, reports in points[:-1]:
+                reports["z"] = points[-1][1]["z"]
+        svg = drawn([less, more, other])
+        names = [name.removesuffix(" (off the chart)") for _, name in lines_of(svg)]
+
+        assert {"less": 1, "more": 2, "other": 1} == Counter(
+            n for n in names if len(n) in {4, 5} and n != "prior"
+        )
+        assert "y: how well" in svg[: svg.index("z: how well")]
+
     def test_weights_lie_on_each_other_up_to_one(self) -> None:
         """
         An area is what all members of an expert count together.
@@ -163,6 +203,37 @@ class TestPicture:
         areas = ElementTree.fromstring(picture("t", [panel])).findall(".//svg:g/svg:path", PLACE)
         assert ["M398.0", "M398.0"] == [area.get("d", "").split()[0] for area in areas]
         assert f"L718.0 {72 + 190 * (1 - 1.0):.1f}L" in areas[-1].get("d", "")
+
+    def test_no_expert_of_a_picture_has_the_colour_of_another(self) -> None:
+        """
+        Modules of the user's own beside all that are built in; each has one colour in all panels.
+        """
+        names = ["Net", "slow", *EXPERTS]
+        one, other = (weights_panel("y", scores(order)) for order in (names, names[::-1]))
+        colours = {line.name: line.colour for line in one.lines}
+
+        assert len(names) == len(set(colours.values()))
+        assert colours == {line.name: line.colour for line in other.lines}
+
+    def test_one_place_can_be_seen(self) -> None:
+        """
+        It speaks of all rows up to it: a flat line, a band of the whole width.
+        """
+        line = Line("a", [50], [0.5])
+        for stacked, expected in ((False, "M78.0 222.0L718.0 222.0"), (True, "M78.0 222.0L718.0")):
+            svg = picture("t", [Panel("p", "u", [line], 0.0, 1.0, stacked=stacked)])
+            path = ElementTree.fromstring(svg).find(".//svg:g/svg:path", PLACE)
+            assert path is not None
+            assert path.get("d", "").startswith(expected)
+
+    def test_axes_of_rows_name_whole_ones(self) -> None:
+        """
+        Of one row there is no fifth.
+        """
+        svg = picture("t", [Panel("p", "u", [Line("a", [1], [0.5])], 0.0, 1.0)])
+        told = [text.text for text in ElementTree.fromstring(svg).iterfind(".//svg:text", PLACE)]
+
+        assert ["0", "1", "rows"] == told[told.index("rows") - 2 : told.index("rows") + 1]
 
     def test_what_is_far_off_does_not_press_the_others_together(self) -> None:
         """
@@ -193,10 +264,26 @@ class TestPicture:
         """
         They come from the settings; figures of any size make a path.
         """
-        line = Line('<a href="x">&', [1, 2], [1e300, float("1e-300")])
-        svg = picture("<&>", [Panel("&", "<", [line], 0.0, 1.0, head="<")])
+        line = Line('<a href="x">&\x01\ud800', [1, 2], [1e300, float("1e-300")])
+        svg = picture("<&\x01>", [Panel("&\x02", "<", [line], 0.0, 1.0, head="<")])
 
-        assert ['<a href="x">&'] == [name for _, name in lines_of(svg)]
+        assert ['<a href="x">&\ufffd\ufffd'] == [name for _, name in lines_of(svg)]
+
+    def test_long_names_stay_where_they_belong(self) -> None:
+        """
+        They are squeezed, then cut; the whole of it comes up where it is pointed at.
+        """
+        names = ["squares/plain/0.9999 (off the chart)", "long" * 99]
+        lines = [Line(name, [1, 2], [0.5, 0.5], note="0.5") for name in names]
+        svg = picture("t" * 999, [Panel("p" * 999, "u", lines, 0.0, 1.0)])
+        texts = list(ElementTree.fromstring(svg).iterfind(".//svg:text", PLACE))
+
+        assert max(len(text.text or "") for text in texts) < 110
+        assert [names[0], None] == [
+            next((t.text for t in texts if t.text == name and t.get("textLength")), None)
+            for name in names
+        ]
+        assert names == [name for _, name in lines_of(svg)][::-1]
 
     @pytest.mark.parametrize(
         ("low", "high", "expected"),

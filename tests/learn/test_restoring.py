@@ -81,6 +81,12 @@ class Home:
             epochs=dict(learner.standing.epochs),
         )  # fmt: skip
 
+    def ranges(self, of: Learner) -> RangeSource:
+        """Return what reads journaled cuts again, from where the learner stands."""
+        return RangeSource(
+            self.source(of), threading.Event(), lambda _: None, dict(of.standing.epochs)
+        )
+
     def restart(
         self, cpu: str = "a", *, skip_lost: bool = False, power_lost: bool = False
     ) -> Restored:
@@ -90,10 +96,7 @@ class Home:
         restored = restore.restore(
             self.learner.recipe, self.journal, self.snapshots, {"cpu": cpu},
             Policy(power_lost, skip_lost, (), self.served),
-            lambda of: RangeSource(
-                self.source(of), threading.Event(), lambda _: None, dict(of.standing.epochs)
-            ),
-            lambda *_: None,
+            self.ranges, lambda *_: None,
         )  # fmt: skip
         self.learner = restored.learner
         return restored

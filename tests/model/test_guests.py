@@ -25,6 +25,7 @@ from tests.learn import cuts
 
 SMALL = {"size": 2, "hidden": 6, "dropout": 0.2}
 POISONED, HUGE = "tests.modules.poisoned:Poisoned", "tests.modules.poisoned:Huge"
+COUNTING = "tests.modules.poisoned:Counting"
 EVENT = {
     "features": {name: FEATURES[name] for name in ("amount", "new", "shop")},
     "targets": TARGETS,
@@ -34,7 +35,7 @@ BUILT_IN = ["prior", "newton", "squares"]
 
 def mixture(*more: Any, event: dict[str, Any] | None = None, **learning: Any) -> Recipe:
     """Return the recipe of a mixture of some experts and these."""
-    for reference in (NET, POISONED, HUGE):
+    for reference in (NET, POISONED, HUGE, COUNTING):
         module_code.trust(reference)
     model = {"kind": "mixture", "experts": [*BUILT_IN, *more]}
     return recipe("mixture", event or EVENT, model=model, **learning)
@@ -103,7 +104,9 @@ def test_a_mixture_may_be_modules_only_and_two_of_a_class_have_names_of_their_ow
     assert named(one, "modules/Net/module") != named(one, "modules/slow/module")
 
 
-@pytest.mark.parametrize("how", ["raises", "exits", "wrong shape", "nan"])
+@pytest.mark.parametrize(
+    "how", ["raises", "exits", "exits backward", "says nothing", "wrong shape", "nan"]
+)
 def test_events_that_it_fails_on_are_learned_by_the_others(how):
     """Nothing is quarantined; the failures are counted; the rest of a step is learned; and all of it
     again to the bit."""
@@ -139,6 +142,19 @@ def test_events_that_it_fails_on_are_predicted(how):
 
     assert np.isfinite(together).all()
     np.testing.assert_allclose(together[0], alone[0], rtol=1e-4)
+
+
+def test_a_buffer_is_not_written_where_others_only_read():
+    """It would end the process of the API, whose memory cannot be written."""
+    of = mixture(COUNTING)
+    one = learner(of)
+    teach(one, 30)
+    image = np.frombuffer(one.state.image.tobytes(), dtype=np.uint8)
+    before = image.copy()
+    attached = Scorer(of).attach(image)
+    attached.score(one.decoder.features([{"amount": 1e9}, {"amount": 1.0}])[0])
+
+    assert np.array_equal(before, image)
 
 
 def test_one_that_always_fails_rests():
@@ -252,6 +268,19 @@ def test_it_can_be_taken_out_without_its_code(monkeypatch):
     ]
 
 
+def test_events_are_learned_again_by_the_others_where_its_code_is_gone(monkeypatch):
+    """After a crash, from the last snapshot on: by the settings of then, which still name it."""
+    one = learner(with_codes(mixture(net())))
+    of = Recipe.from_json(one.recipe.to_json())
+    monkeypatch.setattr(module_code, "_trusted", set())
+    state, _ = State.of(Layout(of), one.state.parts())
+    again = Learner(of, state, one.standing)
+    steps = teach(again, PATIENCE + 64, size=100)
+
+    assert sum(step.counts["learned"] for step in steps) == PATIENCE + 64
+    assert 0 == standing(again, "Net").failures
+
+
 def test_threads_change_no_bit():
     one, other = learner(mixture(net())), learner(mixture(net()))
     teach(one, 60)
@@ -278,3 +307,19 @@ def test_a_recipe_says_what_it_is_made_of():
     )
     assert isinstance(alone.learning, LearningSettings)
     assert isinstance(alone.model, ModelSettings)
+
+
+def test_an_expert_that_was_not_asked_yet_is_not_the_best():
+    """It has no figures, and stands below those that have; the others by what they are asked for."""
+    one = learner(mixture(net()))
+    nothing = leaderboard(one)
+    teach(one, 60)
+    told = leaderboard(history.rebuilt(one.copy(), mixture(net(), net(name="other"))))
+    prices = [m["metrics"]["mae"] for m in told if m["target"] == "price"]
+
+    assert {None} == {
+        value for m in nothing for key in ("metrics", "fading") for value in m[key].values()
+    }
+    assert ["other"] * 3 == [m["expert"] for m in told if None in m["metrics"].values()]
+    assert sorted(prices[:-1]) == prices[:-1]
+    assert prices[-1] is None

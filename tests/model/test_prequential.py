@@ -74,6 +74,15 @@ def test_the_fading_window_weighs_an_event_by_its_age():
     assert found["r2"] == pytest.approx(1 - (weight * y**2).sum() / spread)
 
 
+def test_labels_that_are_all_one_have_no_r2():
+    """Whatever is left of them by rounding is no spread."""
+    y = np.full(1000, 7.49)
+    found = scored(NUMBER, np.full((1000, 1), 7.0), y)
+
+    assert [None, None] == [found[window]["r2"] for window in ("metrics", "fading")]
+    assert 0.49 == pytest.approx(found["fading"]["mae"])
+
+
 def test_number_figures_follow_their_definitions():
     """MAE, RMSE, R2 and the mean as prior."""
     rng = np.random.default_rng(2)

@@ -174,7 +174,8 @@ class Guest:
             last = min(first + size, n)
             done = self._step(held, moving, rows, weights, first, last)
             votes[first:last] = guest_votes.filled(self._schema, held.known, done.scores)
-            self._note(held, done.applied, weights[first:last])
+            if self._module is not None:  # else nobody was asked, so nobody failed
+                self._note(held, done.applied, weights[first:last])
             guest_votes.take(self._schema, held.known, rows.y[first:last], weights[first:last])
         flags = held.touched.reshape(self.n_arrays, -1)
         flags[1:] |= flags[0]

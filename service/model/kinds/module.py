@@ -235,9 +235,7 @@ class Module(Single):
                     self._emphasis, self._targets[0, 0], alone, held, given(rows), weights,
                     shares, reaches_of(outs, bound), slope,
                 )  # fmt: skip
-            found = torch.autograd.grad(
-                outs, bound.weights, torch.from_numpy(slope).to(outs.dtype), allow_unused=True
-            )
+            found = _backward(outs, bound, slope)
         pieces = [piece_of(p, g) for p, g in zip(bound.places, found, strict=True) if g is not None]
         return Slope(pieces, square_of(pieces), shares)
 
@@ -287,6 +285,16 @@ class Module(Single):
 
 _MOST_BOUND = 8
 _GOLDEN = 0x9E3779B97F4A7C15
+
+
+def _backward(outs: Tensor, bound: Bound, slope: NDArray[np.float64]) -> tuple[Tensor | None, ...]:
+    """Return the gradient of each weight that is learned; Killed as by forward."""
+    try:
+        return torch.autograd.grad(
+            outs, bound.weights, torch.from_numpy(slope).to(outs.dtype), allow_unused=True
+        )
+    except SystemExit as error:
+        raise Killed(said(error)) from error
 
 
 def _part(into: Learned, at: NDArray[np.int64]) -> Learned:

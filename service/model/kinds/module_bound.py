@@ -57,7 +57,9 @@ class Bound(NamedTuple):
             if bound.requires_grad:
                 learned.append((bound, place))
         for buffer, array in kept:
-            held = _alias(array)
+            # nothing changes buffers, so a copy says the same: a module that writes there after all, for
+            # some event that its trial did not have, would end the process of whoever only reads
+            held = _alias(array) if array.flags.writeable else torch.from_numpy(array.copy())
             memo[id(buffer)] = held.view(torch.bool) if buffer.dtype == torch.bool else held
         made = copy.deepcopy(module, memo)
         lazy = {id(memo[id(weight)]) for weight in embeddings_of(module)}

@@ -28,6 +28,8 @@ DTYPES = {
 }  # fmt: skip
 """Types of buffers that a state can hold, and how it holds them."""
 Shapes = dict[str, list[int]]
+_WORDS = 600
+"""Letters that an error may say."""
 
 
 class Killed(RuntimeError):
@@ -128,8 +130,14 @@ def nothing(schema: Schema, n: int = 1) -> Rows:
 
 
 def said(error: BaseException) -> str:
-    """Return what kind of error it is, and what it says."""
-    return f"{type(error).__name__}: {error}"
+    """Return what kind of error it is, and what it says, in a few lines at most."""
+    try:
+        words = str(error)
+    except Exception:  # noqa: BLE001 - how a user's error speaks is a user's code too
+        words = "(it cannot say what)"
+    if len(words) > _WORDS:
+        words = f"{words[:_WORDS]} ..."
+    return f"{type(error).__name__}: {words}"
 
 
 def refuse(msg: str, hint: str) -> NoReturn:
