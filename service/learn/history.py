@@ -105,19 +105,21 @@ def redo_decisions(learner: Learner, entries: Iterable[Entry]) -> None:
         if kind in {"freeze", "rollback"}:
             restore_kept(learner.standing, entry["kept"])
             _serve(learner, None, None, None)  # a freeze is followed by its shadow
+        elif kind == "environment" and "kept" in entry:  # it gave up others before
+            restore_kept(learner.standing, entry["kept"])
+            _serve(learner, *entry["frozen"])
         elif kind in _DECISIONS:
             _REDO[kind](learner, entry)
         learner.standing.version = version
 
 
 def promoted(learner: Learner, entries: Iterable[Entry]) -> str | None:
-    """Return which model was to answer by entries that are given up; None where they say nothing of
-    it, or of one that is not there."""
+    """Return which model is to answer now by entries that are given up; None where they say nothing
+    of it, or of one that is not there, or cannot. What a rollback took back is not among them."""
     name = None
     for entry in entries:
-        if entry["kind"] in {"promote", "rollback"}:
-            name = entry.get("name")
-    return name if name in rivals.known(learner.state) else None
+        name = entry.get("name" if entry["kind"] == "promote" else "answers", name)
+    return name if name is not None and rivals.why_not(learner.state, name) is None else None
 
 
 def rebuilt(learner: Learner, recipe: Recipe) -> Learner:
@@ -125,6 +127,8 @@ def rebuilt(learner: Learner, recipe: Recipe) -> Learner:
     state, _ = State.of(Layout(recipe), learner.state.parts())
     for old, new in rivals.pairs(learner.state, state):
         new.layout.kind.inherit(old.layout.kind, old.named(), new.named())
+    if state.rivals and recipe.promote != learner.recipe.promote:
+        rivals.begin_rule_anew(state)
     state.touch_all()
     return Learner(recipe, state, learner.standing)
 
