@@ -62,14 +62,17 @@ class Rule:
     def take(
         self, duel: NDArray[np.float64], answering: NDArray[np.float64], own: NDArray[np.float64]
     ) -> None:
-        """Take the losses [K] of both on the same events; close the window when it is full."""
-        gain = answering - own
-        duel[_N] += len(gain)
-        duel[_GAIN] += gain.sum()
-        duel[_SQUARES] += (gain * gain).sum()
-        duel[_LOST] += answering.sum()
-        if duel[_N] >= self._settings.rows:
-            self._close(duel)
+        """Take the losses [K] of both on the same events; close each window that is full."""
+        while len(own):
+            room = self._settings.rows - int(duel[_N])
+            lost, gain = answering[:room], answering[:room] - own[:room]
+            answering, own = answering[room:], own[room:]
+            duel[_N] += len(gain)
+            duel[_GAIN] += gain.sum()
+            duel[_SQUARES] += (gain * gain).sum()
+            duel[_LOST] += lost.sum()
+            if duel[_N] >= self._settings.rows:
+                self._close(duel)
 
     def _close(self, duel: NDArray[np.float64]) -> None:
         n = duel[_N]

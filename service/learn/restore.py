@@ -17,7 +17,7 @@ import structlog
 from service import crash
 from service.errors import LayoutChanged
 from service.learn import history, pretrained, rivals
-from service.learn.changes import compare, modules_changed, serving
+from service.learn.changes import challengers_changed, compare, modules_changed, serving
 from service.learn.environment import differences, mint_lineage
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
@@ -193,11 +193,12 @@ def _under(
             f"({learner.standing.frozen_why}) and cannot be served in another layout. Start with "
             "the fields of before, and `headwater unfreeze` or `headwater rollback` first"
         )
-    pairs = _both(learner.recipe, recipe)
+    pairs, told = _both(learner.recipe, recipe), challengers_changed(learner.recipe, recipe)
     learner = history.rebuilt(learner, recipe)
     journaling.append(learner, change, recipe=msgspec.json.decode(recipe.to_json()))
     crash.point("layout_journaled")
     notes.append(f"the settings changed: version {learner.standing.version} is a new {change}")
+    notes += told
     for old, new in pairs:
         notes += modules_changed(old, new)
     s = learner.standing

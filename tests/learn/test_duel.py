@@ -81,6 +81,15 @@ def test_of_several_the_one_that_is_furthest_ahead_is_promoted():
     assert "40" in of.said(ready["b"]) or "39" in of.said(ready["b"])
 
 
+def test_windows_have_as_many_events_as_they_are_said_to_have_however_many_come_at_once():
+    """A cut of a thousand is ten windows of a hundred, the last of which is open."""
+    of, duel = rule(), np.zeros(6)
+    of.take(duel, np.full(950, 1.0), np.full(950, 0.5))
+    assert [50.0, 25.0, 9.0] == duel[[0, 1, WON]].tolist()
+    of.take(duel, np.full(50, 1.0), np.full(50, 1.5))
+    assert [0.0, 0.0, 0.0] == duel[[0, 1, WON]].tolist()
+
+
 def test_a_score_that_is_not_finite_wins_no_window():
     """Not even one among a hundred, and the next window is as any other."""
     of, duel = rule(), np.zeros(6)

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from service.errors import DataLost
 from service.learn import rivals
+from service.learn.changes import challengers_changed
 from service.learn.commands import Refused
 from service.learn.learner import Learner
 from service.model import rivals as held_of
@@ -124,6 +126,38 @@ def test_main_does_not_take_over_with_weights_that_are_not_finite(tmp_path):
     assert "weights of version 4 are not finite" in said["reason"]
 
 
+@pytest.mark.parametrize("how", ["raised", "not_finite"])
+def test_the_audit_log_is_told_that_main_answers_as_the_challenger_failed(how, tmp_path):
+    """Once, and only where it was the one that answered; a log line each time."""
+    desk = Desk(tmp_path, beside(deep="mlp"))
+    desk.learn(records(20))
+    with capture_logs() as logs:
+        failing(desk, how)
+        desk.learn(records(20, 20))
+    none = list(desk.told)
+    rivals._rest(desk.learner.state, "deep")[2] = 0
+    rivals.change(desk.learner.state, "deep")
+    desk.acts.course._look_who_answers()
+    desk.learn(records(20, 40))
+    metric = desk.metrics.counter("headwater_promotions_total").get("guard")
+    desk.close()
+
+    [line] = [entry for entry in logs if entry["event"] == "challenger_failed"]
+    assert ("deep", how, 2) == (line["challenger"], line["how"], line["version"])
+    assert ([], [("guard", "promote")], 1.0) == (none, desk.told, metric)
+
+
+def test_a_start_says_which_challengers_are_gone_and_which_begin():
+    """A name that was changed takes what was learned along with it."""
+    old, new = beside(deep="mlp", same="fm"), beside(depe="mlp", same="fm")
+
+    assert [
+        "the challenger deep is gone, and what it learned",
+        "the challenger depe begins: it has learned nothing yet",
+    ] == list(challengers_changed(old, new))
+    assert [] == list(challengers_changed(old, old))
+
+
 class Speechless:
     """Raises whatever it is asked to score."""
 
@@ -164,8 +198,7 @@ def duels(of: Learner) -> list[float]:
 def test_windows_won_under_another_rule_do_not_count(tmp_path):
     """Nor does an open one: its sums are of another figure. As long as the rule stays they do."""
     desk = Desk(tmp_path, beside(RULE, deep="mlp"))
-    desk.learn(records(150))
-    desk.learn(records(30, 150))
+    desk.learn(records(180))
     before = duels(desk.learner)
     desk.close()
     same = Desk(tmp_path, desk.recipe, desk.topic)
@@ -178,7 +211,7 @@ def test_windows_won_under_another_rule_do_not_count(tmp_path):
     again.close()
 
     assert before == kept
-    assert 30.0 in before
+    assert 80.0 in before
     assert [0.0] * 12 == begun == after
 
 
