@@ -124,11 +124,18 @@ def promoted(learner: Learner, entries: Iterable[Entry]) -> str | None:
 
 def rebuilt(learner: Learner, recipe: Recipe) -> Learner:
     """Return the learner under another recipe: every tensor that fits is kept, by name."""
-    state, _ = State.of(Layout(recipe), learner.state.parts())
-    for old, new in rivals.pairs(learner.state, state):
+    again = under(recipe, learner)
+    for old, new in rivals.pairs(learner.state, again.state):
         new.layout.kind.inherit(old.layout.kind, old.named(), new.named())
-    if state.rivals and recipe.promote != learner.recipe.promote:
-        rivals.begin_rule_anew(state)
+    if again.state.rivals and recipe.promote != learner.recipe.promote:
+        rivals.begin_rule_anew(again.state)
+    return again
+
+
+def under(recipe: Recipe, learner: Learner) -> Learner:
+    """Return the learner under another recipe, as it is: a version that goes on being served keeps
+    its bits where the tensors are the same."""
+    state, _ = State.of(Layout(recipe), learner.state.parts())
     state.touch_all()
     return Learner(recipe, state, learner.standing)
 

@@ -15,6 +15,7 @@ from service.learn.learner import Learner
 from service.model import rivals as held_of
 from service.settings import MAIN
 from service.stream.records import Offsets, Record
+from service.weights.digest import digest
 from tests.learn.cuts import learner, recipe, records, take
 from tests.learn.desk import PLACE, Desk, _Range
 from tests.learn.test_rivals import Trouble, beside
@@ -213,6 +214,26 @@ def test_windows_won_under_another_rule_do_not_count(tmp_path):
     assert before == kept
     assert 80.0 in before
     assert [0.0] * 12 == begun == after
+
+
+def test_a_frozen_version_keeps_its_bits_though_the_rule_changes(tmp_path):
+    """It is served under the same number; what is learned beside it counts windows anew."""
+    desk = Desk(tmp_path, beside(RULE, deep="mlp"))
+    desk.learn(records(180))
+    desk.order("freeze")
+    frozen = desk.acts.course.served
+    assert frozen is not None
+    served = digest(frozen.state.parts())
+    desk.close()
+    other = Desk(tmp_path, beside(RULE | {"rows": 200}, deep="mlp"), desk.topic)
+    again = other.acts.course.served
+    assert again is not None
+    still, version = digest(again.state.parts()), again.standing.version
+    open_windows = duels(other.learner)
+    other.close()
+
+    assert (served, 2) == (still, version)
+    assert [0.0] * 12 == open_windows
 
 
 class Silent(rivals.Pupil):
