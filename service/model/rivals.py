@@ -37,6 +37,8 @@ DUEL = "rivals/duel/"
 REST = "rivals/rest/"
 """[3] of each challenger: how often it was not finite, how often it raised, and for how many events
 it still sits out."""
+BESIDE = ("challenger/", "rivals/")
+"""How the names of all tensors begin that are not the main model's."""
 NOT_FINITE, RAISED, LEFT = 0, 1, 2
 FAILURES = {"not_finite": NOT_FINITE, "raised": RAISED}
 
