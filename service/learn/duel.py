@@ -19,6 +19,8 @@ from service.settings import METRICS, PromoteSettings
 
 _N, _GAIN, _SQUARES, _LOST, WON, SHARE = range(6)
 _TINY = 1e-7
+_LOSS = {"accuracy": "share of wrong answers", "rmse": "mean squared error"}
+"""What is less where a metric is better, if that is not the metric itself."""
 
 
 def losses(
@@ -98,6 +100,6 @@ class Rule:
         """Return why a model takes over, in words."""
         s = self._settings
         return (
-            f"its {self._metric} on {self.target.name} was {float(duel[SHARE]):.1%} less in the last of "
+            f"its {_LOSS.get(self._metric, self._metric)} on {self.target.name} was {float(duel[SHARE]):.1%} less in the last of "
             f"{int(duel[WON])} windows of {s.rows} events, and clearly less in each"
         )

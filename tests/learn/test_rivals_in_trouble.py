@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from safetensors.torch import save_file
 from structlog.testing import capture_logs
 
 from service.errors import DataLost
-from service.learn import rivals
+from service.learn import pretrained, rivals
 from service.learn.changes import challengers_changed
 from service.learn.commands import Refused
 from service.learn.learner import Learner
 from service.model import rivals as held_of
-from service.settings import MAIN
+from service.settings import MAIN, PretrainedSettings
 from service.stream.records import Offsets, Record
 from service.weights.digest import digest
 from tests.learn.cuts import learner, recipe, records, take
@@ -234,6 +235,23 @@ def test_a_frozen_version_keeps_its_bits_though_the_rule_changes(tmp_path):
 
     assert (served, 2) == (still, version)
     assert [0.0] * 12 == open_windows
+
+
+def test_weights_of_a_file_are_for_the_main_model_alone(tmp_path):
+    """Also where the file is of a service with challengers, of which another one answered."""
+    old, new = learner(beside(deep="mlp", gone="fm")), learner(beside(deep="mlp"))
+    take(old, records(100))
+    rivals.change(old.state, "gone")
+    fresh = new.state.rivals["deep"].image.tobytes()
+    file = tmp_path / "weights.safetensors"
+    weights = old.state.parts()["weights"]
+    save_file({name: tensor.clone() for name, tensor in weights.items()}, file)
+    said = PretrainedSettings(file=file, strict=False)
+    pretrained.start_from(new.state, pretrained.match(new.layout, said).entry())
+
+    assert MAIN == new.state.serves
+    assert fresh == new.state.rivals["deep"].image.tobytes()
+    assert old.state.theta.tobytes() == new.state.theta.tobytes()
 
 
 class Silent(rivals.Pupil):
