@@ -113,13 +113,13 @@ def redo_decisions(learner: Learner, entries: Iterable[Entry]) -> None:
         learner.standing.version = version
 
 
-def promoted(learner: Learner, entries: Iterable[Entry]) -> str | None:
-    """Return which model is to answer now by entries that are given up; None where they say nothing
-    of it, or of one that is not there, or cannot. What a rollback took back is not among them."""
+def promoted(entries: Iterable[Entry]) -> str | None:
+    """Return which model was to answer by entries that are given up; None where they say nothing of
+    it. What a rollback took back is not among them."""
     name = None
     for entry in entries:
         name = entry.get("name" if entry["kind"] == "promote" else "answers", name)
-    return name if name is not None and rivals.why_not(learner.state, name) is None else None
+    return name
 
 
 def rebuilt(learner: Learner, recipe: Recipe) -> Learner:

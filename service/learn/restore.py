@@ -235,9 +235,14 @@ def _give_up(stopped: ReplayStopped, journaling: Journaling, rest: list[Entry]) 
     assert last is not None, "there was an entry to replay"
     learner.standing.version = last
     learner.standing.lineage = mint_lineage()
-    s, answers = learner.standing, history.promoted(learner, rest)
-    if answers is not None:
-        rivals.change(learner.state, answers)
+    s, answers = learner.standing, history.promoted(rest)
+    if answers in {None, learner.state.serves}:
+        answers = None
+    elif (why := rivals.why_not(learner.state, answers)) is not None:
+        _log.warning("promotion_given_up", why=why, answers=learner.state.serves)
+        answers = None
+    else:
+        rivals.change(learner.state, str(answers))
     journaling.append(
         learner, "environment", base=reached, lineage=s.lineage,
         reason=str(stopped.loss), kept=history.kept(s),

@@ -68,11 +68,14 @@ def test_a_challenger_that_sat_out_does_not_answer_where_the_records_are_gone(tm
     desk.saver.now(desk.learner)
     desk.learn(records(1000, 20))
     desk.order("promote", name="deep")
-    after = without_records(desk, 1020)
+    with capture_logs() as logs:
+        after = without_records(desk, 1020)
     answers = (desk.learner.state.serves, after.learner.state.serves)
     after.close()
 
     assert ("deep", MAIN) == answers
+    [said] = [entry for entry in logs if entry["event"] == "promotion_given_up"]
+    assert (MAIN, True) == (said["answers"], "deep failed and sits out" in said["why"])
 
 
 class Holed(Desk):
