@@ -82,6 +82,12 @@ promote: {rows: 500}
         ("promote: {}", "promote", "there are no challengers"),
         ("challengers: {a: {}}\npromote: {metric: mae}", "promote.metric", "log_loss or accuracy"),
         ("challengers: {a: {}}\npromote: {target: z}", "promote.target", "Known: y."),
+        ("challengers: {a: {}}\npromote: {target: [y]}", "promote.target", "must be a text"),
+        (
+            "challengers: {a: {learning: {shed: never}}}",
+            "challengers.a.learning.shed",
+            "one for all models of a stream",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused_where_it_stands(tmp_path, text, where, said):
@@ -119,6 +125,13 @@ def test_weights_to_freeze_that_a_challenger_has_not_are_told_at_the_challenger(
     with pytest.raises(BadSettings) as caught:
         Layout(recipe_of(found))
     assert ["challengers.deep.learning.freeze.0"] == [one.path for one in caught.value.problems]
+
+
+def test_a_module_that_is_not_there_is_told_at_the_challenger_that_names_it(tmp_path):
+    found = load(tmp_path, 'challengers: {own: {kind: "no.such:Net"}}')
+    with pytest.raises(BadSettings) as caught:
+        recipe_of(found)
+    assert ["challengers.own.kind"] == [one.path for one in caught.value.problems]
 
 
 def test_a_step_of_a_challenger_that_overshoots_is_doubted_where_it_stands(tmp_path):

@@ -52,8 +52,8 @@ class ChallengerSettings(ModelSettings):
     learning: LearningSettings | None = Field(
         None,
         description="Where it learns otherwise than `learning` says: what stands here holds for "
-        "this challenger, all else is as there. Not batch_rows, linger_ms, threads, holdout, "
-        "frozen_after and seed, which are of the stream.",
+        "this challenger, all else is as there. Not batch_rows, linger_ms, threads, holdout, shed, "
+        "shed_after_seconds, frozen_after and seed, which are of the stream.",
     )
 
     def learns(self, usual: LearningSettings) -> LearningSettings:

@@ -18,7 +18,9 @@ from service._settings.tree import default_at
 Tree = dict[str, object]
 Rules = Callable[[type[BaseModel], Tree], Iterator[Found]]
 
-OF_THE_STREAM = ("batch_rows", "linger_ms", "threads", "holdout", "frozen_after", "seed")
+OF_THE_STREAM = (
+    "batch_rows", "linger_ms", "threads", "holdout", "frozen_after", "seed", "shed", "shed_after_seconds",
+)  # fmt: skip
 """Settings of `learning` that are one for all models."""
 
 
@@ -86,6 +88,8 @@ def _promote(tree: Tree, challengers: Tree) -> Iterator[Found]:
             yield Found(("promote",), "several targets, and none is said to decide", hint)
             return
         target = next(iter(targets), None)
+    elif not isinstance(target, str):
+        return  # told by the type
     elif target not in targets:
         hint = f"Known: {', '.join(targets)}."
         yield Found(("promote", "target"), f"{target!r} is no target", hint)

@@ -270,6 +270,7 @@ class Acts:
             why = f"the {broken} of version {served.standing.version} are not finite"
             if served is self.learner and served.state.serves != MAIN:
                 self.course.promote(MAIN, GUARD, why)
+                self.serve_turn(save=False)
             elif self._t.guard.loss == "act" and self.course.good is not None:
                 self._do(Verdict("roll_back", why))
             else:

@@ -60,6 +60,14 @@ def serving(serves: str, new: Recipe) -> None:
         )
 
 
+def challengers_changed(old: Recipe, new: Recipe) -> Iterator[str]:
+    """Tell which challengers are gone, with what they learned, and which begin."""
+    for name in sorted(old.challengers.keys() - new.challengers.keys()):
+        yield f"the challenger {name} is gone, and what it learned"
+    for name in sorted(new.challengers.keys() - old.challengers.keys()):
+        yield f"the challenger {name} begins: it has learned nothing yet"
+
+
 def _models(old: Recipe, new: Recipe) -> list[str]:
     """Return why one model cannot go on under the settings of another."""
     if old.kind != new.kind:

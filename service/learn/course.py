@@ -85,6 +85,7 @@ class Course:
 
     def look(self, step: Step, columns: Columns) -> Verdict | None:
         """Have the guard look at a cut that was just learned and journaled."""
+        self._look_who_failed(step)
         self._look_who_answers()
         verdict = self._judge.take(self.learner, step, columns, self._frozen)
         self._keeper.reach(self._needed())
@@ -124,6 +125,15 @@ class Course:
         self.promote(due[0], RULE, due[1])
         return True
 
+    def _look_who_failed(self, step: Step) -> None:
+        """Challengers began again; where one of them answered, the main one does by now."""
+        for name, how in step.failed.items():
+            _log.warning("challenger_failed", challenger=name, how=how, version=step.version)
+        if self._answers in step.failed:
+            self._judge.metrics.counter("headwater_promotions_total").inc(1.0, GUARD)
+            why = f"{self._answers} failed: {step.failed[self._answers]}"
+            self._tell(GUARD, "promote", why, (step.version, self.learner.standing.lineage))
+
     def _look_who_answers(self) -> None:
         """Another model answers: what was usual of the one before says nothing about it."""
         serves = self.learner.state.serves
@@ -140,7 +150,9 @@ class Course:
             raise Refused(str(error)) from None
         crash.point("rollback_before_pointer_flip")
         self._frozen = None
-        self._judge.ended(self.learner, adopted=False)
+        another = self.learner.state.serves != self._answers
+        self._judge.ended(self.learner, adopted=another)
+        self._answers = self.learner.state.serves
         self._judge.metrics.counter("headwater_rollbacks_total").inc(1.0, by)
         self._turned(by, "rollback", why)
 

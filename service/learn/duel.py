@@ -19,6 +19,8 @@ from service.settings import METRICS, PromoteSettings
 
 _N, _GAIN, _SQUARES, _LOST, WON, SHARE = range(6)
 _TINY = 1e-7
+_LOSS = {"accuracy": "share of wrong answers", "rmse": "mean squared error"}
+"""What is less where a metric is better, if that is not the metric itself."""
 
 
 def losses(
@@ -62,14 +64,17 @@ class Rule:
     def take(
         self, duel: NDArray[np.float64], answering: NDArray[np.float64], own: NDArray[np.float64]
     ) -> None:
-        """Take the losses [K] of both on the same events; close the window when it is full."""
-        gain = answering - own
-        duel[_N] += len(gain)
-        duel[_GAIN] += gain.sum()
-        duel[_SQUARES] += (gain * gain).sum()
-        duel[_LOST] += answering.sum()
-        if duel[_N] >= self._settings.rows:
-            self._close(duel)
+        """Take the losses [K] of both on the same events; close each window that is full."""
+        while len(own):
+            room = self._settings.rows - int(duel[_N])
+            lost, gain = answering[:room], answering[:room] - own[:room]
+            answering, own = answering[room:], own[room:]
+            duel[_N] += len(gain)
+            duel[_GAIN] += gain.sum()
+            duel[_SQUARES] += (gain * gain).sum()
+            duel[_LOST] += lost.sum()
+            if duel[_N] >= self._settings.rows:
+                self._close(duel)
 
     def _close(self, duel: NDArray[np.float64]) -> None:
         n = duel[_N]
@@ -95,6 +100,6 @@ class Rule:
         """Return why a model takes over, in words."""
         s = self._settings
         return (
-            f"its {self._metric} on {self.target.name} was {float(duel[SHARE]):.1%} less in the last of "
+            f"its {_LOSS.get(self._metric, self._metric)} on {self.target.name} was {float(duel[SHARE]):.1%} less in the last of "
             f"{int(duel[WON])} windows of {s.rows} events, and clearly less in each"
         )

@@ -105,26 +105,37 @@ def redo_decisions(learner: Learner, entries: Iterable[Entry]) -> None:
         if kind in {"freeze", "rollback"}:
             restore_kept(learner.standing, entry["kept"])
             _serve(learner, None, None, None)  # a freeze is followed by its shadow
+        elif kind == "environment" and "kept" in entry:  # it gave up others before
+            restore_kept(learner.standing, entry["kept"])
+            _serve(learner, *entry["frozen"])
         elif kind in _DECISIONS:
             _REDO[kind](learner, entry)
         learner.standing.version = version
 
 
-def promoted(learner: Learner, entries: Iterable[Entry]) -> str | None:
+def promoted(entries: Iterable[Entry]) -> str | None:
     """Return which model was to answer by entries that are given up; None where they say nothing of
-    it, or of one that is not there."""
+    it. What a rollback took back is not among them."""
     name = None
     for entry in entries:
-        if entry["kind"] in {"promote", "rollback"}:
-            name = entry.get("name")
-    return name if name in rivals.known(learner.state) else None
+        name = entry.get("name" if entry["kind"] == "promote" else "answers", name)
+    return name
 
 
 def rebuilt(learner: Learner, recipe: Recipe) -> Learner:
     """Return the learner under another recipe: every tensor that fits is kept, by name."""
-    state, _ = State.of(Layout(recipe), learner.state.parts())
-    for old, new in rivals.pairs(learner.state, state):
+    again = under(recipe, learner)
+    for old, new in rivals.pairs(learner.state, again.state):
         new.layout.kind.inherit(old.layout.kind, old.named(), new.named())
+    if again.state.rivals and recipe.promote != learner.recipe.promote:
+        rivals.begin_rule_anew(again.state)
+    return again
+
+
+def under(recipe: Recipe, learner: Learner) -> Learner:
+    """Return the learner under another recipe, as it is: a version that goes on being served keeps
+    its bits where the tensors are the same."""
+    state, _ = State.of(Layout(recipe), learner.state.parts())
     state.touch_all()
     return Learner(recipe, state, learner.standing)
 

@@ -102,7 +102,7 @@ def _frozen(learner: Learner, sources: Sources, store: Store, beat: Beat) -> Lea
         _log.error("frozen_version_lost", version=version, why=str(error))
         return None
     frozen = frozen.copy()
-    return frozen if frozen.recipe == learner.recipe else history.rebuilt(frozen, learner.recipe)
+    return frozen if frozen.recipe == learner.recipe else history.under(learner.recipe, frozen)
 
 
 def _begin(settings: Settings, broker: Broker, sources: Sources, store: Store) -> Learner:

@@ -19,6 +19,7 @@ import torch
 
 from service.errors import BadSettings, Problem, SnapshotInvalid
 from service.model.layout import Entry, Layout
+from service.model.rivals import BESIDE
 from service.model.state import State
 from service.settings import PretrainedSettings
 
@@ -152,8 +153,9 @@ def _write(state: State, name: str, tensor: torch.Tensor, path: Path) -> None:
 
 
 def _ours(layout: Layout) -> dict[str, Entry]:
-    """Return everything that predictions read, by name."""
-    return {name: entry for (part, name), entry in layout.by_name.items() if part == "weights"}
+    """Return everything that the main model's predictions read, by name: challengers start from
+    nothing, and who answers begins with it."""
+    return {e.name: e for e in layout.own if e.part == "weights" and not e.name.startswith(BESIDE)}
 
 
 def _wanted(layout: Layout) -> set[str]:

@@ -17,7 +17,7 @@ import structlog
 from service import crash
 from service.errors import LayoutChanged
 from service.learn import history, pretrained, rivals
-from service.learn.changes import compare, modules_changed, serving
+from service.learn.changes import challengers_changed, compare, modules_changed, serving
 from service.learn.environment import differences, mint_lineage
 from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
@@ -193,11 +193,12 @@ def _under(
             f"({learner.standing.frozen_why}) and cannot be served in another layout. Start with "
             "the fields of before, and `headwater unfreeze` or `headwater rollback` first"
         )
-    pairs = _both(learner.recipe, recipe)
+    pairs, told = _both(learner.recipe, recipe), challengers_changed(learner.recipe, recipe)
     learner = history.rebuilt(learner, recipe)
     journaling.append(learner, change, recipe=msgspec.json.decode(recipe.to_json()))
     crash.point("layout_journaled")
     notes.append(f"the settings changed: version {learner.standing.version} is a new {change}")
+    notes += told
     for old, new in pairs:
         notes += modules_changed(old, new)
     s = learner.standing
@@ -234,9 +235,14 @@ def _give_up(stopped: ReplayStopped, journaling: Journaling, rest: list[Entry]) 
     assert last is not None, "there was an entry to replay"
     learner.standing.version = last
     learner.standing.lineage = mint_lineage()
-    s, answers = learner.standing, history.promoted(learner, rest)
-    if answers is not None:
-        rivals.change(learner.state, answers)
+    s, answers = learner.standing, history.promoted(rest)
+    if answers in {None, learner.state.serves}:
+        answers = None
+    elif (why := rivals.why_not(learner.state, answers)) is not None:
+        _log.warning("promotion_given_up", why=why, answers=learner.state.serves)
+        answers = None
+    else:
+        rivals.change(learner.state, str(answers))
     journaling.append(
         learner, "environment", base=reached, lineage=s.lineage,
         reason=str(stopped.loss), kept=history.kept(s),

@@ -60,6 +60,7 @@ class Pupil:
     """One challenger: what moves its state. Holds none."""
 
     def __init__(self, layout: Layout) -> None:
+        self._layout = layout
         self._featurizer = Featurizer(layout.schema)
         self._model = Model(layout)
         self._lesson = Lesson(layout, self._featurizer, self._model)
@@ -69,8 +70,16 @@ class Pupil:
         return self._lesson.learn(state, columns, learn)
 
     def score(self, state: State, columns: Columns) -> NDArray[np.float64]:
-        """Return the scores [N, O]; changes nothing."""
-        return self._model.score(state, self._featurizer.rows(columns, state.scales))
+        """Return the scores [N, O], NaN where it raises; changes nothing."""
+        try:
+            return self._model.score(state, self._featurizer.rows(columns, state.scales))
+        except Exception as error:  # noqa: BLE001 - a user's forward may raise anything
+            _log.error("challenger_raised", error=repr(error), note="it cannot answer")
+            return np.full((len(columns), self._layout.schema.outputs), np.nan)
+
+    def shed(self, state: State, level: int) -> None:
+        """Leave out as many works as the main model does; where there are none nothing happens."""
+        self._layout.kind.shed(state.extras, level)
 
 
 class Rivals:
@@ -106,6 +115,11 @@ class Rivals:
         not told of any.
         """
         taught: dict[str, Learned | None] = {}
+        level = self._layout.kind.effort(
+            state.extras
+        ).level  # else they would not be compared alike
+        for name, pupil in self.pupils.items():
+            pupil.shed(state.rivals[name], level)
 
         def teach(name: str) -> None:
             taught[name] = _try(name, self.pupils[name], state.rivals[name], columns, learn)
@@ -174,11 +188,13 @@ class Rivals:
         _course(state)[0] += int((~np.isnan(labels)).any(axis=1).sum())
         if self._rule is not None:
             lost = self._rule.losses(answered, labels)
+            told = np.isfinite(lost)  # without a score nobody can be better than it
             for name, duel in _duels(state).items():
                 if name == state.serves or name not in all_scores:
                     duel[:] = 0.0
                     continue
-                self._rule.take(duel, lost, self._rule.losses(all_scores[name], labels))
+                own = self._rule.losses(all_scores[name], labels)
+                self._rule.take(duel, lost[told], own[told])
         return answered
 
     def due(self, state: State) -> tuple[str, str] | None:
@@ -224,9 +240,15 @@ def _set_back(state: State, name: str, why: str) -> None:
 def change(state: State, name: str) -> None:
     """Have another model answer; the rule begins anew."""
     state.serve(name)
+    state.rivals.get(name, state).touch_all()  # all of it is looked at before it answers
+    begin_rule_anew(state)
     course = _course(state)
     course[0] = 0
     course[1] += 1
+
+
+def begin_rule_anew(state: State) -> None:
+    """Forget which windows were won: by another rule they may not have been."""
     for duel in _duels(state).values():
         duel[:] = 0.0
 

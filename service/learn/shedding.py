@@ -120,15 +120,17 @@ class Shedding:
     def tick(self, loop: Loop) -> None:
         """Change the level by one, where it is time; between two cuts."""
         now_s = self._clock()
-        if now_s < self._due_s or not loop.may_learn:
+        if now_s < self._due_s:
             return
         self._due_s = now_s + LOOK_S
         learner = loop.learner
         names, level = learner.sheds, learner.shed_level
         self._look(learner)
-        lag = loop.lag
+        lag = loop.lag if loop.may_learn else None
         self.behind_s = math.nan if lag is None else self._pace.seconds_for(lag)
         self._metrics.gauge("headwater_behind_seconds").set(self.behind_s)
+        if not loop.may_learn:
+            return
         wanted = 0
         if self._after_s is not None:
             if self._effort is None or self._effort[0] != len(names):  # another kind since

@@ -81,7 +81,11 @@ def _compile(given: Recipe) -> None:
     experts: tuple[str, ...] = ("auto",)
     if given.model.is_mixture:  # experts have kernels for each kind of target: a minute's worth
         learned = tuple(t.kind for t in given.schema.targets)
-        experts = given.model.built_in or ("prior",)
+        experts = given.model.built_in
+        if (
+            given.model.references
+        ):  # those may be for targets and fields that the others do not take
+            experts = tuple(dict.fromkeys((*experts, "prior")))
     targets = {n: t for n, t in _TARGETS.items() if t["type"] in learned}
     event = {
         "features": {name: {"type": name, **_FIELDS[name][0]} for name in types},

@@ -12,12 +12,11 @@ layout name by name.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.errors import BadSettings
 from service.model import drift_tensors, intervals, prequential, rate, rivals
 from service.model.featurizer import Scales
 from service.model.kinds import kind_of
@@ -219,7 +218,8 @@ class Layout:
         """Where the bytes begin and end that are of all models together."""
         self.own = list(self.entries)
         for name, recipe in challengers.items():
-            layout, at = _of_challenger(name, recipe), self._end
+            with rivals.told_of(name):
+                layout, at = Layout(recipe), self._end
             self.entries += [
                 Entry(e.part, rivals.prefix(name) + e.name, e.dtype, e.shape, at + e.offset)
                 for e in layout.entries
@@ -260,13 +260,3 @@ class Layout:
 
     def _alias(self, part: str, name: str, shape: tuple[int, ...], base: int, first: int) -> None:
         self.entries.append(Entry(part, name, "float32", shape, base + 4 * first))
-
-
-def _of_challenger(name: str, recipe: Recipe) -> Layout:
-    """Return its layout; BadSettings says where in the settings a challenger is at fault."""
-    try:
-        return Layout(recipe)
-    except BadSettings as error:
-        start = f"challengers.{name}."
-        problems = [replace(p, path=start + p.path.removeprefix("model.")) for p in error.problems]
-        raise BadSettings(problems) from None

@@ -8,12 +8,15 @@ together is named rivals/...
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import BadSettings
 from service.events.schema import Target
 from service.model import prequential
 from service.model.names import escape
@@ -34,6 +37,8 @@ DUEL = "rivals/duel/"
 REST = "rivals/rest/"
 """[3] of each challenger: how often it was not finite, how often it raised, and for how many events
 it still sits out."""
+BESIDE = ("challenger/", "rivals/")
+"""How the names of all tensors begin that are not the main model's."""
 NOT_FINITE, RAISED, LEFT = 0, 1, 2
 FAILURES = {"not_finite": NOT_FINITE, "raised": RAISED}
 
@@ -56,6 +61,22 @@ def tensors(targets: tuple[Target, ...], names: list[str]) -> Iterator[Shape]:
 def prefix(name: str) -> str:
     """Return how the names of a challenger's own tensors begin."""
     return f"challenger/{name}/"
+
+
+@contextlib.contextmanager
+def told_of(name: str) -> Iterator[None]:
+    """Have what is refused of a model say where in the settings of a challenger it stands."""
+    try:
+        yield
+    except BadSettings as error:
+        start = f"challengers.{name}."
+        raise BadSettings(
+            [
+                p if p.path.startswith("event.")
+                else replace(p, path=start + p.path.removeprefix("model."))
+                for p in error.problems
+            ]
+        ) from None  # fmt: skip
 
 
 def named_in(cell: NDArray[np.uint8]) -> str:

@@ -101,6 +101,16 @@ class Attached:
             return self
         return self._rivals.get(rivals.named_in(self._serves), self)
 
+    @property
+    def runs_code(self) -> bool:
+        """Whether the model that answers is a module of the user's own, which may raise."""
+        return self._answering._scorer.recipe.model.is_module
+
+    @property
+    def outputs(self) -> int:
+        """Scores of one event."""
+        return self._scorer.schema.outputs
+
     def score(self, columns: Columns) -> NDArray[np.float64]:
         """Return the scores [N, O] of the events, by the model that answers."""
         return self._answering.score_alone(columns)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from starlette.types import Receive, Scope, Send
 
 from service import crash
-from service.events.decode import Decoder, Fault
+from service.events.decode import Columns, Decoder, Fault
 from service.logs import logger
 from service.metrics import Metrics
 from service.model.scorer import Attached, HalfWidths, Scorer
@@ -133,7 +133,7 @@ class Scoring:
 
         def score(attached: Attached) -> tuple[NDArray[np.float64], HalfWidths]:
             halves = {} if asking.level is None else attached.half_widths(asking.level)
-            return attached.score(columns), halves
+            return _scores(attached, columns), halves
 
         (scores, halves), served = live.read(score)
         if not np.isfinite(scores).all():
@@ -162,15 +162,34 @@ class Scoring:
             raise bad_events(errors)
 
 
+def _scores(attached: Attached, columns: Columns) -> NDArray[np.float64]:
+    """Return the scores [N, O]; NaN where the model is code of the user's own, and raises."""
+    try:
+        return attached.score(columns)
+    except Exception as error:
+        if not attached.runs_code:
+            raise
+        _log.error("module_raised", error=repr(error))
+        return np.full((len(columns), attached.outputs), np.nan)
+
+
 def _not_finite(live: LiveModel, scores: NDArray[np.float64], asking: Asking) -> Refused:
     """Tell an event that is too much for sound weights from weights that are not sound."""
     blank, _ = live.scorer().decoder.features([{}])
-    plain, served = live.read(lambda attached: attached.score(blank))
+
+    def look(attached: Attached) -> tuple[NDArray[np.float64], bool]:
+        return _scores(attached, blank), attached.runs_code
+
+    (plain, is_code), served = live.read(look)
     if not np.isfinite(plain).all():
         _log.error("weights_not_finite", version=served.version, lineage=served.lineage)
         detail = f"version {served.version} gives scores that are not finite"
         return Refused("NOT_READY", detail, retry_after_s=1)
     msg = "the values are too large: their score is not finite"
+    if is_code:
+        msg = (
+            "the model's code raises at it, or at another event of the request, or gives no number"
+        )
     rows = np.flatnonzero(~np.isfinite(scores).all(axis=1)).tolist()
     return bad_events([asking.error(Fault(row, None, "score_not_finite", msg), {}) for row in rows])
 

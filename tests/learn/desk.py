@@ -122,7 +122,7 @@ class Desk:
             if (version := learner.standing.frozen) is not None and not frozen_lost:
                 frozen = self._reach(version, lambda *_: None).copy()
                 if frozen.recipe != recipe:
-                    frozen = history.rebuilt(frozen, recipe)
+                    frozen = history.under(recipe, frozen)
         folder.mkdir(exist_ok=True)
         (folder / "run").mkdir(exist_ok=True)
         image = learner.state.image.nbytes

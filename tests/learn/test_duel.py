@@ -81,6 +81,30 @@ def test_of_several_the_one_that_is_furthest_ahead_is_promoted():
     assert "40" in of.said(ready["b"]) or "39" in of.said(ready["b"])
 
 
+@pytest.mark.parametrize(
+    ("target", "metric", "what"),
+    [
+        ("v", None, "mae"),
+        ("v", "rmse", "mean squared error"),
+        ("b", "log_loss", "log_loss"),
+        ("m", "accuracy", "share of wrong answers"),
+    ],
+)
+def test_what_is_said_to_be_less_is_what_was_compared(target, metric, what):
+    """An accuracy that is less would be worse, and a squared error is no rmse."""
+    of = rule(target=target, metric=metric)
+    assert f"its {what} on {target} was 50.0% less" in of.said(after([(1.0, 0.5)], of, noise=0.0))
+
+
+def test_windows_have_as_many_events_as_they_are_said_to_have_however_many_come_at_once():
+    """A cut of a thousand is ten windows of a hundred, the last of which is open."""
+    of, duel = rule(), np.zeros(6)
+    of.take(duel, np.full(950, 1.0), np.full(950, 0.5))
+    assert [50.0, 25.0, 9.0] == duel[[0, 1, WON]].tolist()
+    of.take(duel, np.full(50, 1.0), np.full(50, 1.5))
+    assert [0.0, 0.0, 0.0] == duel[[0, 1, WON]].tolist()
+
+
 def test_a_score_that_is_not_finite_wins_no_window():
     """Not even one among a hundred, and the next window is as any other."""
     of, duel = rule(), np.zeros(6)

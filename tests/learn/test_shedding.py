@@ -203,6 +203,23 @@ def test_nothing_changes_while_nobody_knows_what_waits(tmp_path: Path):
     assert [level] * 4 == after
 
 
+def test_while_nothing_may_be_learned_nobody_says_how_long_what_waits_would_take(tmp_path: Path):
+    """Paused in the middle: the last figure would say for ever that learning is behind. Work that is
+    left out is taken up later, not now."""
+    desk, waiting = at_work(tmp_path)
+    for _ in range(3):
+        second(desk, waiting, 5000, SETTLE_S)
+    level = desk.learner.shed_level
+    desk.order("pause")
+    desk.now_s += CALM_S
+    desk.acts.tick()
+    said, shown = desk.acts.status()["shed"], desk.metrics.gauge("headwater_behind_seconds").get()
+    desk.close()
+
+    assert level > 0
+    assert (level, None, True) == (said["level"], said["behind_seconds"], math.isnan(shown))
+
+
 def test_the_settings_of_shedding_are_not_in_the_weights():
     """A change of them makes no new version."""
     plain, other = cuts.recipe(), cuts.recipe(shed="never", shed_after_seconds=5.0)

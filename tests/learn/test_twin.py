@@ -25,6 +25,7 @@ from service.weights.digest import digest
 from service.weights.snapshots import Keep, Snapshots
 from tests.learn.cuts import learner, recipe, record, records, take
 from tests.learn.desk import Desk
+from tests.learn.test_rivals import beside
 
 THREE = {
     "features": {"x": {"type": "number"}, "c": {"type": "category", "buckets": 64}},
@@ -192,6 +193,28 @@ def test_a_restart_goes_on_with_the_same_twin_and_begins_its_figures_anew(tmp_pa
     assert before != desk.live_image()
     assert 1 == len(list((tmp_path / "s" / "twin" / "objects").iterdir()))
     desk.close()
+
+
+def test_the_twin_of_the_main_model_stays_where_challengers_come_and_go(tmp_path):
+    """It says what it said; one of which a challenger answers is of that challenger's weights."""
+    desk = Desk(tmp_path / "s", recipe(), frozen_after=100)
+    step(desk, 0, 120)
+    for under in (beside(deep="mlp"), beside(deep="mlp", other="fm"), beside(deep="mlp")):
+        desk.close()
+        desk = Desk(desk.folder, under, desk.topic, frozen_after=100)
+        step(desk, desk.learner.events_learned)
+        assert 120 == frozen_events(desk)
+    desk.order("promote", name="deep")
+    desk.close()
+    desk = Desk(desk.folder, desk.recipe, desk.topic, frozen_after=200)
+    step(desk, desk.learner.events_learned)
+    newer = frozen_events(desk)
+    desk.close()
+    desk = Desk(desk.folder, beside(deep="mlp", other="fm"), desk.topic, frozen_after=200)
+    dropped = failures(desk, "other_layout")
+    desk.close()
+
+    assert (360, 1.0) == (newer, dropped)
 
 
 @pytest.mark.parametrize("harm", ["flip", "missing", "manifest"])

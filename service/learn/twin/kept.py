@@ -54,7 +54,7 @@ class Kept:
                 return None
             weights = State(layout)
             for entry in layout.entries:
-                if entry.part == "weights":
+                if entry.part == "weights" and entry.name in found.parts["weights"]:
                     entry.view(weights.image)[...] = found.parts["weights"][entry.name].numpy()
             events = int(found.manifest.meta["events_learned"])
             read = found.manifest

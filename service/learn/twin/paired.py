@@ -12,7 +12,7 @@ import numpy as np
 
 from service.events.columns import Columns, take
 from service.learn.learner import Learner, Step
-from service.model import prequential
+from service.model import prequential, rivals
 from service.model.layout import Layout
 from service.model.scorer import Scorer
 from service.model.state import Parts, State
@@ -85,6 +85,15 @@ class Paired:
 
 
 def fits(layout: Layout, weights: Part) -> bool:
-    """Whether the tensors of a copy are those that predictions of this layout read."""
+    """Whether the tensors of a copy are those that its predictions read in this layout. Where the
+    main model answers, challengers may come and go."""
     ours = {e.name: e.shape for e in layout.entries if e.part == "weights"}
-    return ours == {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    theirs = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    serves = weights.get(rivals.SERVES)
+    if serves is None or not bool(serves.any()):
+        ours, theirs = _of_main(ours), _of_main(theirs)
+    return ours == theirs
+
+
+def _of_main(shapes: dict[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    return {n: s for n, s in shapes.items() if not n.startswith(rivals.BESIDE)}

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from service.errors import BadSettings
+from service.model import rivals
 from service.model.experts import EXPERTS
 from service.model.kinds.fm import Fm
 from service.model.kinds.linear import Linear
@@ -61,9 +62,12 @@ def recipe_of(settings: Settings) -> Recipe:
         for name, one in s.challengers.items()
     }
     recipe = recipe.beside(challengers, s.promote)
-    for each in recipe.models:
+    if recipe.model.references:
+        _run_code(recipe)
+    for name, each in recipe.challengers.items():
         if each.model.references:
-            _run_code(each)
+            with rivals.told_of(name):
+                _run_code(each)
     return recipe
 
 
