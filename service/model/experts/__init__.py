@@ -10,6 +10,7 @@ from service.model.experts.kernel import Kernel
 from service.model.experts.nets import Nets
 from service.model.experts.newton import Newton
 from service.model.experts.prior import Prior
+from service.model.experts.quantiles import Quantiles
 from service.model.experts.seam import Expert
 from service.model.experts.squares import Squares
 from service.model.experts.steps import Steps
@@ -17,6 +18,19 @@ from service.model.experts.words import Words
 
 EXPERTS: dict[str, type[Expert]] = {
     one.name: one
-    for one in (Prior, Cross, Bayes, Newton, Squares, Steps, Nets, Kernel, Forest, Factors, Words)
+    for one in (
+        Prior,
+        Cross,
+        Bayes,
+        Newton,
+        Squares,
+        Quantiles,
+        Steps,
+        Nets,
+        Kernel,
+        Forest,
+        Factors,
+        Words,
+    )
 }
 """By name, in the order in which they are asked."""
