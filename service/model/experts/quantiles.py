@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.model.experts import quantiles_pass as compiled
+from service.model.experts.inputs_pass import ONE_HOT
 from service.model.experts.quantiles_pass import SAMPLE
 from service.model.experts.seam import (
     Fields,
@@ -80,11 +81,11 @@ class Quantiles:
 
 
 def _columns(fields: Fields) -> list[int]:
-    """Return the columns of the event and of earlier labels, by worth; of categories what is known
-    of their values before the values."""
+    """Return the columns of the event and of earlier labels, by worth: of categories what is known of
+    all their values, then the values seen first; then pieces of ranks."""
     first = [*fields.z, *fields.plain, *fields.keys, *fields.lags][: MOST - 1]
+    each = zip(*(range(at, at + ONE_HOT) for at in fields.one_hot[::ONE_HOT]), strict=True)
     pieces = np.array(fields.pieces, dtype=np.int64).reshape(-1, 4)
-    each = zip(*(range(at, at + 32) for at in fields.one_hot[::32]), strict=True)
-    more = [*pieces[:, 1:3].T.ravel(), *(c for row in each for c in row)]
-    more += [*pieces[:, ::3].T.ravel(), *fields.missing]
+    more = [c for row in each for c in row][:ONE_HOT]
+    more += [*pieces[:, 1:3].T.ravel(), *pieces[:, ::3].T.ravel(), *fields.missing]
     return [int(c) for c in (*first, *more[: max(0, ENOUGH - 1 - len(first))])]
