@@ -36,6 +36,8 @@ REFUSED: dict[tuple[str, str], str] = {
         "quantiles",
         "multiclass",
     ): "a class has no place among others; newton is its like for classes",
+    ("habits", "binary"): "it is for three classes and more; newton sees the labels before",
+    ("habits", "number"): "it counts classes; steps is its like for numbers",
     ("steps", "binary"): "a number rises, falls or stays; a class does not",
     ("steps", "multiclass"): "a number rises, falls or stays; a class does not",
     ("factors", "multiclass"): "its factors are of one answer: yes or no, or a number",

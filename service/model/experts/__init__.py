@@ -6,6 +6,7 @@ from service.model.experts.bayes import Bayes
 from service.model.experts.cross import Cross
 from service.model.experts.factors import Factors
 from service.model.experts.forest import Forest
+from service.model.experts.habits import Habits
 from service.model.experts.kernel import Kernel
 from service.model.experts.nets import Nets
 from service.model.experts.newton import Newton
@@ -26,6 +27,7 @@ EXPERTS: dict[str, type[Expert]] = {
         Squares,
         Quantiles,
         Steps,
+        Habits,
         Nets,
         Kernel,
         Forest,
