@@ -78,7 +78,9 @@ def _deviation(ordered, n, value):
     """Return the normal deviation at the middle rank of a value among n sorted ones."""
     if n == 0:
         return 0.0
-    low, high = _first_of(ordered, n, value), _first_above(ordered, n, value)
+    low = high = _first_of(ordered, n, value)
+    if low < n and ordered[low] <= value + _slack(value):
+        high = _first_above(ordered, n, value)
     at = (low + high + 1.0) / (2.0 * (n + 1.0)) * _STEPS
     below = int(at)
     share = at - below
