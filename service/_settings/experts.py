@@ -25,7 +25,7 @@ Tree = dict[str, object]
 
 OWN = ("name", "arguments", "step_rows", "optimizer", "learning_rate", "momentum", "beta1", "beta2", "clip")  # fmt: skip
 """What an entry may say of a module of the user's own, and of nothing else."""
-CLASSES, NUMBERS = ("bayes", "newton"), ("squares",)
+CLASSES, NUMBERS = ("bayes", "newton"), ("squares", "quantiles", "steps")
 """Experts that learn classes only, and numbers only."""
 
 

@@ -31,6 +31,13 @@ REFUSED: dict[tuple[str, str], str] = {
     ("newton", "number"): "logistic regression is of classes; squares is its like for numbers",
     ("squares", "binary"): "least squares are of numbers; newton is their like for classes",
     ("squares", "multiclass"): "least squares are of numbers; newton is their like for classes",
+    ("quantiles", "binary"): "a class has no place among others; newton is its like for classes",
+    (
+        "quantiles",
+        "multiclass",
+    ): "a class has no place among others; newton is its like for classes",
+    ("habits", "binary"): "it is for three classes and more; newton sees the labels before",
+    ("habits", "number"): "it counts classes; steps is its like for numbers",
     ("steps", "binary"): "a number rises, falls or stays; a class does not",
     ("steps", "multiclass"): "a number rises, falls or stays; a class does not",
     ("factors", "multiclass"): "its factors are of one answer: yes or no, or a number",

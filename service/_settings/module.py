@@ -12,7 +12,7 @@ from service._settings.event import Section
 from service._settings.values import nearest, refuse
 
 EXPERTS = (
-    "prior", "cross", "bayes", "newton", "squares", "steps", "nets", "kernel", "forest", "factors",
+    "prior", "cross", "bayes", "newton", "squares", "quantiles", "steps", "habits", "nets", "kernel", "forest", "factors",
     "words",
 )  # fmt: skip
 """The experts of a mixture, by the names that service/model/experts gives them."""

@@ -78,7 +78,7 @@ def _clipped(z):
 
 
 @piece
-def _first_from(ordered, n, value):
+def first_from(ordered, n, value):
     """Return the place of the first of n sorted values that is no less."""
     low, high = 0, n
     while low < high:
@@ -95,7 +95,7 @@ def _rank(ordered, n, value):
     """Return the middle rank of a value among n sorted ones, inside (0, 1)."""
     if n == 0:
         return 0.5
-    low = _first_from(ordered, n, value)
+    low = first_from(ordered, n, value)
     high, end = low, n
     while high < end:
         middle = (high + end) // 2
@@ -128,9 +128,10 @@ def _observe(stats, recent, ordered, sizes, value):
 @piece
 def keep(recent, ordered, sizes, value):
     """Put a value into the ring, in the place of the oldest, and into the sorted values."""
-    n, slot = sizes[1], sizes[0] % SAMPLE
-    if n == SAMPLE:
-        i = _first_from(ordered, n, recent[slot])
+    n, room = sizes[1], recent.shape[0]
+    slot = sizes[0] % room
+    if n == room:
+        i = first_from(ordered, n, recent[slot])
         while i < n - 1 and ordered[i + 1] <= value:
             ordered[i] = ordered[i + 1]
             i += 1

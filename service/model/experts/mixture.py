@@ -44,7 +44,7 @@ class Mixture:
                     "curvatures", (2, m, m), "float64", ridges,
                     axes=(None, (*names, left), (*names, left)),
                 ),
-                Tensor("counts", (2,), "float64"),
+                Tensor("counts", (4,), "float64"),
                 Tensor(
                     "tally", (k, 5), "float64", axes=(names,),
                     units=("", "square", "slope", "square", "slope"),
@@ -60,7 +60,7 @@ class Mixture:
             Tensor("stack", (m,), "float64", axes=(axis,)),
             Tensor("gradient", (m,), "float64", axes=(axis,)),
             Tensor("curvature", (m, m), "float64", np.eye(m) * classes.RIDGE, axes=(axis, axis)),
-            Tensor("counts", (3,), "float64"),
+            Tensor("counts", (5,), "float64"),
             Tensor("tally", (k, 5), "float64", axes=(names,)),
         )
 

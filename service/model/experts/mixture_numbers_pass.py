@@ -25,6 +25,7 @@ from service.model.experts.mixture_shares_pass import (
     any_of,
     awakened,
     dot,
+    evened,
     exponentials,
     full,
     keep,
@@ -187,7 +188,8 @@ def learn(
     """Write the mixture of each row, then learn from its label, row after row.
 
     worth: [N] what a row counts, 0: score only. gradients: [2, M], curvatures: [2, M, M], see
-    mixture_shares_pass.solve; counts: [2]: rows since the last solution, rows learned. tally: [K, 5],
+    mixture_shares_pass.solve; counts: [4]: rows since the last solution, rows learned, see
+    mixture_shares_pass.evened. tally: [K, 5],
     see mixture_shares_pass.note. grid: see _final.
     """
     n_rows, n = p.shape[0], p.shape[1]
@@ -228,6 +230,7 @@ def learn(
         if not worth[r] > 0.0 or math.isnan(y[r]):
             continue
         seen, counted = counts[1], min(worth[r], HEAVIEST)
+        even = counted * evened(counts[2:], counted, seen)
         base, scale = found[6], max(ours[6], LEAST)
         for k in range(wide_n):
             far[k] = abs(y[r] - each[k])
@@ -235,7 +238,7 @@ def learn(
             squares[k] = far[k] * far[k]
         note(noted, squares, far, on, prior)
         if seen > 0:
-            _likelihoods(far, own, counted, on, likely, room)
+            _likelihoods(far, own, even, on, likely, room)
             for i in range(3):
                 reward(w[i], likely, SHARES[i], DISCOUNTS[i], on, count, prior, room)
         for k in range(n):
@@ -246,9 +249,9 @@ def learn(
         for i in range(CANDIDATES):
             off[i] = abs(y[r] - found[i])
         if seen > 0:
-            _likelihoods(off, ours, counted, all_on, judged, room)
+            _likelihoods(off, ours, even, all_on, judged, room)
             reward(ends, judged, END_SHARE, END_DISCOUNT, all_on, float(CANDIDATES), mine, room)
-            _likelihoods(off, ours, counted, all_on, judged[:3], room)
+            _likelihoods(off, ours, even, all_on, judged[:3], room)
             reward(tops, judged, TOP_SHARE, TOP_DISCOUNT, all_on, 3.0, mine[:3], room)
         for k in range(wide_m):
             near[k] = min(max(near[k], -30.0), 30.0)

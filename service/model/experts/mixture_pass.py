@@ -23,6 +23,7 @@ from service.model.experts.mixture_shares_pass import (
     any_of,
     awakened,
     dot,
+    evened,
     full,
     keep,
     logarithms,
@@ -187,8 +188,8 @@ def learn(p, y, worth, awake, weights, tops, ends, a, gradient, curvature, count
     """Write the mixture of each row, then learn from its label, row after row.
 
     worth: [N] what a row counts, 0: score only. gradient: [M], curvature: [M, M], see
-    mixture_shares_pass.solve; counts: [3]: rows since the last solution, rows learned, information
-    since the last solution. tally: [K, 5], see mixture_shares_pass.note.
+    mixture_shares_pass.solve; counts: [5]: rows since the last solution, rows learned, information
+    since the last solution, see mixture_shares_pass.evened. tally: [K, 5], see mixture_shares_pass.note.
     """
     n_rows, n, o = p.shape
     c_n = max(o, 2)
@@ -213,6 +214,7 @@ def learn(p, y, worth, awake, weights, tops, ends, a, gradient, curvature, count
         if not worth[r] > 0.0 or math.isnan(y[r]):
             continue
         label, by = int(y[r]), min(worth[r], HEAVIEST)
+        own = by * evened(counts[3:], by, counts[1])
         _note(each, sure, label, on, noted, likely, prior, room[0])
         spread = 1.0
         for c in range(c_n):
@@ -221,13 +223,13 @@ def learn(p, y, worth, awake, weights, tops, ends, a, gradient, curvature, count
         came = each[label]
         for k in range(wide_n):
             likely[k] = max(came[k], _UNLIKELY)
-        if by != 1.0:
-            weigh(likely, by, on, room)
+        if own != 1.0:
+            weigh(likely, own, on, room)
         for i in range(3):
             kept = math.exp(u * math.log(DISCOUNTS[i])) if i > 0 else 1.0
             reward(w[i], likely, SHARES[i], kept, on, count, prior, room)
-        _few(tops, work[:3], label, by, TOP_SHARE, math.exp(u * math.log(DISCOUNTS[1])))
-        _few(ends, work[3:5], label, by, END_SHARE, 1.0)
+        _few(tops, work[:3], label, own, TOP_SHARE, math.exp(u * math.log(DISCOUNTS[1])))
+        _few(ends, work[3:5], label, own, END_SHARE, 1.0)
         _step(j, ps, label, by, slope, curved, mean, m)
         counts[0] += 1.0
         counts[1] += 1.0

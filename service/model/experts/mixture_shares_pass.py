@@ -22,6 +22,8 @@ LOWEST = -7.0
 """A member that was worse than this loses no more, in nats."""
 HEAVIEST = 64.0
 """A row counts as no more than so many."""
+EVENED = 1.0 / 4096.0
+"""Slowest rate of the means of what rows count."""
 FADE = 0.001
 LANES = 16
 """Values that a loop in vector form does at once."""
@@ -125,6 +127,17 @@ def reward(w, likely, share, discount, on, count, prior, room):
     norm = 1.0 / total(w, n)
     for k in range(n):
         w[k] *= norm
+
+
+@piece
+def evened(means, by, seen):
+    """Take what a row counts into the means of that and of its square, [2]; return what to multiply
+    it by so that rows count in all as many as there are of like weight. Else one row that counts
+    fifty would turn the weights of members over and those after it turn them back. seen: rows."""
+    rate = max(1.0 / (seen + 1.0), EVENED)
+    means[0] += rate * (by - means[0])
+    means[1] += rate * (by * by - means[1])
+    return means[0] / means[1] if means[1] > 0.0 else 1.0
 
 
 @piece

@@ -82,3 +82,12 @@ def test_no_weight_is_too_large_or_too_small(task: Task, weight: float) -> None:
     one, at, p = members(task, *said)
     learned((one, at, p), y, np.where(y > 0, weight, 1.0))
     assert all(np.isfinite(tensor).all() for tensor in at.at.values())
+
+
+def test_events_that_count_little_do_not_turn_over_what_a_heavy_one_said() -> None:
+    """One in twenty counts as much as the twenty: whoever says a half is right, all the time."""
+    y = (np.arange(2000) % 20 == 0).astype(float)
+    one, at, p = members(BINARY, [0.05], [0.5], [0.1])
+    rows, said = np.repeat(p[None], 2000, axis=0), np.empty((2000, 1))
+    one.learn(at, rows, y, np.where(y > 0, 20.0, 1.0), np.ones(3, np.uint8), said)
+    assert said[1000:].min() > 0.4
