@@ -57,6 +57,8 @@ SLOW = 1.0 / 4096.0
 DOUBT = 0.5
 """Share by which a place must have been nearer than the mixture after one row; falls with the root of
 their number."""
+TIE = 1e-4
+"""Part of its distance from the mixture by which a place on the grid is missed."""
 TOP_SHARE, TOP_DISCOUNT = 1e-2, 0.998
 END_SHARE, END_DISCOUNT = 1e-3, 0.999
 
@@ -120,7 +122,8 @@ def _candidates(p, on, w, tops, usual, stacks, seen, order, near, found):
 @piece
 def _final(found, ends, grid, seen, said):
     """Return what is said of one row, and write what may be, said [PLACES]. grid: [SIZE + PLACES]
-    see grid_pass; then how far off those were as a rule. seen: rows learned."""
+    see grid_pass; then how far off those were as a rule. seen: rows learned. What is said on one place of
+    the grid keeps the order of the mixture, for whoever ranks by it."""
     said[0] = dot(ends, found, ends.shape[0]) / total(ends, ends.shape[0])
     said[1] = grids.nearest(grid, said[0])
     for i in range(CANDIDATES):
@@ -132,7 +135,9 @@ def _final(found, ends, grid, seen, said):
         if off[i] < off[best]:
             best = i
     nearer = 1.0 - DOUBT / math.sqrt(min(seen, 1.0 / SLOW) + 1.0)
-    return said[best] if off[best] < nearer * off[0] else said[0]
+    if off[best] >= nearer * off[0]:
+        return said[0]
+    return said[best] + TIE * (said[0] - said[best])
 
 
 @piece

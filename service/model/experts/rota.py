@@ -16,7 +16,7 @@ All of it follows from the state, at fixed numbers of learned rows: how rows are
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,6 +39,15 @@ OF_LEVEL = {
 """Parts that rest while a work is left out."""
 THINNED, EVERY_NTH = ("newton", "squares"), 4
 """Experts that learn one row of so many while `solves` are left out."""
+DONE_BY = {
+    "replays": ("nets",),
+    "crosses": ("cross",),
+    "windows": ("forest",),
+    "plain": ("newton",),
+    "ring": ("kernel",),
+    "solves": THINNED,
+}
+"""Whose work it is."""
 
 BLOCK = 1024
 """Learned rows between two decisions."""
@@ -68,6 +77,12 @@ ALWAYS = ("prior", "bayes")
 TOGETHER = 2
 """Experts that the first trial is without; then twice as many after one that passed, half as many after
 one that failed."""
+
+
+def left_out_of(experts: Collection[str]) -> tuple[str, ...]:
+    """Return what can be left out of the work of these experts: up to the last that any of them does."""
+    useful = [at for at, work in enumerate(LEFT_OUT) if not set(DONE_BY[work]).isdisjoint(experts)]
+    return LEFT_OUT[: useful[-1] + 1] if useful else ()
 
 
 class Roll(NamedTuple):

@@ -23,7 +23,7 @@ from service.model.experts import EXPERTS
 from service.model.experts.ensemble import Ensemble, Holder
 from service.model.experts.inputs import Shared
 from service.model.experts.moved import mark, move, taken
-from service.model.experts.rota import LEFT_OUT
+from service.model.experts.rota import LEFT_OUT, left_out_of
 from service.model.experts.seam import Inputs, Tensor
 from service.model.featurizer import Rows
 from service.model.kinds import mixture_pass
@@ -63,7 +63,6 @@ class Mixture:
     learns: ClassVar[tuple[TargetKind, ...]] = ("binary", "multiclass", "number")
     differentiable: ClassVar[bool] = False
     chosen: ClassVar[tuple[str, ...]] = tuple(EXPERTS)
-    sheds: ClassVar[tuple[str, ...]] = LEFT_OUT
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
@@ -79,6 +78,8 @@ class Mixture:
         ]
         for one in self._ensembles:
             one.see_to_members(self.name)
+        there = {expert.name for one in self._ensembles for expert in one.experts}
+        self.sheds: tuple[str, ...] = left_out_of(there) if several else ()
         self._targets = target_table(schema)
         self._targets[self._targets[:, 0] == NUMBER, 3] = 1  # experts go by the frame
         self.holders = [
@@ -258,5 +259,5 @@ def _guests_of(recipe: Recipe) -> Guests:
 def alone(name: str) -> type[Mixture]:
     """Return the kind that is a mixture of one expert's members."""
     fits = tuple(kind for kind in Mixture.learns if kind in EXPERTS[name].fits)
-    own = {"name": name, "learns": fits, "chosen": (name,), "sheds": ()}
+    own = {"name": name, "learns": fits, "chosen": (name,)}
     return type(name.title(), (Mixture,), own)

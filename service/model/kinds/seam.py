@@ -205,7 +205,7 @@ class Kind(Remembers, Protocol):
     name: ClassVar[str]
     learns: ClassVar[tuple[TargetKind, ...]]
     """The kinds of targets that it can learn; the settings refuse others."""
-    sheds: ClassVar[tuple[str, ...]]
+    sheds: tuple[str, ...]
     """Works that can be left out where learning is behind, in that order."""
     differentiable: ClassVar[bool]
     """Whether `gradient` has one to give; the settings refuse what needs one where it has not."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,7 @@ from service.model.kinds.seam import Effort, Extras, Reader, Served, Standing
 class Single:
     """One model, of whose work nothing can be left out."""
 
-    sheds: ClassVar[tuple[str, ...]] = ()
+    sheds: tuple[str, ...] = ()
 
     @abstractmethod
     def score(self, served: Served, rows: Rows) -> NDArray[np.float64]:

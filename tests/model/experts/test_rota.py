@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from service.learn.learner import Learner
 from service.model.experts import rota
+from service.model.experts.rota import left_out_of
 from service.model.experts.seam import Divided, Expert, Held
 from service.model.kinds.mixture import Mixture
 from service.weights.digest import digest
@@ -314,6 +315,12 @@ def test_a_kind_of_one_expert_has_nothing_to_leave_out():
     assert () == alone.sheds
     assert 5 == teach_some.counts["learned"]
     assert not [name for name in alone.state.named() if "/rota/" in name or "/trial/" in name]
+
+
+def test_experts_have_nothing_more_to_leave_out_than_is_their_work():
+    assert () == left_out_of({"bayes", "prior"})
+    assert ("replays",) == left_out_of({"nets", "bayes"})
+    assert rota.LEFT_OUT == left_out_of({"nets", "squares"})
 
 
 def test_what_is_usual_follows_the_unit_of_a_number(hasty):

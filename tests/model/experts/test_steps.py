@@ -101,7 +101,9 @@ def test_a_mixture_says_a_place_on_the_grid_that_labels_stand_on():
     _, memory, p, said = mixed(y, 0.5)
 
     assert not np.allclose(said[:20], np.round(said[:20]), atol=1e-3)
-    np.testing.assert_allclose(said[100:], np.round(said[100:]), atol=1e-6)
+    places = np.round(said[100:])
+    np.testing.assert_allclose(said[100:], places, atol=1e-3)
+    assert len(np.unique(said[100:][places == 4.0])) > 30  # whoever ranks by it has an order
     assert np.abs(said - y)[100:].mean() < 0.5 * np.abs(p[100:, :, 0] - y[100:, None]).mean()
     assert memory.at["grid"][0] == 1.0
 
