@@ -31,8 +31,10 @@ from service.model.experts.seam import (
 )
 
 ENOUGH, MOST = 48, 128
-"""Columns up to which there are pieces of ranks and values of categories, and columns in all: a row
-costs as their square."""
+"""Columns up to which there are pieces of ranks and values of categories, and columns in all, with the
+bias: a row costs as their square."""
+FREE, GONE = -1, -2
+"""Places without a column: none yet, and no more."""
 
 
 class Quantiles:
@@ -44,19 +46,26 @@ class Quantiles:
 
     def __init__(self, fields: Fields, task: Task) -> None:
         del task
-        columns = _columns(fields)
-        self._columns = np.array(columns, dtype=np.int64)
-        labels = {*fields.lags, *label_keys(fields)}
-        self._labels = np.array([column in labels for column in columns], dtype=np.uint8)
-        m = 1 + len(columns)
-        axis = (("bias", 1), *fields.axis(columns))
+        self._wanted = _columns(fields)
+        self._labels = np.zeros(fields.width, dtype=np.uint8)
+        self._labels[[*fields.lags, *label_keys(fields)]] = 1
+        chosen = np.full(MOST - 1, FREE, dtype=np.int64)
+        self._fill(chosen)
         self.tensors = (
             Tensor("recent", (SAMPLE,), "float64", units=("value",)),
             Tensor("ordered", (SAMPLE,), "float64", units=("value",)),
             Tensor("sampled", (2,), "int64"),
-            Tensor("weights", (m,), "float64", axes=(axis,)),
-            Tensor("gradient", (m,), "float64", axes=(axis,)),
-            Tensor("curvature", (m, m), "float64", np.eye(m) * compiled.RIDGE, axes=(axis, axis)),
+            Tensor(
+                "chosen",
+                chosen.shape,
+                "int64",
+                chosen,
+                points=fields.axis(range(fields.width)),
+                gone=GONE,
+            ),
+            Tensor("weights", (MOST,), "float64"),
+            Tensor("gradient", (MOST,), "float64"),
+            Tensor("curvature", (MOST, MOST), "float64", np.eye(MOST) * compiled.RIDGE),
             Tensor("counts", (2,), "float64"),
         )
 
@@ -68,7 +77,7 @@ class Quantiles:
         """See seam.Expert."""
         at = held.at
         compiled.learn(
-            rows.x, rows.y, rows.weights, self._columns, self._labels, at["recent"], at["ordered"],
+            rows.x, rows.y, rows.weights, at["chosen"], self._labels, at["recent"], at["ordered"],
             at["sampled"], at["weights"], at["gradient"], at["curvature"], at["counts"], into,
         )  # fmt: skip
 
@@ -77,15 +86,32 @@ class Quantiles:
         rescale(self.tensors, held, ratio, shift)
 
     def added(self, held: Held) -> None:
-        """Nothing is left to do; see seam.Expert."""
+        """Columns changed: those in use stay where they are, so that what was learned stands; others
+        get the places of those that are no more, and places that are free."""
+        at = held.at
+        for place in 1 + np.flatnonzero(at["chosen"] == GONE):
+            at["weights"][place] = at["gradient"][place] = 0.0
+            at["curvature"][place] = at["curvature"][:, place] = 0.0
+            at["curvature"][place, place] = compiled.RIDGE
+        self._fill(at["chosen"])
+
+    def _fill(self, chosen: NDArray[np.int64]) -> None:
+        """Give columns that have none a place."""
+        first, more = self._wanted
+        for columns, most in ((first, MOST - 1), (more, ENOUGH - 1)):
+            left = [column for column in columns if column not in chosen]
+            places = np.flatnonzero(chosen < 0)[: len(left)]
+            room = max(0, most - int((chosen >= 0).sum()))
+            places, left = places[:room], left[:room]
+            chosen[places] = left[: len(places)]
 
 
-def _columns(fields: Fields) -> list[int]:
-    """Return the columns of the event and of earlier labels, by worth: of categories what is known of
-    all their values, then the values seen first; then pieces of ranks."""
-    first = [*fields.z, *fields.plain, *fields.keys, *fields.lags][: MOST - 1]
+def _columns(fields: Fields) -> tuple[list[int], list[int]]:
+    """Return the columns of the event and of earlier labels; and, by worth, more: of categories the
+    values seen first, then pieces of ranks."""
+    first = [*fields.z, *fields.plain, *fields.keys, *fields.lags]
     each = zip(*(range(at, at + ONE_HOT) for at in fields.one_hot[::ONE_HOT]), strict=True)
     pieces = np.array(fields.pieces, dtype=np.int64).reshape(-1, 4)
     more = [c for row in each for c in row][:ONE_HOT]
     more += [*pieces[:, 1:3].T.ravel(), *pieces[:, ::3].T.ravel(), *fields.missing]
-    return [int(c) for c in (*first, *more[: max(0, ENOUGH - 1 - len(first))])]
+    return [int(c) for c in first], [int(c) for c in more]

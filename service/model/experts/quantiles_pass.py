@@ -17,9 +17,7 @@ from service.model.experts.mixture_shares_pass import (
     dot,
     full,
     solve,
-    wide,
 )
-from service.model.experts.mixture_shares_pass import keep as keep_square
 
 SAMPLE, NTH = 1024, 4
 """Labels that places are counted among: the first ones, then about one in so many."""
@@ -133,13 +131,18 @@ def _label(ordered, n, within, deviation):
 def learn(
     x, y, weights, columns, labels, recent, ordered, sizes, stack, gradient, curvature, counts, into
 ):  # fmt: skip
-    """columns: [M], labels: [M] which of them are labels. recent, ordered, sizes: see
-    inputs_pass.keep. counts: [2] rows since the last solution, rows learned."""
-    n_columns = columns.shape[0]
+    """columns: int64 [>= M], below 0 none; labels: [D] which columns of x are labels. recent, ordered,
+    sizes: see inputs_pass.keep. counts: [2] rows since the last solution, rows learned."""
+    n_columns = 0
+    for i in range(columns.shape[0]):
+        n_columns = i + 1 if columns[i] >= 0 else n_columns
     m = n_columns + 1
     wide_m = full(m)
     held = wide_m if any_of(weights) else 0  # what scoring has no use for
-    curved, low = wide(curvature, held, held), np.empty((held, held))
+    curved, low = np.eye(held), np.empty((held, held))
+    for i in range(min(m, held)):
+        for k in range(m):
+            curved[i, k] = curvature[i, k]
     slope, values = np.zeros(wide_m), np.zeros(wide_m)
     for i in range(m):
         slope[i] = gradient[i]
@@ -150,8 +153,12 @@ def learn(
     for r in range(x.shape[0]):
         n = sizes[1]
         for i in range(n_columns):
-            value = float(x[r, columns[i]])
-            if labels[i]:
+            column = columns[i]
+            if column < 0:
+                values[i + 1] = 0.0
+                continue
+            value = float(x[r, column])
+            if labels[column]:
                 value = _deviation(ordered, n, value)
             values[i + 1] = min(max(value, -FAR), FAR) if math.isfinite(value) else 0.0
         said = min(max(dot(stack, values, m), -FURTHEST), FURTHEST)
@@ -176,4 +183,5 @@ def learn(
         return
     for i in range(m):
         gradient[i] = slope[i]
-    keep_square(curved, curvature)
+        for k in range(m):
+            curvature[i, k] = curved[k, i] if k < i else curved[i, k]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from service.model.experts.quantiles import Quantiles
+from service.model.experts.quantiles import FREE, GONE, MOST, Quantiles
+from service.model.experts.quantiles_pass import RIDGE
 from service.model.experts.seam import Task
 from tests.model.experts.rows import Seen, held, predictions, rows
 
@@ -70,9 +71,30 @@ def test_in_another_unit_it_predicts_the_same_and_equal_labels_stay_equal():
     before, after = np.empty_like(found), np.empty_like(found)
     expert.score(memory, inputs, before)
     expert.rescale(memory, 0.7, 3.1)
-    for column in expert._columns[expert._labels > 0]:
+    for column in np.flatnonzero(expert._labels):
         inputs.x[:, column] = 0.7 * inputs.x[:, column] + 3.1
     expert.score(memory, inputs, after)
 
     assert np.ptp(before) > 0.1
     np.testing.assert_allclose(after, 0.7 * before + 3.1, atol=1e-4)
+
+
+def test_columns_in_use_stay_where_fields_come_and_go_and_free_places_are_taken_anew():
+    expert = Quantiles(Seen("number").fields, TASK)
+    memory = held(expert.tensors)
+    chosen, at = memory.at["chosen"], memory.at
+    before = chosen.copy()
+    used = int((before >= 0).sum())
+    gone, new = before[3], before[used - 1]
+    chosen[3], chosen[used - 1] = GONE, FREE  # one is no more, one has come
+    at["weights"][4] = at["gradient"][4] = 1.0
+    at["curvature"][4, :] = at["curvature"][:, 4] = 7.0
+
+    expert.added(memory)
+
+    assert chosen[3] in (gone, new)
+    assert sorted(chosen[chosen >= 0]) == sorted(before[before >= 0])
+    others = [place for place in range(used - 1) if place != 3]
+    assert (chosen[others] == before[others]).all()
+    assert at["weights"][4] == at["gradient"][4] == 0.0
+    assert (at["curvature"] == RIDGE * np.eye(MOST)).all()
