@@ -283,10 +283,8 @@ def test_a_field_that_is_added_changes_a_prediction_only_once_it_was_learned_fro
 
         if kind == "guest":  # its module has other weights then, and begins anew
             assert np.isclose(after, before, atol=0.3).all(), name
-        elif (
-            kind == "mixture"
-        ):  # crosses may meet others, values of names find less room in quantiles
-            assert np.isclose(after, before, rtol=1e-5).all(axis=1).mean() > 0.5, name
+        elif kind == "mixture":  # crosses with the new field may meet others
+            assert np.isclose(after, before, rtol=1e-3, atol=1e-4).all(axis=1).mean() > 0.6, name
         elif kind != "rls" or spec["type"] in {"number", "boolean", "vector"}:  # names meet others
             np.testing.assert_allclose(after, before, rtol=1e-5, err_msg=name)
         if kind != "bayes" or spec["type"] in {"number", "boolean", "category"}:
