@@ -131,11 +131,12 @@ def _times(held, rows, first, last, n, into):
 
 
 @fused_piece
-def outputs(weights, values, n, out):
-    """Write the outputs [K * O] of all memories."""
+def outputs(weights, values, out):
+    """Write the outputs [K * O] of all memories. All M places are added up, 0 where nothing is in use:
+    so the sum has the same bits before a column is taken in, whose weight is 0, and after."""
     for o in range(out.shape[0]):
         total = np.float32(0.0)
-        for j in range(width_of(n)):
+        for j in range(weights.shape[1]):
             total += weights[o, j] * values[j]
         out[o] = total
 

@@ -82,6 +82,8 @@ def renew(part, n):
             for j in range(n):
                 part.weights[m, j] -= (1.0 - kept) * ridge * pull[j]
     fresh[: n * (n + 1) // 2] = np.float32(0.0)
+    part.rows[:] = np.float32(0.0)  # how many rows there was a look at depends on where a cut ends
+    part.along[:] = np.float32(0.0)
     part.counts[1] = 0.0
     mark(part, n)
 

@@ -71,10 +71,10 @@ def learn(part, x, y, weights, first, into):
             if ready == 0 or brings(order, n, most, x[r]):
                 ready = look(part, x, y, weights, r)
                 n = np.int64(counts[0])
-            outputs(part.weights, rows[at], n, out)
+            outputs(part.weights, rows[at], out)
         else:
             gather(order, x[r], n, values)
-            outputs(part.weights, values, n, out)
+            outputs(part.weights, values, out)
         for k in range(k_n):
             _linked(out, k, p[k])
             for c in range(o_n):

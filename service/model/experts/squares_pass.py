@@ -132,8 +132,8 @@ def _answer(part, x, y, weights, r, ready, out):
     there was a look."""
     if ready == 0 or brings(part.order, np.int64(part.counts[0]), part.rows.shape[1], x[r]):
         ready = look(part, x, y, weights, r)
-    n, at = np.int64(part.counts[0]), np.int64(part.counts[3])
-    outputs(part.weights, part.rows[at], n, out)
+    at = np.int64(part.counts[3])
+    outputs(part.weights, part.rows[at], out)
     return ready
 
 
@@ -142,7 +142,7 @@ def _score(part, x, values, out):
     """Write the outputs [K * O] of a row x [D] that is not."""
     n = np.int64(part.counts[0])
     gather(part.order, x, n, values)
-    outputs(part.weights, values, n, out)
+    outputs(part.weights, values, out)
 
 
 @piece

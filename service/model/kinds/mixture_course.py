@@ -32,6 +32,9 @@ from service.model.kinds.seam import Learned, Moving
 PIECE = 512
 """Rows that go through all experts together: their inputs stay in the cache."""
 
+STRETCH = 8 * PIECE
+"""Most rows of a stretch: all of it is looked through for its end."""
+
 
 class Piece(msgspec.Struct):
     """Rows in which no frame is renewed, and nothing is decided, but by the last."""
@@ -95,7 +98,7 @@ class Course:
 
     def _until(self, first: int) -> int:
         """Return where the stretch ends that begins with row `first`."""
-        last = len(self._rows)
+        last = min(first + STRETCH, len(self._rows))
         for t, ensemble in enumerate(self._ensembles):
             y = np.ascontiguousarray(self._rows.y[first:last, t])
             given = self._weights[first:last]
@@ -183,6 +186,7 @@ class Course:
             ratio, shift, renewed = mixture_pass.grow(frame, self._targets[t, 3], labels, learn)
             if renewed:
                 ensemble.rescale(held, ratio, shift)
+        piece.labels, piece.given, piece.turns = [], [], []
 
     def _part(self, piece: Piece) -> Rows:
         return self._rows.part(piece.first, piece.last)

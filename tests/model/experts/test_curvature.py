@@ -9,8 +9,11 @@ from service.model.experts import curvature_pass as compiled
 from service.model.experts import curvature_whole_pass as whole_pass
 from service.model.experts.curvature import MOST, Curved, all_columns, plain_columns
 from service.model.experts.curvature_pass import BIAS
+from service.model.experts.newton import Newton
+from service.model.experts.seam import Task
+from service.model.experts.squares import Squares
 from tests.model.experts.pieces import opened
-from tests.model.experts.solving import fields_of, held_of
+from tests.model.experts.solving import drawn, fields_of, held_of, inputs
 
 KEEPS = (0.9999, 0.99)
 RIDGES = (1.0, 0.5)
@@ -208,3 +211,37 @@ def test_inputs_that_are_not_numbers_count_as_nothing():
 
     assert part.counts[0] == 2
     assert part.rows[0, :2].tolist() == [1.0, compiled.FAR]
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass", "number"])
+def test_scoring_says_what_learning_does_where_columns_come_late(kind):
+    """To the last bit, also where a row brings the seventeenth column."""
+    outputs = 3 if kind == "multiclass" else 1
+    fields = fields_of(5, 1, {"binary": 2, "multiclass": 3, "number": 0}[kind])
+    expert = (Squares if kind == "number" else Newton)(fields, Task(kind, outputs, 7))
+    draw, x = np.random.default_rng(0), drawn(fields, 160)
+    for column, since in enumerate(draw.integers(0, 160, fields.width)):
+        x[:since, column] = 0.0
+    y = draw.integers(0, 2, 160).astype(float)
+    held = held_of(expert.tensors)
+    scored, learned = np.zeros((2, 160, len(expert.members), outputs), np.float32)
+
+    for r in range(160):
+        row = inputs(x[r : r + 1], y[r : r + 1])
+        expert.score(held, row, scored[r : r + 1])
+        expert.learn(held, row, learned[r : r + 1])
+
+    assert np.array_equal(scored, learned)
+
+
+def test_nothing_of_rows_that_were_only_looked_at_stays():
+    """Where it begins anew in the middle of a group: how many those are goes by where a cut ends."""
+    part, _ = part_of(9)
+    x = np.random.default_rng(0).normal(size=(6, 9)).astype(np.float32)
+    n = take(part, x[:2], np.ones(2))
+    pieces.look(part, x, np.zeros(6), np.ones(6), 2)
+
+    whole_pass.renew(part, n)
+
+    assert not part.rows.any()
+    assert not part.along.any()
