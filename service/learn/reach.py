@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 import msgspec
 
 from service import crash
-from service.errors import DataLost, SnapshotInvalid
+from service.errors import DataLost, LayoutChanged, SnapshotInvalid
 from service.learn import history
 from service.learn.busy import busy
 from service.learn.environment import differences
@@ -20,7 +20,7 @@ from service.learn.history import Entry, Replayed
 from service.learn.learner import Learner
 from service.learn.standing import flat, standing_of
 from service.model.layout import Layout
-from service.model.recipe import Recipe
+from service.model.recipe import LAYOUT, Recipe
 from service.model.state import State
 from service.progress import Pace
 from service.stream.records import Epochs, Offsets, Record
@@ -148,9 +148,15 @@ class ReplayStopped(Exception):
 
 
 def from_snapshot(parts: Any, meta: dict[str, Any]) -> Learner:
-    """Return the learner that a snapshot holds."""
+    """Return the learner that a snapshot holds. Raises LayoutChanged where another release wrote it
+    that had other experts."""
     recipe = Recipe.from_json(msgspec.json.encode(meta["recipe"]))
     state, lost = State.of(Layout(recipe), parts)
+    if lost and (number := meta["recipe"]["layout"]) != LAYOUT:
+        raise LayoutChanged(
+            f"the state is laid out as number {number}, and its experts remember in other shapes in this "
+            "release; use the release that wrote it, or start anew in another state directory"
+        )
     if lost:
         raise SnapshotInvalid(f"snapshot of version {meta['version']} holds unknown {lost}")
     state.touch_all()

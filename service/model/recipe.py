@@ -21,14 +21,15 @@ from service.settings import (
     PromoteSettings,
 )
 
-LAYOUT = 4
+LAYOUT = 5
 """Number of the arrangement of tensors and their meaning; grows when either changes.
 
 2 has two more outcomes at the end, the usual lengths of inputs and slopes, and the cap on them.
 3 has every kind of field, weights of targets, and what is known of drift; what 2 had means the same.
 4 has, of each number target, how far off its predictions were; what 3 had means the same.
+5 has experts that remember in other shapes; what 4 had of other kinds means the same.
 """
-_READABLE = {1, 2, 3, 4}
+_READABLE = {1, 2, 3, 4, 5}
 """Layouts whose tensors are taken over name by name."""
 AUTO = "mixture"
 """What `model.kind: auto` means in this release. A recipe says what it is, whatever the next means."""

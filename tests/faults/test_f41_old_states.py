@@ -15,10 +15,11 @@ import pytest
 import safetensors.torch
 
 from service.errors import LayoutChanged
-from service.learn import restore
+from service.learn import reach, restore
 from service.learn.learner import Learner
 from service.learn.restore import Policy, Restored
 from service.learn.sources import RangeSource
+from service.learn.standing import Standing
 from service.model.recipe import Recipe
 from service.stream.source import Source
 from service.weights.journal import Journal
@@ -91,6 +92,20 @@ def test_f41_the_state_of_every_released_layout_is_read(state: Path) -> None:
     for name, tensor in then.items():
         # another processor may round another way: the bits are what lineages are for
         np.testing.assert_allclose(now[name].numpy(), tensor.numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_f41_experts_of_another_release_are_not_read_by_halves() -> None:
+    """Where they remember in other shapes: it says so, and what to do."""
+    learner = Learner.fresh(
+        recipe("mixture", make_state.EVENT, holdout=0.1), Standing(0, "0" * 16, {})
+    )
+    meta, parts = learner.meta(), learner.state.parts()
+    name = next(name for name in parts["weights"] if name.endswith("newton/plain_counts"))
+    parts["weights"][name] = parts["weights"][name][:3]
+    meta["recipe"]["layout"] = 4
+
+    with pytest.raises(LayoutChanged, match="laid out as number 4.*other shapes.*start anew"):
+        reach.from_snapshot(parts, meta)
 
 
 def test_f41_a_state_keeps_the_kind_that_auto_meant_when_it_was_begun() -> None:
