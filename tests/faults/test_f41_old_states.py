@@ -104,7 +104,7 @@ def test_f41_experts_of_another_release_are_not_read_by_halves() -> None:
     parts["weights"][name] = parts["weights"][name][:3]
     meta["recipe"]["layout"] = 4
 
-    with pytest.raises(LayoutChanged, match="laid out as number 4.*other shapes.*start anew"):
+    with pytest.raises(LayoutChanged, match=r"laid out as number 4.*other shapes.*start anew"):
         reach.from_snapshot(parts, meta)
 
 
