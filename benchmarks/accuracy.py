@@ -9,7 +9,6 @@ has it; a model that takes longer than its time is stopped, and compared on the 
 from __future__ import annotations
 
 import json
-import os
 import random
 import statistics
 import subprocess
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from benchmarks import machine
 from benchmarks.accuracy_scores import Scored, bounds, headwater, no_change, of_river
 from benchmarks.accuracy_streams import (
     CHECKOUT,
@@ -41,17 +41,17 @@ LEAKS = ("electricity", "image_segments", "agrawal")
 
 def river_python() -> str:
     """Return the interpreter that River is looked for in, unless another is named."""
-    return os.environ.get(RIVER_BY) or sys.executable  # noqa: TID251 - a name of the tests
+    return machine.named(RIVER_BY) or sys.executable
 
 
 def deep_python() -> str:
     """Return the interpreter that deep-river is looked for in: River's, unless another is named."""
-    return os.environ.get(DEEP_BY) or river_python()  # noqa: TID251 - a name of the tests
+    return machine.named(DEEP_BY) or river_python()
 
 
 def data_folder() -> Path:
     """Return where the data sets are, unless another place is named."""
-    named = os.environ.get(DATA_BY)  # noqa: TID251 - a name of the tests
+    named = machine.named(DATA_BY)
     return Path(named) if named else CHECKOUT.parent / "shared" / "data"
 
 

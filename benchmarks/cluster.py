@@ -7,7 +7,6 @@ groups of the learners are deleted again.
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 import uuid
@@ -17,6 +16,7 @@ from pathlib import Path
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from benchmarks import machine
 from benchmarks.results import Failed
 from service.stream.embedded import EmbeddedBroker
 from service.stream.kafka import KafkaBroker
@@ -65,7 +65,7 @@ class Cluster:
 @contextlib.contextmanager
 def found(named: str | None, folder: Path, say: Say) -> Iterator[Cluster]:
     """Give a cluster: the one named, else that of the environment, else one started here."""
-    told = named or os.environ.get(NAMED_BY)  # noqa: TID251 - a name of the tests, not a setting
+    told = named or machine.named(NAMED_BY)
     if told:
         yield Cluster(told, f"Kafka at {told}", real=True, stays=True)
     elif START_SCRIPT.is_file():

@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.processes import environment
+
 _NAMES = (
     ("noida-db", "broker"),
     ("service learner", "learner"),
@@ -36,13 +38,13 @@ def main() -> None:
     parser.add_argument("--cold", action="store_true", help="compile all kernels")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        environment = {**os.environ, "TMPDIR": folder}  # noqa: TID251 - handed on
+        inherited = environment() | {"TMPDIR": folder}
         if given.cold:
-            environment["NUMBA_CACHE_DIR"] = f"{folder}/kernels"
+            inherited["NUMBA_CACHE_DIR"] = f"{folder}/kernels"
         began_s = time.monotonic()
         with subprocess.Popen(
             [sys.executable, "-m", "service", "demo", "--plain", "--port", "0"],
-            stdout=subprocess.PIPE, text=True, env=environment,
+            stdout=subprocess.PIPE, text=True, env=inherited,
         ) as demo:  # fmt: skip
             assert demo.stdout is not None
             while "first prediction" not in (line := demo.stdout.readline()):

@@ -13,6 +13,11 @@ from typing import Any
 _LIBRARIES = ("torch", "numba", "numpy", "confluent-kafka", "msgspec", "fastapi", "uvicorn")
 
 
+def named(variable: str) -> str | None:
+    """Return what a variable of the tests names, which is no setting of the service; None: nothing."""
+    return os.environ.get(variable)  # noqa: TID251 - the service's settings are read in one place; these are the tests'
+
+
 def described(broker: str, load_before: list[float]) -> dict[str, Any]:
     """Return the machine, its libraries, and how busy it was before anything was started."""
     memory_bytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

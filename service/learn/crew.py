@@ -20,7 +20,7 @@ MOST = 4
 """Threads where none are asked for: there are no more long pieces of work than that."""
 SWITCH_S = 0.0001
 """After which whoever decodes lets go of the interpreter: by itself, Python lets those who need it for
-microseconds, to begin the next kernel, wait for ten times as long."""
+microseconds, to begin the next kernel, wait for fifty times as long."""
 GROUP = Path("/sys/fs/cgroup")
 
 

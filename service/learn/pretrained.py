@@ -66,7 +66,8 @@ def match(layout: Layout, said: PretrainedSettings) -> Matched:
     path = said.file.expanduser().resolve()
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            theirs = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            names = file.keys()
+            theirs = {name: tuple(file.get_slice(name).get_shape()) for name in names}
         sha256 = _sha256(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise _bad("file", f"{path} cannot be read: {error}", "Name a safetensors file.") from None

@@ -34,6 +34,8 @@ _ORDER = (
     "words",
     "prior",
     "steps",
+    "quantiles",
+    "habits",
 )
 _NAME = 40
 """Letters of a target's name that a panel has room for."""

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from service.learn import race
 from service.learn.chart import Line, Panel, picture, ticks
 from service.learn.evaluate import evaluate
 from service.learn.race import Scores, drawn, of_model, scores_panel, weights_panel
@@ -299,3 +300,7 @@ class TestPicture:
         Few of them, and one where there is no room.
         """
         assert expected == pytest.approx(ticks(low, high))
+
+
+def test_every_expert_of_the_house_has_a_colour_that_is_the_same_in_every_picture():
+    assert {*EXPERTS} == {*race._ORDER}

@@ -91,18 +91,25 @@ def first_from(ordered, n, value):
 
 
 @piece
+def first_above(ordered, low, n, value):
+    """Return the place of the first of n sorted values that is greater, from place `low` on, or n."""
+    high = n
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] <= value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@piece
 def _rank(ordered, n, value):
     """Return the middle rank of a value among n sorted ones, inside (0, 1)."""
     if n == 0:
         return 0.5
     low = first_from(ordered, n, value)
-    high, end = low, n
-    while high < end:
-        middle = (high + end) // 2
-        if ordered[middle] <= value:
-            high = middle + 1
-        else:
-            end = middle
+    high = first_above(ordered, low, n, value)
     return (low + high + 1.0) / (2.0 * (n + 1.0))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from service.model.codes import mixed
 from service.model.compiling import kernel, piece
-from service.model.experts.inputs_pass import first_from, keep
+from service.model.experts.inputs_pass import first_above, first_from, keep
 from service.model.experts.mixture_shares_pass import (
     HEAVIEST,
     add,
@@ -60,15 +60,7 @@ def _first_of(ordered, n, value):
 @piece
 def _first_above(ordered, n, value):
     """Return the place of the first of n sorted values that is greater, or n."""
-    value += _slack(value)
-    low, high = 0, n
-    while low < high:
-        middle = (low + high) // 2
-        if ordered[middle] <= value:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+    return first_above(ordered, 0, n, value + _slack(value))
 
 
 @piece

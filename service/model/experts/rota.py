@@ -19,6 +19,7 @@ import math
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -155,10 +156,7 @@ class Rota:
         """Return the rows with a weight for one of EVERY_NTH of those that are learned. behind: how
         many were learned before them that are not noted yet."""
         turn = (int(held.at["seen"][0]) + behind + np.cumsum(rows.learned()) - 1) % EVERY_NTH == 0
-        return Inputs(
-            rows.x, rows.ranks, rows.ids, rows.spans, rows.entries, rows.values, rows.y,
-            np.where(turn, rows.weights, 0.0), rows.rest,
-        )  # fmt: skip
+        return msgspec.structs.replace(rows, weights=np.where(turn, rows.weights, 0.0))
 
     def until_decision(
         self, held: Held, y: NDArray[np.float64], weights: NDArray[np.float64]

@@ -155,10 +155,7 @@ class Inputs(msgspec.Struct):
 
 def unweighted(rows: Inputs) -> Inputs:
     """Return the same rows, none with a weight: a pass that learns predicts them and writes nothing."""
-    return Inputs(
-        rows.x, rows.ranks, rows.ids, rows.spans, rows.entries, rows.values, rows.y,
-        np.zeros(len(rows.x)), rows.rest,
-    )  # fmt: skip
+    return msgspec.structs.replace(rows, weights=np.zeros(len(rows)))
 
 
 def label_keys(fields: Fields) -> list[int]:
